@@ -1,0 +1,371 @@
+/*
+ * flow.h - flows: what one allowed packet lets others do, and who pays for remembering it.
+ *
+ * A flow is a row keyed by endpoint and conversation, seen from the container, so that both
+ * directions find the same row. It expires by a timestamp checked when it is used; nothing runs in
+ * the background. What a later fragment needs of its first is a row of the same table.
+ *
+ * Quota. Flows are charged to the compartment. Up to flows_guaranteed are its own; above that it
+ * borrows from the room all compartments share, up to flows_limit. One that has no room left
+ * replaces a flow of its own. Its flows stand in three first-in-first-out lists (half open;
+ * answered or short-lived; established TCP), the ledger, one small row a flow; the victim is an
+ * expired flow near the head of a list, else the oldest half-open one, else the oldest. So a flood
+ * from one compartment costs no other a flow, and costs itself the half-open ones first.
+ *
+ * Concurrency. Counters are atomic, a place in a list is claimed by one fetch-and-add, and rows are
+ * inserted with "only if absent". A place just claimed may have no row yet: the evictor steps over
+ * such a gap, and moves the head past it only when 64 newer places are claimed.
+ *
+ * The includer provides, before including this (rows stay where they are until deleted):
+ *   uint64_t bh_now(BH_CTX *)                                         nanoseconds, any fixed origin
+ *   struct bh_flow *bh_flow_find(BH_CTX *, const struct bh_flow_key *)
+ *   int bh_flow_insert(BH_CTX *, const struct bh_flow_key *, const struct bh_flow *)   -EEXIST, -ENOMEM
+ *   int bh_flow_remove(BH_CTX *, const struct bh_flow_key *)          0 if this call removed it
+ *   struct bh_flow_key *bh_ledger_find(BH_CTX *, const struct bh_ledger_key *)
+ *   int bh_ledger_insert(BH_CTX *, const struct bh_ledger_key *, const struct bh_flow_key *)
+ *   void bh_ledger_remove(BH_CTX *, const struct bh_ledger_key *)
+ *   struct bh_share *bh_share_find(BH_CTX *, uint32_t compartment)
+ *   struct bh_room *bh_room(BH_CTX *)
+ */
+#ifndef BH_FILTER_FLOW_H
+#define BH_FILTER_FLOW_H
+
+#include "packet.h"
+
+enum bh_flow_kind { BH_KIND_FLOW, BH_KIND_FRAGMENT };
+
+struct bh_flow_key {
+	uint32_t endpoint;
+	uint8_t protocol;
+	uint8_t kind; /* enum bh_flow_kind */
+	uint8_t direction; /* fragments only */
+	uint8_t v6;
+	struct bh_address local;
+	struct bh_address remote;
+	uint16_t local_port;  /* ICMP: identifier of a query, else the code */
+	uint16_t remote_port; /* ICMP: type of the query << 8 | direction of the opener */
+	uint32_t fragment_id;
+};
+
+enum bh_flow_state {
+	BH_FLOW_OPENING,  /* only the opener has spoken */
+	BH_FLOW_ANSWERED, /* TCP: the opener has not confirmed yet */
+	BH_FLOW_ESTABLISHED, /* TCP only */
+	BH_FLOW_CLOSING,  /* a FIN was seen */
+	BH_FLOW_RESET,    /* an RST was seen */
+};
+
+enum bh_flow_list { BH_LIST_HALF_OPEN, BH_LIST_ANSWERED, BH_LIST_ESTABLISHED, BH_LISTS };
+
+struct bh_flow {
+	uint64_t created; /* ns */
+	uint64_t seen;    /* ns; of the last packet */
+	uint64_t place;   /* in its list */
+	uint64_t packets[2]; /* by direction; counted without locks, so nearly */
+	uint32_t compartment;
+	uint32_t generation; /* of the policy that last allowed or blocked it */
+	uint32_t rule;       /* id of what decided about the opener, 0 = the default */
+	uint16_t local_port; /* the opener's, as rules see them */
+	uint16_t remote_port;
+	uint8_t opener;  /* enum bh_direction */
+	uint8_t state;   /* enum bh_flow_state */
+	uint8_t list;    /* enum bh_flow_list */
+	uint8_t blocked; /* a later policy blocks it: its packets are dropped until it expires */
+	uint8_t audit;   /* it passes only because the rule is audited */
+	uint8_t reserved[3];
+};
+
+struct bh_ledger_key {
+	uint32_t compartment;
+	uint32_t list;
+	uint64_t place;
+};
+
+/* What a compartment has taken. Created with the compartment, shared by its endpoints. */
+struct bh_share {
+	uint64_t used;
+	uint64_t head[BH_LISTS]; /* the oldest place that may be in use */
+	uint64_t tail[BH_LISTS]; /* the next place to be given */
+};
+
+/* What all compartments together may borrow. */
+struct bh_room {
+	uint64_t borrowed;
+	uint64_t capacity;
+};
+
+#define BH_EVICT_SCAN 64   /* places looked at for a flow to replace */
+#define BH_EXPIRED_SCAN 4  /* of these, how many are held against the clock */
+#define BH_NS 1000000000ULL
+
+static inline uint64_t bh_flow_timeout(const struct bh_conf *conf, const struct bh_flow *flow,
+                                       uint8_t protocol, uint8_t kind, uint8_t v6)
+{
+	uint32_t which = BH_TIMEOUT_OTHER;
+
+	if (kind == BH_KIND_FRAGMENT)
+		return 30 * BH_NS; /* Linux' ipfrag_time */
+	if (protocol == BH_PROTO_TCP)
+		which = flow->state == BH_FLOW_ESTABLISHED ? BH_TIMEOUT_ESTABLISHED
+		        : flow->state == BH_FLOW_CLOSING  ? BH_TIMEOUT_CLOSING
+		        : flow->state == BH_FLOW_RESET    ? BH_TIMEOUT_RESET
+		                                          : BH_TIMEOUT_SYN;
+	else if (protocol == BH_PROTO_UDP || protocol == BH_PROTO_UDPLITE)
+		which = flow->state == BH_FLOW_OPENING ? BH_TIMEOUT_UDP : BH_TIMEOUT_UDP_ANSWERED;
+	else if (protocol == (v6 ? BH_PROTO_ICMP6 : BH_PROTO_ICMP))
+		which = BH_TIMEOUT_ICMP;
+	return conf->timeouts[which & 7] * BH_NS;
+}
+
+static inline bool bh_flow_expired(const struct bh_conf *conf, const struct bh_flow *flow,
+                                   const struct bh_flow_key *key, uint64_t now)
+{
+	return now > flow->seen + bh_flow_timeout(conf, flow, key->protocol, key->kind, key->v6);
+}
+
+/* The row a packet belongs to. A reply has the key of its query. */
+static inline void bh_flow_key_of(struct bh_flow_key *key, uint32_t endpoint,
+                                  const struct bh_key *packet, uint16_t id)
+{
+	key->endpoint = endpoint;
+	key->protocol = packet->protocol;
+	key->kind = BH_KIND_FLOW;
+	key->direction = 0;
+	key->v6 = packet->v6;
+	key->local = packet->local;
+	key->remote = packet->remote;
+	key->local_port = packet->local_port;
+	key->remote_port = packet->remote_port;
+	key->fragment_id = 0;
+	if (bh_is_icmp(packet)) {
+		uint8_t query = bh_icmp_query_of_reply(packet);
+
+		key->local_port = query || bh_icmp_is_query(packet) ? id : packet->local_port & 0xff;
+		key->remote_port = (uint16_t)((query ? query : bh_icmp_type(packet)) << 8 |
+		                              (query ? !packet->direction : packet->direction));
+	}
+}
+
+static inline void bh_fragment_key_of(struct bh_flow_key *key, uint32_t endpoint,
+                                      const struct bh_packet *packet)
+{
+	key->endpoint = endpoint;
+	key->protocol = packet->key.v6 ? 0 : packet->key.protocol;
+	key->kind = BH_KIND_FRAGMENT;
+	key->direction = packet->key.direction;
+	key->v6 = packet->key.v6;
+	key->local = packet->key.local;
+	key->remote = packet->key.remote;
+	key->local_port = 0;
+	key->remote_port = 0;
+	key->fragment_id = packet->fragment_id;
+}
+
+static inline uint8_t bh_flow_list_of(uint8_t protocol, uint8_t state)
+{
+	if (protocol == BH_PROTO_TCP)
+		return state == BH_FLOW_ESTABLISHED ? BH_LIST_ESTABLISHED
+		       : state == BH_FLOW_CLOSING || state == BH_FLOW_RESET ? BH_LIST_ANSWERED
+		                                                            : BH_LIST_HALF_OPEN;
+	return state == BH_FLOW_OPENING ? BH_LIST_HALF_OPEN : BH_LIST_ANSWERED;
+}
+
+/* The state after a packet. What is not TCP is answered once the other side has spoken. */
+static inline uint8_t bh_flow_next_state(uint8_t protocol, uint8_t state, bool from_opener,
+                                         uint8_t flags)
+{
+	if (protocol != BH_PROTO_TCP)
+		return from_opener ? state : BH_FLOW_ANSWERED;
+	if (state == BH_FLOW_RESET || flags & BH_TCP_RST)
+		return BH_FLOW_RESET;
+	if (state == BH_FLOW_CLOSING || flags & BH_TCP_FIN)
+		return BH_FLOW_CLOSING;
+	if (state == BH_FLOW_OPENING && !from_opener)
+		return BH_FLOW_ANSWERED;
+	if (state == BH_FLOW_ANSWERED && from_opener && !(flags & BH_TCP_SYN))
+		return BH_FLOW_ESTABLISHED;
+	return state;
+}
+
+static inline uint64_t bh_fetch_add(uint64_t *counter, uint64_t n)
+{
+	return __sync_fetch_and_add(counter, n);
+}
+
+/* Gives back what one flow was charged. */
+static inline void bh_share_release(BH_CTX *ctx, struct bh_share *share, const struct bh_conf *conf)
+{
+	struct bh_room *room = bh_room(ctx);
+
+	if (bh_fetch_add(&share->used, (uint64_t)-1) > conf->flows_guaranteed && room)
+		bh_fetch_add(&room->borrowed, (uint64_t)-1);
+}
+
+/* Forgets a flow and gives back its place. */
+static BH_NOINLINE int bh_flow_forget(BH_CTX *ctx, const struct bh_conf *conf, const struct bh_flow_key *key)
+{
+	struct bh_flow *flow = bh_flow_find(ctx, key);
+	struct bh_ledger_key place = {0, 0, 0};
+	struct bh_share *share;
+
+	if (!flow)
+		return 0;
+	place.compartment = flow->compartment;
+	place.list = flow->list;
+	place.place = flow->place;
+	share = bh_share_find(ctx, place.compartment);
+	if (bh_flow_remove(ctx, key) || !share)
+		return 0;
+	bh_ledger_remove(ctx, &place);
+	bh_share_release(ctx, share, conf);
+	return 1;
+}
+
+/*
+ * Looks at the oldest places of a list for a flow to give up: any, or only an expired one.
+ * Returns 1 if one was forgotten.
+ */
+static BH_NOINLINE int bh_evict_from(BH_CTX *ctx, const struct bh_conf *conf, uint32_t list,
+                                     uint32_t any)
+{
+	struct bh_share *share = bh_share_find(ctx, conf->compartment);
+	struct bh_ledger_key place = {0, 0, 0};
+	uint32_t looked = 0;
+	uint64_t head, tail, now = bh_now(ctx);
+
+	if (!share || list >= BH_LISTS)
+		return 0;
+	head = share->head[list];
+	tail = share->tail[list];
+	place.compartment = conf->compartment;
+	place.list = list;
+	for (uint32_t i = 0; i < BH_EVICT_SCAN; i++) {
+		struct bh_flow_key *row, key;
+		struct bh_flow *flow;
+
+		place.place = head + i;
+		if (place.place >= tail || (!any && looked >= BH_EXPIRED_SCAN))
+			return 0;
+		row = bh_ledger_find(ctx, &place);
+		if (!row) {
+			if (tail - place.place > BH_EVICT_SCAN)
+				__sync_val_compare_and_swap(&share->head[list], place.place, place.place + 1);
+			continue;
+		}
+		key = *row;
+		flow = bh_flow_find(ctx, &key);
+		if (!flow || flow->place != place.place || flow->list != list) {
+			bh_ledger_remove(ctx, &place);
+			continue;
+		}
+		looked++;
+		if (!any && !bh_flow_expired(conf, flow, &key, now))
+			continue;
+		if (bh_flow_forget(ctx, conf, &key))
+			return 1;
+	}
+	return 0;
+}
+
+/* Makes a compartment give up one flow of its own. 1 = done. */
+static BH_NOINLINE int bh_evict(BH_CTX *ctx, const struct bh_conf *conf)
+{
+	for (uint32_t any = 0; any < 2; any++)
+		for (uint32_t list = 0; list < BH_LISTS; list++)
+			if (bh_evict_from(ctx, conf, list, any))
+				return 1;
+	return 0;
+}
+
+/* Charges one flow to the compartment. Non-zero: it has no room and nothing to give up. */
+static BH_NOINLINE int bh_share_charge(BH_CTX *ctx, const struct bh_conf *conf)
+{
+	struct bh_share *share = bh_share_find(ctx, conf->compartment);
+	struct bh_room *room = bh_room(ctx);
+	uint64_t used;
+
+	if (!share || !room)
+		return -1;
+	used = bh_fetch_add(&share->used, 1) + 1;
+	if (used <= conf->flows_guaranteed && used <= conf->flows_limit)
+		return 0;
+	if (used > conf->flows_guaranteed)
+		bh_fetch_add(&room->borrowed, 1);
+	if (used <= conf->flows_limit && room->borrowed <= room->capacity)
+		return 0;
+	if (bh_evict(ctx, conf))
+		return 0;
+	bh_share_release(ctx, share, conf);
+	return -1;
+}
+
+/* Puts the flow at the end of a list. */
+static inline uint64_t bh_ledger_claim(struct bh_share *share, uint32_t list)
+{
+	return bh_fetch_add(&share->tail[list < BH_LISTS ? list : 0], 1);
+}
+
+/* Adds a row for `flow`, charged and in its list. Non-zero: no room. */
+static BH_NOINLINE int bh_flow_start(BH_CTX *ctx, const struct bh_conf *conf,
+                                     const struct bh_flow_key *key, struct bh_flow *flow)
+{
+	struct bh_share *share = bh_share_find(ctx, conf->compartment);
+	struct bh_ledger_key place = {0, 0, 0};
+	int rc;
+
+	if (!share || bh_share_charge(ctx, conf))
+		return -1;
+	place.compartment = conf->compartment;
+	place.list = flow->list < BH_LISTS ? flow->list : 0;
+	place.place = bh_ledger_claim(share, place.list);
+	flow->compartment = conf->compartment;
+	flow->place = place.place;
+	rc = bh_flow_insert(ctx, key, flow);
+	if (!rc && bh_ledger_insert(ctx, &place, key))
+		rc = bh_flow_remove(ctx, key) ? 0 : -12;
+	if (rc)
+		bh_share_release(ctx, share, conf);
+	return rc == -17 ? 0 : rc; /* EEXIST: another CPU was first, with the same verdict */
+}
+
+/* Moves a row to the list its new state belongs to. */
+static BH_NOINLINE int bh_flow_move(BH_CTX *ctx, struct bh_flow *flow, const struct bh_flow_key *key,
+                                     uint32_t list)
+{
+	struct bh_share *share = bh_share_find(ctx, flow->compartment);
+	struct bh_ledger_key from = {0, 0, 0}, to = {0, 0, 0};
+
+	if (!share || list >= BH_LISTS)
+		return 0;
+	from.compartment = to.compartment = flow->compartment;
+	from.list = flow->list;
+	from.place = flow->place;
+	to.list = list;
+	to.place = bh_ledger_claim(share, list);
+	if (bh_ledger_insert(ctx, &to, key))
+		return 0;
+	flow->place = to.place;
+	flow->list = (uint8_t)list;
+	bh_ledger_remove(ctx, &from);
+	return 0;
+}
+
+/* A packet of the flow was seen. */
+static inline void bh_flow_touch(BH_CTX *ctx, struct bh_flow *flow, const struct bh_flow_key *key,
+                                 uint8_t direction, uint8_t flags, uint64_t now)
+{
+	uint8_t state = flow->state, next, list;
+
+	next = bh_flow_next_state(key->protocol, state, direction == flow->opener, flags);
+	if (state != BH_FLOW_RESET || key->protocol != BH_PROTO_TCP)
+		flow->seen = now;
+	flow->packets[direction & 1]++;
+	if (next == state)
+		return;
+	flow->state = next;
+	list = bh_flow_list_of(key->protocol, next);
+	if (list != flow->list)
+		bh_flow_move(ctx, flow, key, list);
+}
+
+#endif

@@ -1,0 +1,355 @@
+/*
+ * verdict.h - the verdict on one packet at one endpoint's gate: form, identity, flow, rules, default.
+ *
+ * The only place where DESIGN 3.1's order is written down; the kernel, the memory platform and
+ * `explain` run this same text. Needs what packet.h, table.h and flow.h ask of their includer, and
+ *
+ *   int bh_rules_lookup(BH_CTX *, const struct bh_conf *, const struct bh_key *, struct bh_entry *)
+ *
+ * which asks an endpoint's two tables: 1 and the winning entry, or 0.
+ */
+#ifndef BH_FILTER_VERDICT_H
+#define BH_FILTER_VERDICT_H
+
+#include "flow.h"
+#include "table.h"
+
+static inline void bh_decide(struct bh_verdict *verdict, uint8_t action, uint8_t by)
+{
+	verdict->action = action;
+	verdict->by = by;
+	verdict->audit = 0;
+	verdict->rule = 0;
+}
+
+static inline bool bh_mac_equal(const uint8_t *a, const uint8_t *b)
+{
+	return bh_get32(a) == bh_get32(b) && bh_get16(a + 4) == bh_get16(b + 4);
+}
+
+/* An address of the endpoint's own: assigned, or its fe80. */
+static BH_NOINLINE int bh_is_own(const struct bh_conf *conf, const struct bh_address *address)
+{
+	if (conf->link_local.hi && bh_address_equal(address, &conf->link_local))
+		return 1;
+	for (uint32_t i = 0; i < BH_ADDRESSES_MAX; i++)
+		if (i < conf->addresses_count && bh_address_equal(address, &conf->addresses[i]))
+			return 1;
+	return 0;
+}
+
+/* 255.255.255.255 or the broadcast address of one of its subnets. */
+static BH_NOINLINE int bh_is_broadcast(const struct bh_conf *conf, const struct bh_address *address)
+{
+	if (address->hi == 0 && address->lo == (BH_V4_MAPPED | 0xffffffff))
+		return 1;
+	for (uint32_t i = 0; i < BH_ADDRESSES_MAX; i++)
+		if (i < conf->addresses_count && bh_address_equal(address, &conf->broadcasts[i]))
+			return 1;
+	return 0;
+}
+
+enum bh_identity { BH_IDENTITY_OK, BH_IDENTITY_NEIGHBOUR, BH_IDENTITY_SPOOF, BH_IDENTITY_NOT_OURS };
+
+static inline int bh_identity_arp(const struct bh_conf *conf, const struct bh_packet *packet)
+{
+	const struct bh_key *key = &packet->key;
+
+	if (!conf->addresses_count)
+		return BH_IDENTITY_NEIGHBOUR;
+	if (key->direction == BH_OUT)
+		return bh_mac_equal(packet->lladdr, conf->mac) &&
+		       ((bh_address_is_unspecified(&key->local) && packet->arp_op == 1) ||
+		        bh_is_own(conf, &key->local)) ? BH_IDENTITY_NEIGHBOUR : BH_IDENTITY_SPOOF;
+	/* An announcement speaks of its sender; it is how a neighbour's failover is learnt. */
+	if (bh_is_own(conf, &key->local) || bh_address_equal(&key->local, &key->remote))
+		return BH_IDENTITY_NEIGHBOUR;
+	return BH_IDENTITY_NOT_OURS;
+}
+
+/* Router advertisements, redirects and DHCP answers: only from who may send them. */
+static inline bool bh_is_impostor(const struct bh_conf *conf, const struct bh_key *key)
+{
+	uint8_t type = bh_icmp_type(key);
+
+	if (bh_is_icmp(key) && !(conf->flags & BH_CONF_ROUTER))
+		return key->v6 ? type == 134 || type == 137 : type == 5 || type == 9;
+	if (key->protocol == BH_PROTO_UDP && !(conf->flags & BH_CONF_DHCP_SERVER))
+		return (key->local_port == 67 && key->remote_port == 68) ||
+		       (key->local_port == 547 && key->remote_port == 546);
+	return false;
+}
+
+static inline bool bh_is_lawful_unspecified(const struct bh_packet *packet)
+{
+	const struct bh_key *key = &packet->key;
+	uint8_t type = bh_icmp_type(key);
+
+	if (packet->fragment != BH_WHOLE)
+		return false;
+	if (!key->v6)
+		return key->protocol == BH_PROTO_UDP && key->local_port == 68 && key->remote_port == 67;
+	if (key->protocol != BH_PROTO_ICMP6)
+		return false;
+	return (type == 135 && !packet->lladdr_option) || (type >= 130 && type <= 132) || type == 143;
+}
+
+/* Solicitations and advertisements of neighbours, once the addresses of the packet are lawful. */
+static inline int bh_identity_neighbour(const struct bh_conf *conf, const struct bh_packet *packet)
+{
+	uint8_t type = bh_icmp_type(&packet->key);
+
+	if (!conf->addresses_count)
+		return BH_IDENTITY_NEIGHBOUR;
+	if (packet->key.direction == BH_OUT) {
+		if (packet->lladdr_option && !bh_mac_equal(packet->lladdr, conf->mac))
+			return BH_IDENTITY_SPOOF;
+		return type == 136 && !bh_is_own(conf, &packet->target) ? BH_IDENTITY_SPOOF
+		                                                         : BH_IDENTITY_NEIGHBOUR;
+	}
+	if (type == 135 && !bh_is_own(conf, &packet->target))
+		return BH_IDENTITY_NOT_OURS;
+	return BH_IDENTITY_NEIGHBOUR;
+}
+
+static BH_NOINLINE int bh_identity(const struct bh_conf *conf, const struct bh_packet *packet)
+{
+	const struct bh_key *key = &packet->key;
+	bool nd = packet->form == BH_FORM_IP && key->v6 && key->protocol == BH_PROTO_ICMP6 &&
+	          packet->fragment == BH_WHOLE &&
+	          (bh_icmp_type(key) == 135 || bh_icmp_type(key) == 136);
+
+	if (!(conf->flags & BH_CONF_ANTISPOOF))
+		return packet->form == BH_FORM_ARP || nd ? BH_IDENTITY_NEIGHBOUR : BH_IDENTITY_OK;
+	if (key->direction == BH_OUT ? !bh_mac_equal(packet->source_mac, conf->mac)
+	    : !(packet->target_mac[0] & 1) && !bh_mac_equal(packet->target_mac, conf->mac))
+		return key->direction == BH_OUT ? BH_IDENTITY_SPOOF : BH_IDENTITY_NOT_OURS;
+	if (packet->form == BH_FORM_ARP)
+		return bh_identity_arp(conf, packet);
+	if (packet->form != BH_FORM_IP)
+		return BH_IDENTITY_OK;
+	if (key->direction == BH_OUT && packet->fragment != BH_LATER && bh_is_impostor(conf, key))
+		return BH_IDENTITY_SPOOF;
+	if (conf->addresses_count) {
+		if (key->direction == BH_OUT) {
+			if (bh_address_is_unspecified(&key->local)) {
+				if (!bh_is_lawful_unspecified(packet))
+					return BH_IDENTITY_SPOOF;
+			} else if (!bh_is_own(conf, &key->local)) {
+				return BH_IDENTITY_SPOOF;
+			}
+		} else if (!bh_address_is_multicast(&key->local) && !bh_is_own(conf, &key->local) &&
+		           !bh_is_broadcast(conf, &key->local)) {
+			return BH_IDENTITY_NOT_OURS;
+		}
+	}
+	return nd ? bh_identity_neighbour(conf, packet) : BH_IDENTITY_OK;
+}
+
+/* Rules, then the default: steps 4 and 5. */
+static BH_NOINLINE int bh_judge_rules(BH_CTX *ctx, const struct bh_conf *conf,
+                                      const struct bh_key *key, struct bh_verdict *verdict)
+{
+	uint32_t block = key->direction == BH_IN ? BH_CONF_BLOCK_IN : BH_CONF_BLOCK_OUT;
+	struct bh_entry entry = {0, 0, 0};
+
+	if (bh_rules_lookup(ctx, conf, key, &entry)) {
+		bh_decide(verdict, entry.flags & BH_ENTRY_BLOCK ? BH_BLOCK : BH_ALLOW, BH_BY_RULE);
+		verdict->rule = entry.rule;
+		if (entry.flags & BH_ENTRY_AUDIT && verdict->action == BH_BLOCK) {
+			verdict->action = BH_ALLOW;
+			verdict->audit = 1;
+		}
+		return 0;
+	}
+	bh_decide(verdict, conf->flags & block ? BH_BLOCK : BH_ALLOW, BH_BY_DEFAULT);
+	return 0;
+}
+
+/* A flow allowed under an older policy: its opener is asked about once more. */
+static BH_NOINLINE int bh_flow_ask_again(BH_CTX *ctx, const struct bh_conf *conf,
+                                         const struct bh_flow_key *key, struct bh_flow *flow)
+{
+	struct bh_verdict verdict = {0, 0, 0, 0, 0};
+	struct bh_key opener;
+
+	opener.local = key->local;
+	opener.remote = key->remote;
+	opener.local_port = flow->local_port;
+	opener.remote_port = flow->remote_port;
+	opener.protocol = key->protocol;
+	opener.direction = flow->opener & 1;
+	opener.v6 = key->v6;
+	opener.reserved = 0;
+	bh_judge_rules(ctx, conf, &opener, &verdict);
+	flow->blocked = verdict.action == BH_BLOCK;
+	flow->audit = verdict.audit;
+	flow->rule = verdict.rule;
+	flow->generation = conf->generation;
+	return 0;
+}
+
+/* The verdict of a live flow of this key, if there is one: non-zero. Touches it unless `error`. */
+static BH_NOINLINE int bh_judge_flow(BH_CTX *ctx, const struct bh_conf *conf,
+                                     const struct bh_flow_key *key, const struct bh_packet *packet,
+                                     struct bh_verdict *verdict)
+{
+	bool error = packet->form == BH_FORM_IP && packet->has_inner;
+	struct bh_flow *flow = bh_flow_find(ctx, key);
+	uint64_t now = bh_now(ctx);
+
+	if (!flow)
+		return 0;
+	if (bh_flow_expired(conf, flow, key, now)) {
+		bh_flow_forget(ctx, conf, key);
+		return 0;
+	}
+	if (flow->generation != conf->generation)
+		bh_flow_ask_again(ctx, conf, key, flow);
+	if (flow->blocked) {
+		bh_decide(verdict, BH_BLOCK, flow->rule ? BH_BY_RULE : BH_BY_DEFAULT);
+	} else {
+		bh_decide(verdict, BH_ALLOW, BH_BY_FLOW);
+		verdict->audit = flow->audit;
+		if (!error)
+			bh_flow_touch(ctx, flow, key, packet->key.direction, packet->tcp_flags, now);
+	}
+	verdict->rule = flow->rule;
+	return 1;
+}
+
+/* Remembers what rules or a default allowed. Non-zero: no room. */
+static BH_NOINLINE int bh_flow_open(BH_CTX *ctx, const struct bh_conf *conf,
+                                    const struct bh_flow_key *key, const struct bh_packet *packet,
+                                    const struct bh_verdict *verdict)
+{
+	struct bh_flow *old, flow = {0};
+
+	flow.created = flow.seen = bh_now(ctx);
+	flow.generation = conf->generation;
+	flow.rule = verdict->rule;
+	flow.audit = verdict->audit;
+	flow.local_port = packet->key.local_port;
+	flow.remote_port = packet->key.remote_port;
+	flow.opener = packet->key.direction & 1;
+	flow.packets[flow.opener] = 1;
+	flow.state = BH_FLOW_OPENING;
+	if (key->protocol == BH_PROTO_TCP && packet->tcp_flags & BH_TCP_RST)
+		flow.state = BH_FLOW_RESET;
+	flow.list = bh_flow_list_of(key->protocol, flow.state);
+	old = bh_flow_find(ctx, key);
+	if (old) /* a bare SYN opens the same conversation anew */
+		bh_flow_forget(ctx, conf, key);
+	return bh_flow_start(ctx, conf, key, &flow);
+}
+
+static BH_NOINLINE int bh_fragment_open(BH_CTX *ctx, const struct bh_conf *conf,
+                                        const struct bh_packet *packet,
+                                        const struct bh_verdict *verdict)
+{
+	struct bh_flow_key key;
+	struct bh_flow flow = {0};
+
+	bh_fragment_key_of(&key, conf->endpoint, packet);
+	if (bh_flow_find(ctx, &key))
+		return 0;
+	flow.created = flow.seen = bh_now(ctx);
+	flow.generation = conf->generation;
+	flow.rule = verdict->rule;
+	flow.audit = verdict->audit;
+	flow.opener = packet->key.direction & 1;
+	flow.list = BH_LIST_HALF_OPEN;
+	return bh_flow_start(ctx, conf, &key, &flow);
+}
+
+/* Not the first fragment: as the first went. */
+static inline void bh_judge_fragment(BH_CTX *ctx, const struct bh_conf *conf,
+                                     const struct bh_packet *packet, struct bh_verdict *verdict)
+{
+	struct bh_flow_key key;
+	struct bh_flow *flow;
+
+	bh_fragment_key_of(&key, conf->endpoint, packet);
+	flow = bh_flow_find(ctx, &key);
+	if (!flow || bh_flow_expired(conf, flow, &key, bh_now(ctx))) {
+		bh_decide(verdict, BH_BLOCK, BH_BY_MALFORMED);
+		return;
+	}
+	bh_decide(verdict, BH_ALLOW, BH_BY_FRAGMENT);
+	verdict->rule = flow->rule;
+	verdict->audit = flow->audit;
+}
+
+/* Steps 3 to 5 for an IP packet whose form and identity are right. */
+static BH_NOINLINE int bh_judge_ip(BH_CTX *ctx, const struct bh_conf *conf,
+                                   const struct bh_packet *packet, struct bh_verdict *verdict)
+{
+	const struct bh_key *packet_key = &packet->key;
+	bool icmp = bh_is_icmp(packet_key), opens = true;
+	struct bh_flow_key key;
+
+	if (packet->fragment == BH_LATER) {
+		bh_judge_fragment(ctx, conf, packet, verdict);
+		return 0;
+	}
+	if (icmp && bh_icmp_is_error(packet_key)) {
+		opens = false;
+		if (packet->has_inner) {
+			bh_flow_key_of(&key, conf->endpoint, &packet->inner, packet->inner_id);
+			if (bh_judge_flow(ctx, conf, &key, packet, verdict))
+				return 0;
+		}
+	} else {
+		bool bare_syn = packet_key->protocol == BH_PROTO_TCP &&
+		                (packet->tcp_flags & (BH_TCP_SYN | BH_TCP_ACK)) == BH_TCP_SYN;
+
+		if (icmp && bh_icmp_query_of_reply(packet_key))
+			opens = false;
+		bh_flow_key_of(&key, conf->endpoint, packet_key, packet->id);
+		if (!bare_syn && bh_judge_flow(ctx, conf, &key, packet, verdict))
+			goto fragment;
+	}
+	bh_judge_rules(ctx, conf, packet_key, verdict);
+	if (verdict->action == BH_BLOCK)
+		return 0;
+	if (opens && bh_flow_open(ctx, conf, &key, packet, verdict)) {
+		bh_decide(verdict, BH_BLOCK, BH_BY_QUOTA);
+		return 0;
+	}
+fragment:
+	if (packet->fragment == BH_FIRST && verdict->action == BH_ALLOW &&
+	    bh_fragment_open(ctx, conf, packet, verdict))
+		bh_decide(verdict, BH_BLOCK, BH_BY_QUOTA);
+	return 0;
+}
+
+/* The verdict on a parsed packet. */
+static inline void bh_judge(BH_CTX *ctx, const struct bh_conf *conf, const struct bh_packet *packet,
+                            struct bh_verdict *verdict)
+{
+	uint32_t block = packet->key.direction == BH_IN ? BH_CONF_BLOCK_IN : BH_CONF_BLOCK_OUT;
+
+	if (packet->form == BH_FORM_MALFORMED) {
+		bh_decide(verdict, BH_BLOCK, BH_BY_MALFORMED);
+		return;
+	}
+	switch (bh_identity(conf, packet)) {
+	case BH_IDENTITY_NEIGHBOUR:
+		bh_decide(verdict, BH_ALLOW, BH_BY_NEIGHBOUR);
+		return;
+	case BH_IDENTITY_SPOOF:
+		bh_decide(verdict, BH_BLOCK, BH_BY_SPOOF);
+		return;
+	case BH_IDENTITY_NOT_OURS:
+		bh_decide(verdict, BH_BLOCK, packet->form == BH_FORM_ARP ? BH_BY_NEIGHBOUR : BH_BY_SPOOF);
+		return;
+	default:
+		break;
+	}
+	if (packet->form == BH_FORM_OTHER)
+		bh_decide(verdict, conf->flags & block ? BH_BLOCK : BH_ALLOW, BH_BY_DEFAULT);
+	else
+		bh_judge_ip(ctx, conf, packet, verdict);
+}
+
+#endif

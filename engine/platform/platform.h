@@ -1,0 +1,164 @@
+/*
+ * platform.h - where compartments, switches and NICs really exist.
+ *
+ * Two platforms implement one table of operations: `linux` (namespaces, bridges, veth, tap, eBPF)
+ * and `memory` (in process, without privileges). They know nothing of the store or of policies: the
+ * host tells them what to make, with everything resolved. Making is not idempotent (what exists is
+ * an error); removing is (what is gone is success), so that whatever a crash left half done can be
+ * removed by the same call.
+ *
+ * Ids are those of the store and never reused. Strings are copied. All functions return 0 or a
+ * negative errno with a sentence in `err`.
+ */
+#ifndef BH_PLATFORM_PLATFORM_H
+#define BH_PLATFORM_PLATFORM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../base/error.h"
+#include "../filter/address.h"
+#include "../filter/conf.h"
+#include "../filter/flow.h"
+#include "../filter/classifier.h"
+
+#define BH_NAME_MAX 63     /* network names */
+#define BH_ID_MAX 255      /* container ids */
+#define BH_IFNAME_SIZE 16  /* with NUL, as IFNAMSIZ */
+#define BH_SUBNETS_MAX 8   /* of one network */
+#define BH_DEFAULT_COMPARTMENT 1
+
+enum bh_driver {
+	BH_DRIVER_NAT,
+	BH_DRIVER_L2BRIDGE,
+	BH_DRIVER_TRANSPARENT,
+	BH_DRIVER_INTERNAL,
+	BH_DRIVER_OVERLAY,
+	BH_DRIVER_COUNT
+};
+
+/* A subnet of a network; the gateway is the management vNIC's address in it. */
+struct bh_subnet {
+	struct bh_prefix prefix; /* network address and length */
+	struct bh_address gateway;
+};
+
+/* The switch of one network with its management vNIC. */
+struct bh_switch {
+	uint32_t id; /* the network's id: names bridge and management vNIC */
+	char name[BH_NAME_MAX + 1];
+	enum bh_driver driver;
+	uint32_t mtu; /* 0 = as the uplink's, 1500 without one */
+	size_t subnets_count;
+	struct bh_subnet subnets[BH_SUBNETS_MAX];
+};
+
+enum bh_nic_kind {
+	BH_NIC_HOST_VNIC, /* veth: the other end in the compartment */
+	BH_NIC_SYNTHETIC, /* vmNIC: a persistent tap in the compartment, spliced to the veth */
+};
+
+/* One endpoint's NIC and its port on the switch. */
+struct bh_nic {
+	uint32_t endpoint; /* id: names the port */
+	uint32_t network;
+	uint32_t compartment;
+	enum bh_nic_kind kind;
+	char name[BH_IFNAME_SIZE]; /* in the compartment; "" = the first free ethN; filled by create */
+	uint8_t mac[6];
+	bool ipv6;          /* off: no IPv6 on the NIC at all */
+	bool default_route; /* by the gateway of each family */
+	uint32_t mtu;       /* the switch's */
+	size_t addresses_count;
+	struct bh_prefix addresses[BH_ADDRESSES_MAX]; /* with host bits */
+	size_t gateways_count;
+	struct bh_address gateways[BH_SUBNETS_MAX];
+};
+
+/* What the gate of a NIC enforces. The tables are published before the conf that names them. */
+struct bh_gate {
+	struct bh_conf conf;
+	const struct bh_table *tables[2]; /* NULL where conf.tables[i].id is 0 or already published */
+};
+
+/* How all networks meet the world: the whole of it, replaced at once. */
+struct bh_uplink {
+	size_t switches_count;
+	const struct bh_switch *switches;
+	size_t pairs_count; /* networks that may reach each other: both ids, in either order */
+	const uint32_t (*pairs)[2];
+};
+
+typedef int bh_flow_visitor(const struct bh_flow_key *key, const struct bh_flow *flow, void *arg);
+typedef int bh_hit_visitor(uint32_t endpoint, uint32_t rule, uint64_t packets, void *arg);
+
+struct bh_platform;
+
+struct bh_platform_ops {
+	const char *name; /* "linux", "memory" */
+
+	/* A compartment with a fresh namespace, or around the one that `adopt` (a path) names. */
+	int (*compartment_create)(struct bh_platform *, uint32_t id, const char *adopt,
+	                          struct bh_error *);
+	int (*compartment_remove)(struct bh_platform *, uint32_t id, struct bh_error *);
+	/* The identity of a namespace (unique for this boot), of a path or, with NULL, of compartment
+	 * `id`. -ENOENT if it is gone. */
+	int (*compartment_cookie)(struct bh_platform *, uint32_t id, const char *path, uint64_t *cookie,
+	                          struct bh_error *);
+
+	int (*switch_create)(struct bh_platform *, const struct bh_switch *, struct bh_error *);
+	int (*switch_remove)(struct bh_platform *, uint32_t id, struct bh_error *);
+	/* Makes NAT, forwarding and what networks may reach each other be exactly this. */
+	int (*uplink_apply)(struct bh_platform *, const struct bh_uplink *, struct bh_error *);
+	/* MTU of the interface the default route leaves by; 1500 without one. */
+	uint32_t (*uplink_mtu)(struct bh_platform *);
+
+	/* Makes port and NIC with the gate in place before either link is up; fills nic->name. */
+	int (*nic_create)(struct bh_platform *, struct bh_nic *, const struct bh_gate *,
+	                  struct bh_error *);
+	int (*nic_remove)(struct bh_platform *, const struct bh_nic *, struct bh_error *);
+
+	/* Replaces what a gate enforces, at once for every packet. */
+	int (*gate_replace)(struct bh_platform *, const struct bh_gate *, struct bh_error *);
+	int (*gate_read)(struct bh_platform *, uint32_t endpoint, struct bh_conf *, struct bh_error *);
+	/* Forgets published tables, once no conf names them. */
+	int (*table_remove)(struct bh_platform *, const struct bh_table_ref *, struct bh_error *);
+	/* Copies page `page` of table `table` (BH_PAGE_SIZE bytes). */
+	int (*table_read)(struct bh_platform *, uint32_t table, uint32_t page, void *to,
+	                  struct bh_error *);
+
+	/* Reads without changing. `each` returns non-zero to stop, which is then returned. */
+	int (*flow_read)(struct bh_platform *, const struct bh_flow_key *, struct bh_flow *);
+	int (*flow_each)(struct bh_platform *, bh_flow_visitor *, void *, struct bh_error *);
+	int (*counters_read)(struct bh_platform *, uint32_t endpoint, struct bh_counters *,
+	                     struct bh_error *);
+	int (*hits_each)(struct bh_platform *, bh_hit_visitor *, void *, struct bh_error *);
+	uint64_t (*now)(struct bh_platform *); /* the clock flows are stamped with, ns */
+
+	/* Removes everything that carries this state's name. */
+	int (*reset)(struct bh_platform *, struct bh_error *);
+	void (*close)(struct bh_platform *);
+};
+
+struct bh_platform {
+	const struct bh_platform_ops *ops;
+};
+
+/*
+ * `tag` names all kernel objects of one state: 1 to 6 of [a-z0-9], made from the state directory.
+ * With `write` false nothing is made that is missing, and operations that change fail with -EROFS.
+ * The caller's network namespace is the default compartment if the state has none yet.
+ */
+int bh_platform_linux_open(struct bh_platform **out, const char *tag, bool write,
+                           struct bh_error *err);
+int bh_platform_memory_open(struct bh_platform **out, struct bh_error *err);
+
+static inline void bh_platform_close(struct bh_platform **platform)
+{
+	if (*platform)
+		(*platform)->ops->close(*platform);
+	*platform = NULL;
+}
+
+#endif
