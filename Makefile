@@ -1,0 +1,83 @@
+# Bulkhead: build, install, run the scene, test, measure.
+#
+#   make            builds build/bulkhead (and names what is missing)
+#   make run        installs what is missing, builds, plays the scene with real packets
+#   make test       installs what is missing, builds, runs every test       (SAN=1: under sanitizers)
+#   make install    PREFIX=/usr/local DESTDIR=
+
+PREFIX  ?= /usr/local
+CC      ?= cc
+CLANG   ?= clang
+LUA     ?= lua5.4
+VERSION := 0.1.0
+
+B       := $(if $(SAN),build-san,build)
+SANFLAGS := $(if $(SAN),-fsanitize=address$(,)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+, := ,
+
+PKGS    := lua5.4 libmnl libbpf libnftables sqlite3
+BUILDS  := cc $(CLANG) pkg-config
+HAVE    := $(shell pkg-config --exists $(PKGS) 2>/dev/null && echo yes)
+CFLAGS  ?= -O2 -g
+ALL_CFLAGS := -std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wno-missing-field-initializers \
+           -D_GNU_SOURCE -DBH_VERSION='"$(VERSION)"' -DBH_PREFIX='"$(PREFIX)"' \
+           $(if $(HAVE),$(shell pkg-config --cflags $(PKGS))) $(CFLAGS) $(SANFLAGS)
+LIBS    := $(if $(HAVE),$(shell pkg-config --libs $(PKGS))) -lm -ldl
+
+ENGINE  := $(filter-out %.bpf.c,$(wildcard engine/*/*.c engine/*/*/*.c))
+BINDINGS := $(wildcard bindings/*.c)
+BPF     := $(wildcard engine/gate/*.bpf.c)
+OBJS    := $(patsubst %.c,$(B)/%.o,$(ENGINE) $(BINDINGS))
+EMBEDS  := $(patsubst %.bpf.c,$(B)/%.bpf.inc,$(BPF))
+
+all: $(B)/bulkhead
+
+$(B)/bulkhead: $(OBJS)
+	$(CC) $(ALL_CFLAGS) -Wl,-E -o $@ $^ $(LIBS)
+
+$(B)/%.o: %.c | packages
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -I$(B) -MMD -MP -c -o $@ $<
+
+# Only kernel uapi headers; the triplet's directory holds asm/. The bytes become a C initializer.
+$(B)/%.bpf.o: %.bpf.c | packages
+	@mkdir -p $(@D)
+	$(CLANG) -O2 -g -target bpf -mcpu=v3 -ffreestanding -Wall -Wno-unused-function -D__bpf__ \
+	  -I/usr/include/$(shell $(CC) -print-multiarch) -MMD -MP -c -o $@ $<
+
+$(B)/%.bpf.inc: $(B)/%.bpf.o
+	od -An -v -tu1 $< | sed 's/[0-9][0-9]*/&,/g' > $@
+
+$(filter $(B)/engine/gate/%.o $(B)/engine/platform/%.o,$(OBJS)): | $(EMBEDS)
+-include $(OBJS:.o=.d) $(patsubst %.bpf.c,$(B)/%.bpf.d,$(BPF))
+$(B)/engine/gate/program.o: $(EMBEDS)
+
+# One line for what is missing, instead of a compiler's complaints.
+packages:
+	@for c in $(BUILDS); do command -v $$c >/dev/null || miss="$$miss $$c"; done; \
+	for p in $(PKGS); do pkg-config --exists $$p 2>/dev/null || miss="$$miss $$p"; done; \
+	[ -z "$$miss" ] || { echo "make: missing:$$miss (scripts/install-packages.sh installs them)" >&2; exit 1; }
+
+setup:
+	@sh scripts/install-packages.sh
+	@$(MAKE) --no-print-directory all
+
+run: setup
+	@$(B)/bulkhead run scripts/scene.lua --linux
+
+test: setup
+	@sh tests/run.sh $(B)
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/bulkhead $(DESTDIR)$(PREFIX)/share/man/man8
+	install -m 755 $(B)/bulkhead $(DESTDIR)$(PREFIX)/bin/bulkhead
+	cp -R scripts policies $(DESTDIR)$(PREFIX)/share/bulkhead/
+	install -d $(DESTDIR)$(PREFIX)/share/bulkhead/types
+	cp bindings/types/*.lua $(DESTDIR)$(PREFIX)/share/bulkhead/types/
+	install -m 644 scripts/bulkhead.8 $(DESTDIR)$(PREFIX)/share/man/man8/bulkhead.8
+
+clean:
+	rm -rf build build-san
+
+.PHONY: all packages setup run test install clean
+.SECONDARY:

@@ -1,0 +1,105 @@
+/*
+ * main.c - the `bulkhead` program: a Lua state with our modules in it, given to scripts/main.lua.
+ *
+ * It runs as root from hooks that hand over somebody's whole environment, so nothing of Lua's is
+ * taken from there: LUA_PATH, LUA_CPATH and LUA_INIT are ignored. Scripts are found beside the
+ * program (a build tree) or under the prefix it was installed to.
+ */
+#include "modules.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Where scripts/ and policies/ are. */
+static void find_root(char *root, size_t size)
+{
+	char exe[PATH_MAX], probe[PATH_MAX + 32];
+	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+
+	if (n > 0) {
+		exe[n] = '\0';
+		for (int up = 0; up < 2; up++) {
+			char *slash = strrchr(exe, '/');
+
+			if (slash)
+				*slash = '\0';
+		}
+		snprintf(probe, sizeof(probe), "%s/scripts/main.lua", exe);
+		if (access(probe, R_OK) == 0) {
+			snprintf(root, size, "%s", exe);
+			return;
+		}
+		snprintf(probe, sizeof(probe), "%s/share/bulkhead/scripts/main.lua", exe);
+		if (access(probe, R_OK) == 0) {
+			snprintf(root, size, "%s/share/bulkhead", exe);
+			return;
+		}
+	}
+	snprintf(root, size, "%s/share/bulkhead", BH_PREFIX);
+}
+
+static int traceback(lua_State *L)
+{
+	const char *message = lua_tostring(L, 1);
+
+	if (message)
+		luaL_traceback(L, L, message, 1);
+	else
+		luaL_tolstring(L, 1, NULL);
+	return 1;
+}
+
+static void open_modules(lua_State *L, const char *root)
+{
+	lua_pushboolean(L, 1);
+	lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
+	luaL_openlibs(L);
+	luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+	for (const luaL_Reg *m = bh_modules; m->name; m++) {
+		lua_pushcfunction(L, m->func);
+		lua_setfield(L, -2, m->name);
+	}
+	lua_pop(L, 1);
+	lua_getglobal(L, "package");
+	lua_getfield(L, -1, "path");
+	lua_pushfstring(L, "%s/scripts/?.lua;%s", root, lua_tostring(L, -1));
+	lua_setfield(L, -3, "path");
+	lua_pop(L, 2);
+}
+
+int main(int argc, char **argv)
+{
+	char root[PATH_MAX], script[PATH_MAX + 32];
+	lua_State *L = luaL_newstate();
+	int status = 1;
+
+	if (!L) {
+		fputs("bulkhead: not enough memory\n", stderr);
+		return 1;
+	}
+	find_root(root, sizeof(root));
+	open_modules(L, root);
+	lua_createtable(L, argc, 2);
+	for (int i = 0; i < argc; i++) {
+		lua_pushstring(L, argv[i]);
+		lua_rawseti(L, -2, i);
+	}
+	lua_pushstring(L, root);
+	lua_setfield(L, -2, "root");
+	lua_pushstring(L, BH_VERSION);
+	lua_setfield(L, -2, "version");
+	lua_setglobal(L, "arg");
+
+	snprintf(script, sizeof(script), "%s/scripts/main.lua", root);
+	lua_pushcfunction(L, traceback);
+	if (luaL_loadfile(L, script) != LUA_OK || lua_pcall(L, 0, 1, 1) != LUA_OK) {
+		fprintf(stderr, "bulkhead: %s\n", lua_tostring(L, -1));
+	} else {
+		status = lua_isinteger(L, -1) ? (int)lua_tointeger(L, -1) : 0;
+	}
+	lua_close(L);
+	return status;
+}
