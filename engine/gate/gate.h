@@ -1,0 +1,73 @@
+/*
+ * gate.h - the eBPF programs on switch ports, their maps, and nothing else of the kernel.
+ *
+ * One set of maps and programs per state, pinned in a bpffs directory. A port's interface index in
+ * the switch namespace is the key of its conf, so one program serves all ports. Attaching happens in
+ * the caller's current network namespace.
+ */
+#ifndef BH_GATE_GATE_H
+#define BH_GATE_GATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../base/error.h"
+#include "../filter/classifier.h"
+#include "../filter/conf.h"
+#include "../filter/flow.h"
+
+struct bh_gate_kernel;
+
+/* Opens what is pinned in `directory`; with `create` loads and pins it if it is not there.
+ * -ENOENT without `create`. -EPROTO if what is pinned has another layout (BH_ABI). */
+int bh_gate_open(struct bh_gate_kernel **out, const char *directory, bool create,
+                 struct bh_error *err);
+void bh_gate_close(struct bh_gate_kernel **gate);
+/* Removes the pins; the kernel frees the rest with the last port. */
+int bh_gate_unpin(const char *directory, struct bh_error *err);
+
+/* clsact with the gate in both directions on an interface of the current namespace. */
+int bh_gate_attach(struct bh_gate_kernel *gate, unsigned ifindex, struct bh_error *err);
+/* Joins two interfaces of the current namespace: what one receives the other sends. */
+int bh_gate_splice(unsigned a, unsigned b, struct bh_error *err);
+
+/* The conf of the port `ifindex`; packets at a port without one are dropped. */
+int bh_gate_conf_put(struct bh_gate_kernel *gate, uint32_t ifindex, const struct bh_conf *conf,
+                     struct bh_error *err);
+int bh_gate_conf_read(struct bh_gate_kernel *gate, uint32_t ifindex, struct bh_conf *conf,
+                      struct bh_error *err);
+/* Removes the conf and, of that endpoint, flows, counters and hits. */
+int bh_gate_conf_remove(struct bh_gate_kernel *gate, uint32_t ifindex, struct bh_error *err);
+
+int bh_gate_table_put(struct bh_gate_kernel *gate, uint32_t id, const struct bh_table *table,
+                      struct bh_error *err);
+int bh_gate_table_read(struct bh_gate_kernel *gate, uint32_t id, uint32_t page, void *to,
+                       struct bh_error *err);
+int bh_gate_table_remove(struct bh_gate_kernel *gate, const struct bh_table_ref *ref,
+                         struct bh_error *err);
+
+/* The account flows are charged to; made with the compartment. */
+int bh_gate_share_put(struct bh_gate_kernel *gate, uint32_t compartment, struct bh_error *err);
+int bh_gate_share_remove(struct bh_gate_kernel *gate, uint32_t compartment, struct bh_error *err);
+
+int bh_gate_flow_read(struct bh_gate_kernel *gate, const struct bh_flow_key *key,
+                      struct bh_flow *flow);
+int bh_gate_flow_each(struct bh_gate_kernel *gate,
+                      int (*visit)(const struct bh_flow_key *, const struct bh_flow *, void *),
+                      void *arg, struct bh_error *err);
+int bh_gate_counters_read(struct bh_gate_kernel *gate, uint32_t endpoint,
+                          struct bh_counters *counters, struct bh_error *err);
+int bh_gate_hits_each(struct bh_gate_kernel *gate,
+                      int (*visit)(uint32_t endpoint, uint32_t rule, uint64_t packets, void *),
+                      void *arg, struct bh_error *err);
+uint64_t bh_gate_now(void); /* CLOCK_MONOTONIC, as bpf_ktime_get_ns */
+
+/*
+ * The verdict of the program itself on `frame` at the port `ifindex`, by BPF_PROG_TEST_RUN; flows it
+ * opens are real. For tests. Frames under 14 bytes are -EINVAL: the kernel runs none.
+ */
+int bh_gate_test_run(struct bh_gate_kernel *gate, uint32_t ifindex, uint8_t direction,
+                     const void *frame, uint32_t size, struct bh_verdict *verdict,
+                     struct bh_error *err);
+
+#endif
