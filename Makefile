@@ -19,7 +19,7 @@ PKGS    := lua5.4 libmnl libbpf libnftables sqlite3
 BUILDS  := cc $(CLANG) pkg-config
 HAVE    := $(shell pkg-config --exists $(PKGS) 2>/dev/null && echo yes)
 CFLAGS  ?= -O2 -g
-ALL_CFLAGS := -std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wno-missing-field-initializers \
+ALL_CFLAGS := -std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wno-missing-field-initializers -Wno-format-truncation \
            -D_GNU_SOURCE -DBH_VERSION='"$(VERSION)"' -DBH_PREFIX='"$(PREFIX)"' \
            $(if $(HAVE),$(shell pkg-config --cflags $(PKGS))) $(CFLAGS) $(SANFLAGS)
 LIBS    := $(if $(HAVE),$(shell pkg-config --libs $(PKGS))) -lm -ldl

@@ -16,7 +16,7 @@
  * inserted with "only if absent". A place just claimed may have no row yet: the evictor steps over
  * such a gap, and moves the head past it only when 64 newer places are claimed.
  *
- * The includer provides, before including this (rows stay where they are until deleted):
+ * An eBPF includer provides, before including this (rows stay where they are until deleted):
  *   uint64_t bh_now(BH_CTX *)                                         nanoseconds, any fixed origin
  *   struct bh_flow *bh_flow_find(BH_CTX *, const struct bh_flow_key *)
  *   int bh_flow_insert(BH_CTX *, const struct bh_flow_key *, const struct bh_flow *)   -EEXIST, -ENOMEM

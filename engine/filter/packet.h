@@ -1,7 +1,7 @@
 /*
  * packet.h - from bytes to the few fields that decide; the first step of every verdict.
  *
- * Compiles natively and for eBPF. The includer says how bytes are reached, before including this:
+ * Compiles natively (over native.h) and for eBPF, whose program provides, before including this:
  *
  *   BH_CTX                               the packet's type
  *   bh_load(ctx, offset, to, size)       copies `size` bytes (a constant); non-zero if it ends earlier
@@ -17,8 +17,13 @@
 
 #include "conf.h"
 
+#ifndef __bpf__
+#include "native.h"
+#endif
+
+/* A function of its own, to the verifier too; inline is enough natively. */
 #ifndef BH_NOINLINE
-#define BH_NOINLINE
+#define BH_NOINLINE inline
 #endif
 
 enum {

@@ -10,7 +10,7 @@
  * A page is relocatable (offsets only) and immutable once published. Its size makes it a hash map
  * element of 4096 bytes in the kernel.
  *
- * The includer provides, before including this:
+ * An eBPF includer provides, before including this:
  *   const void *bh_page(BH_CTX *ctx, uint32_t table, uint32_t page)   NULL if there is none
  */
 #ifndef BH_FILTER_TABLE_H
