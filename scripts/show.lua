@@ -45,8 +45,9 @@ function show.colour(name, text)
   return coloured and ("\27[%dm%s\27[0m"):format(COLOURS[name], text) or text
 end
 
---- How many columns text takes.
+--- How many columns text takes; colours take none.
 local function columns_of(text)
+  text = text:gsub("\27%[%d+m", "")
   return utf8.len(text) or #text
 end
 
