@@ -19,7 +19,7 @@ PKGS    := lua5.4 libmnl libbpf libnftables sqlite3
 BUILDS  := cc $(CLANG) pkg-config
 HAVE    := $(shell pkg-config --exists $(PKGS) 2>/dev/null && echo yes)
 CFLAGS  ?= -O2 -g
-ALL_CFLAGS := -std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wno-missing-field-initializers \
+ALL_CFLAGS := -std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wno-missing-field-initializers -Wno-format-truncation \
            -D_GNU_SOURCE -DBH_VERSION='"$(VERSION)"' -DBH_PREFIX='"$(PREFIX)"' \
            $(if $(HAVE),$(shell pkg-config --cflags $(PKGS))) $(CFLAGS) $(SANFLAGS)
 LIBS    := $(if $(HAVE),$(shell pkg-config --libs $(PKGS))) -lm -ldl
@@ -50,7 +50,7 @@ $(B)/%.bpf.inc: $(B)/%.bpf.o
 
 $(filter $(B)/engine/gate/%.o $(B)/engine/platform/%.o,$(OBJS)): | $(EMBEDS)
 -include $(OBJS:.o=.d) $(patsubst %.bpf.c,$(B)/%.bpf.d,$(BPF))
-$(B)/engine/gate/program.o: $(EMBEDS)
+$(B)/engine/gate/gate.o $(B)/engine/gate/splice.o: $(EMBEDS)
 
 # One line for what is missing, instead of a compiler's complaints.
 packages:

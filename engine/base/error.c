@@ -52,7 +52,7 @@ int bh_error_prefix(struct bh_error *err, const char *format, ...)
 	n = vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
 	if (n >= 0 && (size_t)n < sizeof(text))
-		snprintf(text + n, sizeof(text) - (size_t)n, ": %s", err->message);
+		snprintf(text + n, sizeof(text) - (size_t)n, ": %.500s", err->message);
 	memcpy(err->message, text, sizeof(text));
 	return err->code;
 }
