@@ -114,3 +114,8 @@ int bh_compartment_cookie(struct bh_platform *platform, uint32_t id, const char 
 		return bh_error_errno(err, fd, "Cannot open the network namespace %s", path);
 	return fd < 0 ? fd : bh_namespace_cookie(fd, cookie, err);
 }
+
+int bh_compartment_open(struct bh_platform *platform, uint32_t id, struct bh_error *err)
+{
+	return bh_linux_compartment(bh_linux_of(platform), id, err);
+}

@@ -11,5 +11,6 @@ int bh_compartment_create(struct bh_platform *platform, uint32_t id, const char 
 int bh_compartment_remove(struct bh_platform *platform, uint32_t id, struct bh_error *err);
 int bh_compartment_cookie(struct bh_platform *platform, uint32_t id, const char *path,
                           uint64_t *cookie, struct bh_error *err);
+int bh_compartment_open(struct bh_platform *platform, uint32_t id, struct bh_error *err);
 
 #endif

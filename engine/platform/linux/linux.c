@@ -10,6 +10,7 @@
 #include "linux.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -100,7 +101,7 @@ int bh_linux_compartment(struct bh_linux *self, uint32_t id, struct bh_error *er
 	int fd;
 
 	snprintf(name, sizeof(name), "c%u", id);
-	fd = id == BH_DEFAULT_COMPARTMENT ? dup(self->default_namespace)
+	fd = id == BH_DEFAULT_COMPARTMENT ? fcntl(self->default_namespace, F_DUPFD_CLOEXEC, 0)
 	                                  : bh_runtime_namespace(&self->runtime, name);
 	if (fd == -ENOENT)
 		return bh_error_set(err, fd, "There is no compartment %u.", id);
@@ -295,6 +296,7 @@ static const struct bh_platform_ops ops = {
 	.compartment_create = bh_compartment_create,
 	.compartment_remove = bh_compartment_remove,
 	.compartment_cookie = bh_compartment_cookie,
+	.compartment_open = bh_compartment_open,
 	.switch_create = bh_switch_create,
 	.switch_remove = bh_switch_remove,
 	.uplink_apply = bh_uplink_apply,

@@ -95,6 +95,9 @@ static int make_port(struct making *making, struct bh_error *err)
 	if (rc == -EEXIST)
 		return bh_error_set(err, rc, "Endpoint %u has a port already, or its compartment has an "
 		                             "interface %s.", making->nic->endpoint, making->name);
+	if (rc == -EINVAL)
+		return bh_error_set(err, rc, "Network %u has no switch, or the kernel refuses the name '%s' or "
+		                             "the MTU %u.", making->nic->network, making->name, making->mtu);
 	return rc;
 }
 
