@@ -24,15 +24,15 @@ static int adopt_path(struct bh_linux *self, const char *path, struct bh_error *
 	BH_AUTOFD int fd = bh_namespace_open(AT_FDCWD, path);
 
 	if (fd == -EINVAL)
-		return bh_error_set(err, fd, "%s is not a network namespace.", path);
+		return bh_error_set(err, fd, "%s is not a network namespace", path);
 	if (fd < 0)
-		return bh_error_errno(err, fd, "Cannot open the network namespace %s", path);
+		return bh_error_errno(err, fd, "cannot open the network namespace %s", path);
 	if (bh_namespace_same(fd, self->default_namespace))
-		return bh_error_set(err, -EINVAL, "%s is the host's own network namespace: a container in the "
-		                                  "host's own namespace cannot be isolated.", path);
+		return bh_error_set(err, -EINVAL, "%s is the host's own network namespace: a container in "
+		                                  "the host's own namespace cannot be isolated", path);
 	if (bh_linux_switches(self, false, NULL) == 0 && bh_namespace_same(fd, self->switch_namespace))
 		return bh_error_set(err, -EINVAL, "%s is the namespace of bulkhead's switches; a container "
-		                                  "cannot live in it.", path);
+		                                  "cannot live in it", path);
 	return bh_take_fd(&fd);
 }
 
@@ -69,7 +69,7 @@ int bh_compartment_create(struct bh_platform *platform, uint32_t id, const char 
 	if (known >= 0)
 		close(known);
 	if (known != -ENOENT)
-		return bh_error_set(err, -EEXIST, "Compartment %u already exists.", id);
+		return bh_error_set(err, -EEXIST, "compartment %u already exists", id);
 	fd = adopt ? adopt_path(self, adopt, err) : make_fresh(err);
 	if (fd < 0)
 		return fd;
@@ -94,7 +94,7 @@ int bh_compartment_remove(struct bh_platform *platform, uint32_t id, struct bh_e
 	if (rc)
 		return rc;
 	if (id == BH_DEFAULT_COMPARTMENT)
-		return bh_error_set(err, -EPERM, "Compartment 1 is the host's own and cannot be removed.");
+		return bh_error_set(err, -EPERM, "compartment 1 is the host's own and cannot be removed");
 	snprintf(name, sizeof(name), "c%u", id);
 	rc = bh_runtime_unbind(&self->runtime, name, err);
 	if (!rc)
@@ -111,7 +111,7 @@ int bh_compartment_cookie(struct bh_platform *platform, uint32_t id, const char 
 	                        : bh_linux_compartment(bh_linux_of(platform), id, err);
 
 	if (fd < 0 && path)
-		return bh_error_errno(err, fd, "Cannot open the network namespace %s", path);
+		return bh_error_errno(err, fd, "cannot open the network namespace %s", path);
 	return fd < 0 ? fd : bh_namespace_cookie(fd, cookie, err);
 }
 

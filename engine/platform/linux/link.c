@@ -137,7 +137,8 @@ static void put_broadcast(struct nlmsghdr *message, const struct bh_prefix *addr
 	mnl_attr_put(message, IFA_BROADCAST, bh_address_to_bytes(&range.last, bytes), bytes);
 }
 
-void bh_link_add_address(struct bh_netlink *netlink, uint32_t index, const struct bh_prefix *address)
+void bh_link_add_address(struct bh_netlink *netlink, uint32_t index,
+                         const struct bh_prefix *address)
 {
 	char text[BH_ADDRESS_TEXT];
 	struct nlmsghdr *message = bh_netlink_add(netlink, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL,
@@ -261,8 +262,8 @@ static int visit_each(const struct nlmsghdr *message, void *arg)
 	return parse_link(message, &link) ? each->visit(&link, each->arg) : 0;
 }
 
-int bh_link_each(struct bh_netlink *netlink, int (*visit)(const struct bh_link *, void *), void *arg,
-                 struct bh_error *err)
+int bh_link_each(struct bh_netlink *netlink, int (*visit)(const struct bh_link *, void *),
+                 void *arg, struct bh_error *err)
 {
 	struct each each = {visit, arg};
 
@@ -302,7 +303,7 @@ int bh_link_free_name(struct bh_netlink *netlink, const char *prefix, char name[
 		snprintf(name, BH_IFNAME_SIZE, "%.10s%u", prefix, number);
 		return 0;
 	}
-	return bh_error_set(err, -ENOSPC, "The compartment already has interfaces %s0 to %s255.", prefix,
+	return bh_error_set(err, -ENOSPC, "the compartment already has interfaces %s0 to %s255", prefix,
 	                    prefix);
 }
 
@@ -351,7 +352,8 @@ static void add_route(struct routes *routes, const struct route *route)
 	routes->count++;
 }
 
-static void add_multipath(struct routes *routes, const struct nlmsghdr *message, struct route *route)
+static void add_multipath(struct routes *routes, const struct nlmsghdr *message,
+                          struct route *route)
 {
 	const struct nlattr *attr;
 

@@ -53,8 +53,8 @@ void bh_link_add_default(struct bh_netlink *netlink, uint32_t index,
 int bh_link_find(struct bh_netlink *netlink, const char *name, struct bh_link *link,
                  struct bh_error *err);
 /* `visit` returns non-zero to stop, which is then returned. */
-int bh_link_each(struct bh_netlink *netlink, int (*visit)(const struct bh_link *, void *), void *arg,
-                 struct bh_error *err);
+int bh_link_each(struct bh_netlink *netlink, int (*visit)(const struct bh_link *, void *),
+                 void *arg, struct bh_error *err);
 /* Fills `name` with the first of `prefix`0, `prefix`1, … that no interface has. */
 int bh_link_free_name(struct bh_netlink *netlink, const char *prefix, char name[BH_IFNAME_SIZE],
                       struct bh_error *err);

@@ -27,7 +27,7 @@ int bh_linux_writable(const struct bh_linux *self, struct bh_error *err)
 {
 	if (self->write)
 		return 0;
-	return bh_error_set(err, -EROFS, "This state was opened for reading only.");
+	return bh_error_set(err, -EROFS, "this state was opened for reading only");
 }
 
 int bh_linux_netlink(struct bh_netlink *netlink, int namespace, struct bh_error *err)
@@ -75,7 +75,7 @@ int bh_linux_switches(struct bh_linux *self, bool make, struct bh_error *err)
 			return rc;
 	}
 	if (fd < 0)
-		return bh_error_errno(err, fd, "There is no namespace of switches in %s", self->runtime.path);
+		return bh_error_errno(err, fd, "there is no switch namespace in %s", self->runtime.path);
 	rc = bh_linux_netlink(&self->switch_link, fd, err);
 	if (!rc)
 		self->switch_namespace = bh_take_fd(&fd);
@@ -91,7 +91,7 @@ int bh_linux_gate(struct bh_linux *self, bool make, struct bh_error *err)
 		return 0;
 	rc = bh_runtime_bpf(&self->runtime, make, path, sizeof(path), err);
 	if (rc == -ENOENT)
-		return bh_error_set(err, rc, "There is no gate in %s.", self->runtime.path);
+		return bh_error_set(err, rc, "there is no gate in %s", self->runtime.path);
 	return rc ? rc : bh_gate_open(&self->gate, path, make, err);
 }
 
@@ -104,9 +104,9 @@ int bh_linux_compartment(struct bh_linux *self, uint32_t id, struct bh_error *er
 	fd = id == BH_DEFAULT_COMPARTMENT ? fcntl(self->default_namespace, F_DUPFD_CLOEXEC, 0)
 	                                  : bh_runtime_namespace(&self->runtime, name);
 	if (fd == -ENOENT)
-		return bh_error_set(err, fd, "There is no compartment %u.", id);
+		return bh_error_set(err, fd, "there is no compartment %u", id);
 	if (fd < 0)
-		return bh_error_errno(err, fd, "Cannot open compartment %u", id);
+		return bh_error_errno(err, fd, "cannot open compartment %u", id);
 	return fd;
 }
 
@@ -321,11 +321,11 @@ static int check_caller(const char *tag, bool write, struct bh_error *err)
 	size_t length = strlen(tag);
 
 	if (!length || length > 6 || strspn(tag, "abcdefghijklmnopqrstuvwxyz0123456789") != length)
-		return bh_error_set(err, -EINVAL, "The tag '%s' of a state must be 1 to 6 of a-z and 0-9.",
+		return bh_error_set(err, -EINVAL, "the tag '%s' of a state must be 1 to 6 of a-z and 0-9",
 		                    tag);
 	if (geteuid() != 0)
 		return bh_error_set(err, -EPERM, "bulkhead needs root (CAP_NET_ADMIN, CAP_SYS_ADMIN and "
-		                                 "CAP_BPF) to %s namespaces, switches and gates.",
+		                                 "CAP_BPF) to %s namespaces, switches and gates",
 		                    write ? "make" : "look into");
 	return 0;
 }
@@ -344,7 +344,7 @@ static int open_default(struct bh_linux *self, struct bh_error *err)
 			return rc;
 	}
 	if (fd < 0)
-		return bh_error_errno(err, fd, "Cannot open the namespace of the default compartment in %s",
+		return bh_error_errno(err, fd, "cannot open the namespace of the default compartment in %s",
 		                      self->runtime.path);
 	self->default_namespace = bh_take_fd(&fd);
 	return bh_linux_netlink(&self->default_link, self->default_namespace, err);
@@ -360,7 +360,7 @@ int bh_platform_linux_open(struct bh_platform **out, const char *tag, bool write
 		return rc;
 	self = calloc(1, sizeof(*self));
 	if (!self)
-		return bh_error_set(err, -ENOMEM, "There is not enough memory to open the state.");
+		return bh_error_set(err, -ENOMEM, "there is not enough memory to open the state");
 	self->platform.ops = &ops;
 	self->write = write;
 	self->default_namespace = self->switch_namespace = -1;

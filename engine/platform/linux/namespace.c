@@ -44,7 +44,7 @@ int bh_namespace_current(struct bh_error *err)
 	int fd = bh_namespace_open(AT_FDCWD, "/proc/thread-self/ns/net");
 
 	if (fd < 0)
-		return bh_error_errno(err, fd, "Cannot open the current network namespace in /proc");
+		return bh_error_errno(err, fd, "cannot open the current network namespace in /proc");
 	return fd;
 }
 
@@ -65,8 +65,8 @@ static int enter(struct bh_visit *visit, int namespace, struct bh_error *err)
 		return home;
 	rc = namespace < 0 ? unshare(CLONE_NEWNET) : setns(namespace, CLONE_NEWNET);
 	if (rc)
-		return bh_error_errno(err, -errno, namespace < 0 ? "Cannot make a network namespace"
-		                                                 : "Cannot enter a network namespace");
+		return bh_error_errno(err, -errno, namespace < 0 ? "cannot make a network namespace"
+		                                                 : "cannot enter a network namespace");
 	visit->home = bh_take_fd(&home) + 1;
 	return 0;
 }
@@ -74,7 +74,7 @@ static int enter(struct bh_visit *visit, int namespace, struct bh_error *err)
 int bh_namespace_enter(struct bh_visit *visit, int namespace, struct bh_error *err)
 {
 	if (namespace < 0)
-		return bh_error_set(err, -ENOENT, "There is no such network namespace.");
+		return bh_error_set(err, -ENOENT, "there is no such network namespace");
 	return enter(visit, namespace, err);
 }
 
@@ -108,7 +108,7 @@ int bh_namespace_cookie(int namespace, uint64_t *cookie, struct bh_error *err)
 		return rc;
 	sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (sock < 0 || getsockopt(sock, SOL_SOCKET, SO_NETNS_COOKIE, &value, &size))
-		return bh_error_errno(err, -errno, "Cannot read the cookie of a network namespace");
+		return bh_error_errno(err, -errno, "cannot read the cookie of a network namespace");
 	*cookie = value;
 	return 0;
 }
@@ -132,7 +132,7 @@ int bh_sysctl_read(const char *path, char *value, unsigned size, struct bh_error
 		return fd;
 	n = fd < 0 ? -1 : read(fd, value, size - 1);
 	if (n < 0)
-		return bh_error_errno(err, fd < 0 ? fd : -errno, "Cannot read /proc/sys/%s", path);
+		return bh_error_errno(err, fd < 0 ? fd : -errno, "cannot read /proc/sys/%s", path);
 	value[n] = '\0';
 	value[strcspn(value, "\n")] = '\0';
 	return 0;
@@ -145,9 +145,9 @@ int bh_sysctl_write(const char *path, const char *value, bool optional, struct b
 	if (fd == -ENOENT && optional)
 		return 0;
 	if (fd < 0)
-		return bh_error_errno(err, fd, "Cannot write to /proc/sys/%s", path);
+		return bh_error_errno(err, fd, "cannot write to /proc/sys/%s", path);
 	if (write(fd, value, strlen(value)) < 0)
-		return bh_error_errno(err, -errno, "Cannot write %s to /proc/sys/%s", value, path);
+		return bh_error_errno(err, -errno, "cannot write %s to /proc/sys/%s", value, path);
 	return 0;
 }
 

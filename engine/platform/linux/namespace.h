@@ -18,9 +18,9 @@ int bh_namespace_open(int directory, const char *path);
 int bh_namespace_current(struct bh_error *err);
 bool bh_namespace_same(int a, int b);
 
-/* 0 = not visiting; else the descriptor of home, plus one. */
+/* Zeroed = not visiting. */
 struct bh_visit {
-	int home;
+	int home; /* descriptor, plus one */
 };
 
 int bh_namespace_enter(struct bh_visit *visit, int namespace, struct bh_error *err);
@@ -34,8 +34,8 @@ void bh_namespace_leave(struct bh_visit *visit);
 int bh_namespace_cookie(int namespace, uint64_t *cookie, struct bh_error *err);
 
 /*
- * Sysctls of the current namespace; `path` is below /proc/sys, with slashes. Reading returns -ENOENT
- * if there is none; writing what does not exist is success with `optional`.
+ * Sysctls of the current namespace; `path` is below /proc/sys, with slashes. Reading returns
+ * -ENOENT if there is none; writing what does not exist is success with `optional`.
  */
 int bh_sysctl_read(const char *path, char *value, unsigned size, struct bh_error *err);
 int bh_sysctl_write(const char *path, const char *value, bool optional, struct bh_error *err);

@@ -109,10 +109,10 @@ static int run(const struct bh_buffer *text, struct bh_error *err)
 	int rc = 0;
 
 	if (text->failed)
-		return bh_error_set(err, -ENOMEM, "There is not enough memory for the table of networks.");
+		return bh_error_set(err, -ENOMEM, "there is not enough memory for the table of networks");
 	nft = nft_ctx_new(NFT_CTX_DEFAULT);
 	if (!nft)
-		return bh_error_set(err, -ENOMEM, "Cannot reach nftables in the kernel.");
+		return bh_error_set(err, -ENOMEM, "cannot reach nftables in the kernel");
 	nft_ctx_buffer_output(nft);
 	nft_ctx_buffer_error(nft);
 	if (nft_run_cmd_from_buffer(nft, text->data)) {

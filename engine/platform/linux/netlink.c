@@ -22,7 +22,7 @@ int bh_netlink_open(struct bh_netlink *netlink, struct bh_error *err)
 
 		if (socket)
 			mnl_socket_close(socket);
-		return bh_error_errno(err, code, "Cannot open a netlink socket");
+		return bh_error_errno(err, code, "cannot open a netlink socket");
 	}
 	/* Both only make answers better; old kernels go without. */
 	mnl_socket_setsockopt(socket, NETLINK_EXT_ACK, &one, sizeof(one));
@@ -66,7 +66,7 @@ struct nlmsghdr *bh_netlink_add(struct bh_netlink *netlink, uint16_t type, uint1
 		message->nlmsg_flags |= NLM_F_ACK;
 	message->nlmsg_seq = netlink->seq + netlink->count;
 	va_start(args, what);
-	vsnprintf(netlink->requests[netlink->count].what, sizeof(netlink->requests[0].what), what, args);
+	vsnprintf(netlink->requests[netlink->count].what, BH_NETLINK_WHAT, what, args);
 	va_end(args);
 	netlink->requests[netlink->count].tolerated = 0;
 	netlink->count++;
@@ -116,10 +116,10 @@ static void take_ack(struct run *run, const struct nlmsghdr *message, unsigned i
 		return;
 	run->failed = code;
 	if (text)
-		bh_error_set(run->err, code, "Cannot %s: %s (%s)", run->netlink->requests[index].what,
+		bh_error_set(run->err, code, "cannot %s: %s (%s)", run->netlink->requests[index].what,
 		             strerror(-code), text);
 	else
-		bh_error_errno(run->err, code, "Cannot %s", run->netlink->requests[index].what);
+		bh_error_errno(run->err, code, "cannot %s", run->netlink->requests[index].what);
 }
 
 static void take_message(struct run *run, const struct nlmsghdr *message)
@@ -168,6 +168,6 @@ int bh_netlink_run(struct bh_netlink *netlink, bh_netlink_visitor *visit, void *
 	netlink->count = 0;
 	netlink->used = 0;
 	if (rc)
-		return bh_error_errno(err, rc, "The kernel's routing socket failed");
+		return bh_error_errno(err, rc, "the kernel's routing socket failed");
 	return run.failed ? run.failed : run.visited;
 }

@@ -5,7 +5,7 @@
  * then the compartment's side is configured, and only then does the port come up. A kill at any
  * point leaves something closed, and bh_nic_remove() takes any of it away.
  *
- * A synthetic NIC has the same port; the veth's other end, which nobody uses, is spliced to the tap.
+ * A synthetic NIC has the same port; the veth's other end is spliced to the tap.
  */
 #include "nic.h"
 
@@ -41,10 +41,10 @@ static void making_clear(struct making *making)
 static int check(const struct bh_nic *nic, struct bh_error *err)
 {
 	if (!nic->endpoint || nic->endpoint > BH_INDEX_ID_MAX || nic->network > BH_INDEX_ID_MAX)
-		return bh_error_set(err, -EINVAL, "Endpoint %u cannot be made: ids are 1 to %u.",
+		return bh_error_set(err, -EINVAL, "endpoint %u cannot be made: ids are 1 to %u",
 		                    nic->endpoint, BH_INDEX_ID_MAX);
 	if (nic->addresses_count > BH_ADDRESSES_MAX || nic->gateways_count > BH_SUBNETS_MAX)
-		return bh_error_set(err, -EINVAL, "A NIC has at most %d addresses and %d gateways.",
+		return bh_error_set(err, -EINVAL, "a NIC has at most %d addresses and %d gateways",
 		                    BH_ADDRESSES_MAX, BH_SUBNETS_MAX);
 	return 0;
 }
@@ -90,14 +90,15 @@ static int make_port(struct making *making, struct bh_error *err)
 	rc = bh_netlink_run(&making->self->switch_link, NULL, NULL, err);
 	making->has_port = !rc;
 	if (rc == -EXFULL)
-		return bh_error_set(err, rc, "The switch of network %u is full: it has 1023 ports.",
+		return bh_error_set(err, rc, "the switch of network %u is full: it has 1023 ports",
 		                    making->nic->network);
 	if (rc == -EEXIST)
-		return bh_error_set(err, rc, "Endpoint %u has a port already, or its compartment has an "
-		                             "interface %s.", making->nic->endpoint, making->name);
+		return bh_error_set(err, rc, "endpoint %u has a port already, or its compartment has an "
+		                             "interface %s", making->nic->endpoint, making->name);
 	if (rc == -EINVAL)
-		return bh_error_set(err, rc, "Network %u has no switch, or the kernel refuses the name '%s' or "
-		                             "the MTU %u.", making->nic->network, making->name, making->mtu);
+		return bh_error_set(err, rc, "network %u has no switch, or the kernel refuses the name "
+		                             "'%s' or the MTU %u", making->nic->network, making->name,
+		                    making->mtu);
 	return rc;
 }
 
@@ -110,7 +111,8 @@ static int put_gate(struct making *making, struct bh_error *err)
 	for (size_t i = 0; i < 2 && !rc; i++) {
 		if (!making->gate->tables[i])
 			continue;
-		rc = bh_gate_table_put(kernel, making->gate->conf.tables[i].id, making->gate->tables[i], err);
+		rc = bh_gate_table_put(kernel, making->gate->conf.tables[i].id, making->gate->tables[i],
+		                       err);
 		making->has_table[i] = !rc;
 	}
 	if (!rc)
@@ -260,7 +262,7 @@ int bh_nic_create(struct bh_platform *platform, struct bh_nic *nic, const struct
 		rc = port_up(&making, err);
 	if (rc) {
 		undo(&making);
-		return bh_error_prefix(err, "The NIC of endpoint %u cannot be made", nic->endpoint);
+		return bh_error_prefix(err, "the NIC of endpoint %u cannot be made", nic->endpoint);
 	}
 	memcpy(nic->name, making.name, BH_IFNAME_SIZE);
 	return 0;

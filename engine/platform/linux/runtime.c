@@ -1,8 +1,8 @@
 /*
  * runtime.c - see runtime.h.
  *
- * Every step may be the last before a kill: a directory without its mount, a mount point without its
- * namespace and a mount done twice are all states that the next call takes up.
+ * Every step may be the last before a kill: a directory without its mount, a mount point without
+ * its namespace and a mount done twice are all states that the next call takes up.
  */
 #include "runtime.h"
 
@@ -78,7 +78,7 @@ static int open_mounts(struct bh_runtime *runtime, struct bh_error *err)
 	struct stat a, b;
 
 	if (theirs < 0 || ours < 0 || fstat(theirs, &a) || fstat(ours, &b))
-		return bh_error_errno(err, -errno, "Cannot see this process's mount namespace in /proc");
+		return bh_error_errno(err, -errno, "cannot see this process's mount namespace in /proc");
 	if (a.st_ino == b.st_ino && a.st_dev == b.st_dev) {
 		root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	} else {
@@ -86,7 +86,7 @@ static int open_mounts(struct bh_runtime *runtime, struct bh_error *err)
 		runtime->mounts = bh_take_fd(&theirs);
 	}
 	if (root < 0)
-		return bh_error_errno(err, -errno, "Cannot reach the host's files through /proc/%d/root, "
+		return bh_error_errno(err, -errno, "cannot reach the host's files through /proc/%d/root, "
 		                                   "which holds what bulkhead made", (int)pid);
 	runtime->root = bh_take_fd(&root);
 	return 0;
@@ -140,7 +140,6 @@ static int unmount_all(const struct bh_runtime *runtime, const char *path)
 
 /* --- the directory --- */
 
-/* Device and mount of `path`; whether a mount begins there is whether they differ from its parent's. */
 static bool is_mount(int root, const char *path)
 {
 	struct statx at;
@@ -168,7 +167,7 @@ static int make_directory(struct bh_runtime *runtime, struct bh_error *err)
 	if (!rc)
 		rc = mount_there(runtime, &private);
 	if (rc)
-		return bh_error_errno(err, rc, "Cannot make the runtime directory %s", runtime->path);
+		return bh_error_errno(err, rc, "cannot make the runtime directory %s", runtime->path);
 	return 0;
 }
 
@@ -186,7 +185,7 @@ int bh_runtime_open(struct bh_runtime *runtime, const char *tag, bool make, stru
 	runtime->directory = openat(runtime->root, runtime->path + 1,
 	                            O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (runtime->directory < 0 && (errno != ENOENT || make))
-		return bh_error_errno(err, -errno, "Cannot open the runtime directory %s", runtime->path);
+		return bh_error_errno(err, -errno, "cannot open the runtime directory %s", runtime->path);
 	return 0;
 }
 
@@ -222,7 +221,7 @@ int bh_runtime_bind(const struct bh_runtime *runtime, const char *name, int name
 	snprintf(target, sizeof(target), "%s/%s", runtime->path, name);
 	rc = point < 0 ? -errno : mount_there(runtime, &bind);
 	if (rc)
-		return bh_error_errno(err, rc, "Cannot bind a network namespace to %s", target);
+		return bh_error_errno(err, rc, "cannot bind a network namespace to %s", target);
 	return 0;
 }
 
@@ -238,7 +237,7 @@ int bh_runtime_unbind(const struct bh_runtime *runtime, const char *name, struct
 	if (!rc && unlinkat(runtime->directory, name, 0) && errno != ENOENT)
 		rc = -errno;
 	if (rc)
-		return bh_error_errno(err, rc, "Cannot unmount and remove %s", target);
+		return bh_error_errno(err, rc, "cannot unmount and remove %s", target);
 	return 0;
 }
 
@@ -263,7 +262,7 @@ int bh_runtime_bpf(const struct bh_runtime *runtime, bool make, char *path, unsi
 	if (!rc)
 		rc = mount_there(runtime, &bpf);
 	if (rc)
-		return bh_error_errno(err, rc, "Cannot mount a bpf file system on %s", target);
+		return bh_error_errno(err, rc, "cannot mount a bpf file system on %s", target);
 	return 0;
 }
 
@@ -275,7 +274,7 @@ static int remove_entries(const struct bh_runtime *runtime, struct bh_error *err
 	int rc = 0;
 
 	if (!entries)
-		return bh_error_errno(err, -errno, "Cannot list %s", runtime->path);
+		return bh_error_errno(err, -errno, "cannot list %s", runtime->path);
 	bh_take_fd(&fd);
 	while (!rc && (entry = readdir(entries))) {
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
@@ -308,7 +307,7 @@ int bh_runtime_remove(struct bh_runtime *runtime, struct bh_error *err)
 	if (!rc && unlinkat(runtime->root, runtime->path + 1, AT_REMOVEDIR) && errno != ENOENT)
 		rc = -errno;
 	if (rc)
-		return bh_error_errno(err, rc, "Cannot remove the runtime directory %s", runtime->path);
+		return bh_error_errno(err, rc, "cannot remove the runtime directory %s", runtime->path);
 	/* Other states may be in it. */
 	unlinkat(runtime->root, TOP + 1, AT_REMOVEDIR);
 	return 0;

@@ -8,8 +8,8 @@
  * Mounts exist per mount namespace, and hooks are called in whatever mount namespace their runtime
  * has. So there is one that counts: that of pid 1, or, where pid 1 is out of our reach (its
  * capabilities exceed ours), that of the outermost ancestor that is not. Its directory is held by a
- * descriptor, through which paths resolve in *its* mount namespace; to mount there, which the kernel
- * allows only from within, a child goes.
+ * descriptor, through which paths resolve in *its* mount namespace; to mount there, which the
+ * kernel allows only from within, a child goes.
  *
  * The directory is a mount of its own and private: a namespace bound in it is not copied to the
  * containers that are running, and unlinking a mount point drops the copies that later ones took.
@@ -40,7 +40,7 @@ int bh_runtime_bind(const struct bh_runtime *runtime, const char *name, int name
 /* Unmounts whatever is on `name` and removes it; what is gone is success. */
 int bh_runtime_unbind(const struct bh_runtime *runtime, const char *name, struct bh_error *err);
 
-/* The gate's directory as a path that works here; mounted if need be and `make`. -ENOENT: not made. */
+/* The gate's directory as a path that works here; with `make` mounted if need be, else -ENOENT. */
 int bh_runtime_bpf(const struct bh_runtime *runtime, bool make, char *path, unsigned size,
                    struct bh_error *err);
 

@@ -50,7 +50,7 @@ static bool has_ipv6(const struct bh_switch *sw)
 	return false;
 }
 
-/* Both are in one group, so that one request deletes them. The bridge's MTU is set, not its ports'. */
+/* Bridge and management port are in one group, so that one request deletes them. */
 static int make_bridge(struct bh_linux *self, uint32_t id, uint32_t mtu, struct bh_error *err)
 {
 	char name[BH_IFNAME_SIZE];
@@ -117,7 +117,8 @@ static int configure_vnic(struct bh_linux *self, const struct bh_switch *sw, con
 	return bh_netlink_run(&self->default_link, NULL, NULL, err);
 }
 
-int bh_switch_create(struct bh_platform *platform, const struct bh_switch *sw, struct bh_error *err)
+int bh_switch_create(struct bh_platform *platform, const struct bh_switch *sw,
+                     struct bh_error *err)
 {
 	struct bh_linux *self = bh_linux_of(platform);
 	uint32_t mtu = sw->mtu ? sw->mtu : bh_switch_mtu(platform);
@@ -125,14 +126,14 @@ int bh_switch_create(struct bh_platform *platform, const struct bh_switch *sw, s
 	int rc = bh_linux_writable(self, err);
 
 	if (!rc && (!sw->id || sw->id > BH_INDEX_ID_MAX || sw->subnets_count > BH_SUBNETS_MAX))
-		rc = bh_error_set(err, -EINVAL, "It has the id %u, not 1 to %u, or more than %d subnets.",
+		rc = bh_error_set(err, -EINVAL, "it has the id %u, not 1 to %u, or more than %d subnets",
 		                  sw->id, BH_INDEX_ID_MAX, BH_SUBNETS_MAX);
 	if (!rc)
 		rc = bh_linux_switches(self, true, err);
 	if (!rc)
 		rc = make_bridge(self, sw->id, mtu, err);
 	if (rc) /* nothing made; a bridge that was there before stays */
-		return bh_error_prefix(err, "The switch of network %s cannot be made", sw->name);
+		return bh_error_prefix(err, "the switch of network %s cannot be made", sw->name);
 	bh_switch_vnic(self->tag, sw->id, vnic);
 	rc = make_vnic(self, sw->id, mtu, vnic, err);
 	if (!rc)
@@ -141,7 +142,7 @@ int bh_switch_create(struct bh_platform *platform, const struct bh_switch *sw, s
 		return 0;
 	bh_link_add_delete_group(&self->switch_link, sw->id);
 	bh_netlink_run(&self->switch_link, NULL, NULL, NULL);
-	return bh_error_prefix(err, "The switch of network %s cannot be made", sw->name);
+	return bh_error_prefix(err, "the switch of network %s cannot be made", sw->name);
 }
 
 int bh_switch_remove(struct bh_platform *platform, uint32_t id, struct bh_error *err)

@@ -28,7 +28,8 @@ void bh_switch_vnic(const char *tag, uint32_t id, char name[BH_IFNAME_SIZE]);
 /* Whether `name` is such a name of this tag. */
 bool bh_switch_owns(const char *tag, const char *name);
 
-int bh_switch_create(struct bh_platform *platform, const struct bh_switch *sw, struct bh_error *err);
+int bh_switch_create(struct bh_platform *platform, const struct bh_switch *sw,
+                     struct bh_error *err);
 int bh_switch_remove(struct bh_platform *platform, uint32_t id, struct bh_error *err);
 /* MTU of the interface the default route leaves by; 1500 without one. */
 uint32_t bh_switch_mtu(struct bh_platform *platform);

@@ -64,8 +64,8 @@ static int append(const struct bh_runtime *runtime, const char *path, const char
 		last = '\n';
 	length = snprintf(line, sizeof(line), "%s%s %s\n", last == '\n' ? "" : "\n", path, value);
 	if (fd < 0 || write(fd, line, (size_t)length) != length || fsync(fd))
-		return bh_error_errno(err, errno ? -errno : -EIO, "Cannot record the sysctl %s in %s/%s", path,
-		                      runtime->path, FILE_NAME);
+		return bh_error_errno(err, errno ? -errno : -EIO, "cannot record the sysctl %s in %s/%s",
+		                      path, runtime->path, FILE_NAME);
 	return 0;
 }
 
@@ -100,6 +100,6 @@ int bh_sysctls_restore(const struct bh_runtime *runtime, struct bh_error *err)
 	while (file && !rc && next_line(file, line, &value))
 		rc = bh_sysctl_write(line, value, true, err);
 	if (!rc && file && unlinkat(runtime->directory, FILE_NAME, 0) && errno != ENOENT)
-		rc = bh_error_errno(err, -errno, "Cannot remove %s/%s", runtime->path, FILE_NAME);
+		rc = bh_error_errno(err, -errno, "cannot remove %s/%s", runtime->path, FILE_NAME);
 	return rc;
 }

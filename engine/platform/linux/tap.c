@@ -21,12 +21,13 @@ int bh_tap_make(const char *name, struct bh_error *err)
 	struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_TUN_EXCL};
 
 	if (fd < 0)
-		return bh_error_errno(err, -errno, "Cannot open /dev/net/tun, which makes the NIC of a VM");
+		return bh_error_errno(err, -errno, "cannot open /dev/net/tun, which makes the NIC of a VM");
 	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
 	if (ioctl(fd, TUNSETIFF, &request))
-		return bh_error_errno(err, errno == EBUSY ? -EEXIST : -errno, "Cannot make the tap %s", name);
+		return bh_error_errno(err, errno == EBUSY ? -EEXIST : -errno, "cannot make the tap %s",
+		                      name);
 	if (ioctl(fd, TUNSETOWNER, 0) || ioctl(fd, TUNSETPERSIST, 1))
-		return bh_error_errno(err, -errno, "Cannot make the tap %s persistent", name);
+		return bh_error_errno(err, -errno, "cannot make the tap %s persistent", name);
 	return 0;
 }
 

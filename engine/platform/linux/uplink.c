@@ -2,10 +2,10 @@
  * uplink.c - see uplink.h.
  *
  * Forwarding is switched on as narrowly as the kernel lets us: IPv4 forwards with the flag of the
- * interface a packet comes in by, so only our management vNICs and the uplinks get it. IPv6 forwards
- * only with `all`, which turns the host into a router that ignores router advertisements unless
- * accept_ra is 2; so it is set only for a routed IPv6 network, after accept_ra. The table comes
- * first and goes last: nothing is ever forwarded that it would have refused.
+ * interface a packet comes in by, so only our management vNICs and the uplinks get it. IPv6
+ * forwards only with `all`, which turns the host into a router that ignores router advertisements
+ * unless accept_ra is 2; so it is set only for a routed IPv6 network, after accept_ra. The table
+ * comes first and goes last: nothing is ever forwarded that it would have refused.
  */
 #include "uplink.h"
 
@@ -37,7 +37,8 @@ static bool has_routed(const struct bh_uplink *uplink, bool v4)
 }
 
 /* Our own vNICs take their values with them when they go. */
-static int forward_vnics(struct bh_linux *self, const struct bh_uplink *uplink, struct bh_error *err)
+static int forward_vnics(struct bh_linux *self, const struct bh_uplink *uplink,
+                         struct bh_error *err)
 {
 	char vnic[BH_IFNAME_SIZE], path[96];
 	int rc = 0;
