@@ -144,14 +144,13 @@ static int gate_read(struct bh_platform *platform, uint32_t endpoint, struct bh_
 	          : bh_gate_conf_read(self->gate, bh_switch_index(BH_INDEX_PORT, endpoint), conf, err);
 }
 
-static int table_remove(struct bh_platform *platform, const struct bh_table_ref *ref,
-                        struct bh_error *err)
+static int table_remove(struct bh_platform *platform, uint32_t id, struct bh_error *err)
 {
 	struct bh_linux *self = bh_linux_of(platform);
 	int rc = change_gate(self, err);
 
 	if (!rc)
-		rc = bh_gate_table_remove(self->gate, ref, err);
+		rc = bh_gate_table_remove(self->gate, id, err);
 	return rc == -ENOENT ? 0 : rc;
 }
 

@@ -226,7 +226,7 @@ static void undo(struct making *making)
 	bh_gate_conf_remove(self->gate, making->port, NULL);
 	for (size_t i = 0; i < 2; i++)
 		if (making->has_table[i])
-			bh_gate_table_remove(self->gate, &making->gate->conf.tables[i], NULL);
+			bh_gate_table_remove(self->gate, making->gate->conf.tables[i].id, NULL);
 }
 
 int bh_nic_create(struct bh_platform *platform, struct bh_nic *nic, const struct bh_gate *gate,
