@@ -50,7 +50,7 @@ $(B)/%.bpf.inc: $(B)/%.bpf.o
 
 $(filter $(B)/engine/gate/%.o $(B)/engine/platform/%.o,$(OBJS)): | $(EMBEDS)
 -include $(OBJS:.o=.d) $(patsubst %.bpf.c,$(B)/%.bpf.d,$(BPF))
-$(B)/engine/gate/program.o: $(EMBEDS)
+$(B)/engine/gate/gate.o $(B)/engine/gate/splice.o: $(EMBEDS)
 
 # One line for what is missing, instead of a compiler's complaints.
 packages:

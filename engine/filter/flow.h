@@ -32,21 +32,6 @@
 
 #include "packet.h"
 
-enum bh_flow_kind { BH_KIND_FLOW, BH_KIND_FRAGMENT };
-
-struct bh_flow_key {
-	uint32_t endpoint;
-	uint8_t protocol;
-	uint8_t kind; /* enum bh_flow_kind */
-	uint8_t direction; /* fragments only */
-	uint8_t v6;
-	struct bh_address local;
-	struct bh_address remote;
-	uint16_t local_port;  /* ICMP: identifier of a query, else the code */
-	uint16_t remote_port; /* ICMP: type of the query << 8 | direction of the opener */
-	uint32_t fragment_id;
-};
-
 enum bh_flow_state {
 	BH_FLOW_OPENING,  /* only the opener has spoken */
 	BH_FLOW_ANSWERED, /* TCP: the opener has not confirmed yet */
@@ -202,8 +187,9 @@ static inline void bh_share_release(BH_CTX *ctx, struct bh_share *share, const s
 }
 
 /* Forgets a flow and gives back its place. */
-static BH_NOINLINE int bh_flow_forget(BH_CTX *ctx, const struct bh_conf *conf, const struct bh_flow_key *key)
+BH_GLOBAL int bh_flow_forget(BH_CTX *ctx, const struct bh_conf *conf, const struct bh_flow_key *key)
 {
+	BH_ENTER(ctx, conf && key, 0);
 	struct bh_flow *flow = bh_flow_find(ctx, key);
 	struct bh_ledger_key place = {0, 0, 0};
 	struct bh_share *share;
@@ -221,54 +207,84 @@ static BH_NOINLINE int bh_flow_forget(BH_CTX *ctx, const struct bh_conf *conf, c
 	return 1;
 }
 
+/* A search for a flow to give up, along one list. */
+struct bh_eviction {
+	BH_CTX *ctx;
+	const struct bh_conf *conf;
+	struct bh_share *share;
+	uint64_t now;
+	uint64_t head;
+	uint32_t list;
+	uint32_t any;    /* any flow will do; else only an expired one */
+	uint32_t looked;
+	uint32_t done;   /* one was forgotten */
+};
+
+/* Looks at the place `index` behind the head. Non-zero ends the search. */
+static long bh_evict_place(uint32_t index, void *arg)
+{
+	struct bh_eviction *search = arg;
+	struct bh_ledger_key place = {0, 0, 0};
+	struct bh_share *share = search->share;
+	struct bh_flow_key *row, key;
+	struct bh_flow *flow;
+	uint32_t list = search->list;
+	uint64_t tail;
+
+	if (list >= BH_LISTS || (!search->any && search->looked >= BH_EXPIRED_SCAN))
+		return 1;
+	tail = share->tail[list];
+	place.compartment = search->conf->compartment;
+	place.list = list;
+	place.place = search->head + index;
+	if (place.place >= tail)
+		return 1;
+	row = bh_ledger_find(search->ctx, &place);
+	if (!row) {
+		if (tail - place.place > BH_EVICT_SCAN)
+			__sync_val_compare_and_swap(&share->head[list], place.place, place.place + 1);
+		return 0;
+	}
+	key = *row;
+	flow = bh_flow_find(search->ctx, &key);
+	if (!flow || flow->place != place.place || flow->list != list) {
+		bh_ledger_remove(search->ctx, &place);
+		return 0;
+	}
+	search->looked++;
+	if (!search->any && !bh_flow_expired(search->conf, flow, &key, search->now))
+		return 0;
+	if (!bh_flow_forget(search->ctx, search->conf, &key))
+		return 0;
+	search->done = 1;
+	return 1;
+}
+
 /*
  * Looks at the oldest places of a list for a flow to give up: any, or only an expired one.
  * Returns 1 if one was forgotten.
  */
-static BH_NOINLINE int bh_evict_from(BH_CTX *ctx, const struct bh_conf *conf, uint32_t list,
+BH_GLOBAL int bh_evict_from(BH_CTX *ctx, const struct bh_conf *conf, uint32_t list,
                                      uint32_t any)
 {
-	struct bh_share *share = bh_share_find(ctx, conf->compartment);
-	struct bh_ledger_key place = {0, 0, 0};
-	uint32_t looked = 0;
-	uint64_t head, tail, now = bh_now(ctx);
+	BH_ENTER(ctx, conf, 0);
+	struct bh_eviction search = {0};
 
-	if (!share || list >= BH_LISTS)
+	search.ctx = ctx;
+	search.conf = conf;
+	search.share = bh_share_find(ctx, conf->compartment);
+	search.now = bh_now(ctx);
+	search.list = list;
+	search.any = any;
+	if (!search.share || list >= BH_LISTS)
 		return 0;
-	head = share->head[list];
-	tail = share->tail[list];
-	place.compartment = conf->compartment;
-	place.list = list;
-	for (uint32_t i = 0; i < BH_EVICT_SCAN; i++) {
-		struct bh_flow_key *row, key;
-		struct bh_flow *flow;
-
-		place.place = head + i;
-		if (place.place >= tail || (!any && looked >= BH_EXPIRED_SCAN))
-			return 0;
-		row = bh_ledger_find(ctx, &place);
-		if (!row) {
-			if (tail - place.place > BH_EVICT_SCAN)
-				__sync_val_compare_and_swap(&share->head[list], place.place, place.place + 1);
-			continue;
-		}
-		key = *row;
-		flow = bh_flow_find(ctx, &key);
-		if (!flow || flow->place != place.place || flow->list != list) {
-			bh_ledger_remove(ctx, &place);
-			continue;
-		}
-		looked++;
-		if (!any && !bh_flow_expired(conf, flow, &key, now))
-			continue;
-		if (bh_flow_forget(ctx, conf, &key))
-			return 1;
-	}
-	return 0;
+	search.head = search.share->head[list];
+	bh_loop(BH_EVICT_SCAN, bh_evict_place, &search);
+	return (int)search.done;
 }
 
 /* Makes a compartment give up one flow of its own. 1 = done. */
-static BH_NOINLINE int bh_evict(BH_CTX *ctx, const struct bh_conf *conf)
+static inline int bh_evict(BH_CTX *ctx, const struct bh_conf *conf)
 {
 	for (uint32_t any = 0; any < 2; any++)
 		for (uint32_t list = 0; list < BH_LISTS; list++)
@@ -278,7 +294,7 @@ static BH_NOINLINE int bh_evict(BH_CTX *ctx, const struct bh_conf *conf)
 }
 
 /* Charges one flow to the compartment. Non-zero: it has no room and nothing to give up. */
-static BH_NOINLINE int bh_share_charge(BH_CTX *ctx, const struct bh_conf *conf)
+static inline int bh_share_charge(BH_CTX *ctx, const struct bh_conf *conf)
 {
 	struct bh_share *share = bh_share_find(ctx, conf->compartment);
 	struct bh_room *room = bh_room(ctx);
@@ -306,9 +322,10 @@ static inline uint64_t bh_ledger_claim(struct bh_share *share, uint32_t list)
 }
 
 /* Adds a row for `flow`, charged and in its list. Non-zero: no room. */
-static BH_NOINLINE int bh_flow_start(BH_CTX *ctx, const struct bh_conf *conf,
+BH_GLOBAL int bh_flow_start(BH_CTX *ctx, const struct bh_conf *conf,
                                      const struct bh_flow_key *key, struct bh_flow *flow)
 {
+	BH_ENTER(ctx, conf && key && flow, -1);
 	struct bh_share *share = bh_share_find(ctx, conf->compartment);
 	struct bh_ledger_key place = {0, 0, 0};
 	int rc;
@@ -329,9 +346,10 @@ static BH_NOINLINE int bh_flow_start(BH_CTX *ctx, const struct bh_conf *conf,
 }
 
 /* Moves a row to the list its new state belongs to. */
-static BH_NOINLINE int bh_flow_move(BH_CTX *ctx, struct bh_flow *flow, const struct bh_flow_key *key,
+BH_GLOBAL int bh_flow_move(BH_CTX *ctx, struct bh_flow *flow, const struct bh_flow_key *key,
                                      uint32_t list)
 {
+	BH_ENTER(ctx, flow && key, 0);
 	struct bh_share *share = bh_share_find(ctx, flow->compartment);
 	struct bh_ledger_key from = {0, 0, 0}, to = {0, 0, 0};
 

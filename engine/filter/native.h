@@ -44,6 +44,13 @@ static inline int bh_load(struct bh_env *env, uint32_t offset, void *to, uint32_
 	return 0;
 }
 
+static inline void bh_loop(uint32_t n, long (*f)(uint32_t, void *), void *arg)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (f(i, arg))
+			break;
+}
+
 static inline uint32_t bh_length(struct bh_env *env)
 {
 	return env->size;

@@ -8,6 +8,7 @@
  *   bh_length(ctx)                       bytes of the frame, Ethernet header included
  *   bh_is_gso(ctx)                       one header for many segments: IP length is not wire length
  *   bh_is_tagged(ctx)                    a VLAN tag in the packet's metadata
+ *   bh_loop(n, f, arg)                   f(0, arg) … f(n - 1, arg) until one returns non-zero
  *
  * bh_load copies, so a packet may be paged. Nothing here trusts a length: what is not inside both
  * the frame and the IP packet is malformed. Parsed numbers are in host byte order.
@@ -21,9 +22,29 @@
 #include "native.h"
 #endif
 
-/* A function of its own, to the verifier too; inline is enough natively. */
-#ifndef BH_NOINLINE
-#define BH_NOINLINE inline
+/*
+ * BH_GLOBAL is a function that the verifier checks once, by itself, whatever its callers pass; so
+ * it starts by requiring its pointers. BH_NOINLINE is one it checks again for every caller.
+ */
+#ifdef __bpf__
+#define BH_GLOBAL __attribute__((noinline))
+#define BH_NOINLINE static __attribute__((noinline))
+#else
+#define BH_GLOBAL static inline
+#define BH_NOINLINE static inline
+#endif
+
+#define BH_REQUIRE(condition, otherwise) \
+	if (!(condition))                    \
+		return otherwise
+
+/* The same, and uses ctx: an unused parameter reaches a callee as garbage, which is refused. */
+#ifdef __bpf__
+#define BH_ENTER(ctx, condition, otherwise) \
+	asm volatile("" : : "r"(ctx));          \
+	BH_REQUIRE(condition, otherwise)
+#else
+#define BH_ENTER(ctx, condition, otherwise) BH_REQUIRE(condition, otherwise)
 #endif
 
 enum {
@@ -62,10 +83,26 @@ struct bh_key {
 	uint8_t reserved;
 };
 
+enum bh_flow_kind { BH_KIND_FLOW, BH_KIND_FRAGMENT };
+
+struct bh_flow_key {
+	uint32_t endpoint;
+	uint8_t protocol;
+	uint8_t kind; /* enum bh_flow_kind */
+	uint8_t direction; /* fragments only */
+	uint8_t v6;
+	struct bh_address local;
+	struct bh_address remote;
+	uint16_t local_port;  /* ICMP: identifier of a query, else the code */
+	uint16_t remote_port; /* ICMP: type of the query << 8 | direction of the opener */
+	uint32_t fragment_id;
+};
+
 struct bh_packet {
 	struct bh_key key;
 	struct bh_key inner;      /* of an ICMP error: the packet it speaks of, seen from its sender's side */
 	struct bh_address target; /* ND: target address */
+	struct bh_flow_key flow;  /* the row it belongs to; filled by the verdict */
 	uint32_t fragment_id;
 	uint16_t ethertype;
 	uint16_t id;       /* ICMP: identifier of a query */
@@ -171,9 +208,10 @@ static inline void bh_orient_ports(struct bh_key *key, uint16_t source, uint16_t
  * non-zero. A header that names no conversation (a later fragment, extension headers) leaves
  * has_inner 0, and rules decide.
  */
-static BH_NOINLINE int bh_parse_inner(BH_CTX *ctx, struct bh_packet *packet, uint32_t offset,
+BH_GLOBAL int bh_parse_inner(BH_CTX *ctx, struct bh_packet *packet, uint32_t offset,
                                       uint32_t left)
 {
+	BH_ENTER(ctx, packet, -1);
 	struct bh_key *inner = &packet->inner;
 	struct bh_address source, target;
 	uint8_t ip[40] = {0}, l4[8] = {0};
@@ -240,9 +278,10 @@ static inline int bh_parse_neighbour(BH_CTX *ctx, struct bh_packet *packet, uint
 	return 0;
 }
 
-static BH_NOINLINE int bh_parse_icmp(BH_CTX *ctx, struct bh_packet *packet, uint32_t offset,
+BH_GLOBAL int bh_parse_icmp(BH_CTX *ctx, struct bh_packet *packet, uint32_t offset,
                                      uint32_t left)
 {
+	BH_ENTER(ctx, packet, -1);
 	struct bh_key *key = &packet->key;
 	uint8_t header[8] = {0};
 
@@ -260,9 +299,10 @@ static BH_NOINLINE int bh_parse_icmp(BH_CTX *ctx, struct bh_packet *packet, uint
 }
 
 /* The transport header at `offset`, of which `left` bytes are the packet's. */
-static BH_NOINLINE int bh_parse_transport(BH_CTX *ctx, struct bh_packet *packet, uint32_t offset,
+BH_GLOBAL int bh_parse_transport(BH_CTX *ctx, struct bh_packet *packet, uint32_t offset,
                                           uint32_t left)
 {
+	BH_ENTER(ctx, packet, -1);
 	struct bh_key *key = &packet->key;
 	uint8_t header[14] = {0};
 	uint32_t size;
@@ -309,7 +349,7 @@ static inline int bh_parse_fragment(struct bh_packet *packet, uint32_t at, bool 
 }
 
 /* IPv4 options: well-formed, and no source route, which would make the destination a lie. */
-static BH_NOINLINE int bh_parse_options(BH_CTX *ctx, uint32_t offset, uint32_t size)
+BH_GLOBAL int bh_parse_options(BH_CTX *ctx, uint32_t offset, uint32_t size)
 {
 	uint8_t option[2] = {0};
 	uint32_t at = 0;
@@ -333,8 +373,9 @@ static BH_NOINLINE int bh_parse_options(BH_CTX *ctx, uint32_t offset, uint32_t s
 	return 0;
 }
 
-static BH_NOINLINE int bh_parse_ip4(BH_CTX *ctx, struct bh_packet *packet)
+BH_GLOBAL int bh_parse_ip4(BH_CTX *ctx, struct bh_packet *packet)
 {
+	BH_ENTER(ctx, packet, -1);
 	uint32_t wire = bh_length(ctx) - 14, header, total, fragment;
 	struct bh_address source, target;
 	uint8_t ip[20] = {0};
@@ -374,9 +415,10 @@ static inline bool bh_is_extension(uint8_t next)
  * number. A routing header with segments left is malformed (the destination is not the last), and
  * so are hop-by-hop anywhere but first, a second fragment header, and more than BH_EXTENSIONS_MAX.
  */
-static BH_NOINLINE int bh_parse_extensions(BH_CTX *ctx, struct bh_packet *packet, uint32_t *offset,
+BH_GLOBAL int bh_parse_extensions(BH_CTX *ctx, struct bh_packet *packet, uint32_t *offset,
                                            uint32_t *left)
 {
+	BH_ENTER(ctx, packet && offset && left, -1);
 	uint8_t next = packet->key.protocol, header[8] = {0};
 	uint32_t at = *offset, rest = *left, size, fragment;
 	bool fragmented = false;
@@ -414,8 +456,9 @@ static BH_NOINLINE int bh_parse_extensions(BH_CTX *ctx, struct bh_packet *packet
 	return 0;
 }
 
-static BH_NOINLINE int bh_parse_ip6(BH_CTX *ctx, struct bh_packet *packet)
+BH_GLOBAL int bh_parse_ip6(BH_CTX *ctx, struct bh_packet *packet)
 {
+	BH_ENTER(ctx, packet, -1);
 	uint32_t wire = bh_length(ctx) - 14, offset = 54, left;
 	struct bh_address source, target;
 	uint8_t ip[40] = {0};

@@ -51,7 +51,7 @@ static inline uint32_t bh_service(const struct bh_key *key)
 #define BH_SEARCH_STEPS 8 /* 2^8 > intervals that fit a page */
 
 /* The last index whose start is not above `value`. */
-static BH_NOINLINE uint32_t bh_search_number(const uint8_t *page, uint32_t starts, uint32_t count,
+BH_NOINLINE uint32_t bh_search_number(const uint8_t *page, uint32_t starts, uint32_t count,
                                              uint32_t value)
 {
 	uint32_t low = 0;
@@ -68,7 +68,7 @@ static BH_NOINLINE uint32_t bh_search_number(const uint8_t *page, uint32_t start
 	return low;
 }
 
-static BH_NOINLINE uint32_t bh_search_address(const uint8_t *page, uint32_t starts, uint32_t count,
+BH_NOINLINE uint32_t bh_search_address(const uint8_t *page, uint32_t starts, uint32_t count,
                                               const struct bh_address *value)
 {
 	uint32_t low = 0;

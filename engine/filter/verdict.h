@@ -28,7 +28,7 @@ static inline bool bh_mac_equal(const uint8_t *a, const uint8_t *b)
 }
 
 /* An address of the endpoint's own: assigned, or its fe80. */
-static BH_NOINLINE int bh_is_own(const struct bh_conf *conf, const struct bh_address *address)
+BH_NOINLINE int bh_is_own(const struct bh_conf *conf, const struct bh_address *address)
 {
 	if (conf->link_local.hi && bh_address_equal(address, &conf->link_local))
 		return 1;
@@ -39,7 +39,7 @@ static BH_NOINLINE int bh_is_own(const struct bh_conf *conf, const struct bh_add
 }
 
 /* 255.255.255.255 or the broadcast address of one of its subnets. */
-static BH_NOINLINE int bh_is_broadcast(const struct bh_conf *conf, const struct bh_address *address)
+BH_NOINLINE int bh_is_broadcast(const struct bh_conf *conf, const struct bh_address *address)
 {
 	if (address->hi == 0 && address->lo == (BH_V4_MAPPED | 0xffffffff))
 		return 1;
@@ -112,8 +112,9 @@ static inline int bh_identity_neighbour(const struct bh_conf *conf, const struct
 	return BH_IDENTITY_NEIGHBOUR;
 }
 
-static BH_NOINLINE int bh_identity(const struct bh_conf *conf, const struct bh_packet *packet)
+BH_GLOBAL int bh_identity(const struct bh_conf *conf, const struct bh_packet *packet)
 {
+	BH_REQUIRE(conf && packet, BH_IDENTITY_SPOOF);
 	const struct bh_key *key = &packet->key;
 	bool nd = packet->form == BH_FORM_IP && key->v6 && key->protocol == BH_PROTO_ICMP6 &&
 	          packet->fragment == BH_WHOLE &&
@@ -147,9 +148,10 @@ static BH_NOINLINE int bh_identity(const struct bh_conf *conf, const struct bh_p
 }
 
 /* Rules, then the default: steps 4 and 5. */
-static BH_NOINLINE int bh_judge_rules(BH_CTX *ctx, const struct bh_conf *conf,
+BH_GLOBAL int bh_judge_rules(BH_CTX *ctx, const struct bh_conf *conf,
                                       const struct bh_key *key, struct bh_verdict *verdict)
 {
+	BH_ENTER(ctx, conf && key && verdict, 0);
 	uint32_t block = key->direction == BH_IN ? BH_CONF_BLOCK_IN : BH_CONF_BLOCK_OUT;
 	struct bh_entry entry = {0, 0, 0};
 
@@ -167,9 +169,10 @@ static BH_NOINLINE int bh_judge_rules(BH_CTX *ctx, const struct bh_conf *conf,
 }
 
 /* A flow allowed under an older policy: its opener is asked about once more. */
-static BH_NOINLINE int bh_flow_ask_again(BH_CTX *ctx, const struct bh_conf *conf,
+BH_GLOBAL int bh_flow_ask_again(BH_CTX *ctx, const struct bh_conf *conf,
                                          const struct bh_flow_key *key, struct bh_flow *flow)
 {
+	BH_ENTER(ctx, conf && key && flow, 0);
 	struct bh_verdict verdict = {0, 0, 0, 0, 0};
 	struct bh_key opener;
 
@@ -190,10 +193,11 @@ static BH_NOINLINE int bh_flow_ask_again(BH_CTX *ctx, const struct bh_conf *conf
 }
 
 /* The verdict of a live flow of this key, if there is one: non-zero. Touches it unless `error`. */
-static BH_NOINLINE int bh_judge_flow(BH_CTX *ctx, const struct bh_conf *conf,
+BH_GLOBAL int bh_judge_flow(BH_CTX *ctx, const struct bh_conf *conf,
                                      const struct bh_flow_key *key, const struct bh_packet *packet,
                                      struct bh_verdict *verdict)
 {
+	BH_ENTER(ctx, conf && key && packet && verdict, 0);
 	bool error = packet->form == BH_FORM_IP && packet->has_inner;
 	struct bh_flow *flow = bh_flow_find(ctx, key);
 	uint64_t now = bh_now(ctx);
@@ -219,10 +223,11 @@ static BH_NOINLINE int bh_judge_flow(BH_CTX *ctx, const struct bh_conf *conf,
 }
 
 /* Remembers what rules or a default allowed. Non-zero: no room. */
-static BH_NOINLINE int bh_flow_open(BH_CTX *ctx, const struct bh_conf *conf,
+BH_GLOBAL int bh_flow_open(BH_CTX *ctx, const struct bh_conf *conf,
                                     const struct bh_flow_key *key, const struct bh_packet *packet,
                                     const struct bh_verdict *verdict)
 {
+	BH_ENTER(ctx, conf && key && packet && verdict, -1);
 	struct bh_flow *old, flow = {0};
 
 	flow.created = flow.seen = bh_now(ctx);
@@ -243,15 +248,14 @@ static BH_NOINLINE int bh_flow_open(BH_CTX *ctx, const struct bh_conf *conf,
 	return bh_flow_start(ctx, conf, key, &flow);
 }
 
-static BH_NOINLINE int bh_fragment_open(BH_CTX *ctx, const struct bh_conf *conf,
-                                        const struct bh_packet *packet,
-                                        const struct bh_verdict *verdict)
+BH_GLOBAL int bh_fragment_open(BH_CTX *ctx, const struct bh_conf *conf, struct bh_packet *packet,
+                               const struct bh_verdict *verdict)
 {
-	struct bh_flow_key key;
+	BH_ENTER(ctx, conf && packet && verdict, -1);
 	struct bh_flow flow = {0};
 
-	bh_fragment_key_of(&key, conf->endpoint, packet);
-	if (bh_flow_find(ctx, &key))
+	bh_fragment_key_of(&packet->flow, conf->endpoint, packet);
+	if (bh_flow_find(ctx, &packet->flow))
 		return 0;
 	flow.created = flow.seen = bh_now(ctx);
 	flow.generation = conf->generation;
@@ -259,19 +263,18 @@ static BH_NOINLINE int bh_fragment_open(BH_CTX *ctx, const struct bh_conf *conf,
 	flow.audit = verdict->audit;
 	flow.opener = packet->key.direction & 1;
 	flow.list = BH_LIST_HALF_OPEN;
-	return bh_flow_start(ctx, conf, &key, &flow);
+	return bh_flow_start(ctx, conf, &packet->flow, &flow);
 }
 
 /* Not the first fragment: as the first went. */
 static inline void bh_judge_fragment(BH_CTX *ctx, const struct bh_conf *conf,
-                                     const struct bh_packet *packet, struct bh_verdict *verdict)
+                                     struct bh_packet *packet, struct bh_verdict *verdict)
 {
-	struct bh_flow_key key;
 	struct bh_flow *flow;
 
-	bh_fragment_key_of(&key, conf->endpoint, packet);
-	flow = bh_flow_find(ctx, &key);
-	if (!flow || bh_flow_expired(conf, flow, &key, bh_now(ctx))) {
+	bh_fragment_key_of(&packet->flow, conf->endpoint, packet);
+	flow = bh_flow_find(ctx, &packet->flow);
+	if (!flow || bh_flow_expired(conf, flow, &packet->flow, bh_now(ctx))) {
 		bh_decide(verdict, BH_BLOCK, BH_BY_MALFORMED);
 		return;
 	}
@@ -281,12 +284,13 @@ static inline void bh_judge_fragment(BH_CTX *ctx, const struct bh_conf *conf,
 }
 
 /* Steps 3 to 5 for an IP packet whose form and identity are right. */
-static BH_NOINLINE int bh_judge_ip(BH_CTX *ctx, const struct bh_conf *conf,
-                                   const struct bh_packet *packet, struct bh_verdict *verdict)
+BH_GLOBAL int bh_judge_ip(BH_CTX *ctx, const struct bh_conf *conf,
+                          struct bh_packet *packet, struct bh_verdict *verdict)
 {
+	BH_ENTER(ctx, conf && packet && verdict, 0);
 	const struct bh_key *packet_key = &packet->key;
 	bool icmp = bh_is_icmp(packet_key), opens = true;
-	struct bh_flow_key key;
+	struct bh_flow_key *key = &packet->flow;
 
 	if (packet->fragment == BH_LATER) {
 		bh_judge_fragment(ctx, conf, packet, verdict);
@@ -295,8 +299,8 @@ static BH_NOINLINE int bh_judge_ip(BH_CTX *ctx, const struct bh_conf *conf,
 	if (icmp && bh_icmp_is_error(packet_key)) {
 		opens = false;
 		if (packet->has_inner) {
-			bh_flow_key_of(&key, conf->endpoint, &packet->inner, packet->inner_id);
-			if (bh_judge_flow(ctx, conf, &key, packet, verdict))
+			bh_flow_key_of(key, conf->endpoint, &packet->inner, packet->inner_id);
+			if (bh_judge_flow(ctx, conf, key, packet, verdict))
 				return 0;
 		}
 	} else {
@@ -305,14 +309,14 @@ static BH_NOINLINE int bh_judge_ip(BH_CTX *ctx, const struct bh_conf *conf,
 
 		if (icmp && bh_icmp_query_of_reply(packet_key))
 			opens = false;
-		bh_flow_key_of(&key, conf->endpoint, packet_key, packet->id);
-		if (!bare_syn && bh_judge_flow(ctx, conf, &key, packet, verdict))
+		bh_flow_key_of(key, conf->endpoint, packet_key, packet->id);
+		if (!bare_syn && bh_judge_flow(ctx, conf, key, packet, verdict))
 			goto fragment;
 	}
 	bh_judge_rules(ctx, conf, packet_key, verdict);
 	if (verdict->action == BH_BLOCK)
 		return 0;
-	if (opens && bh_flow_open(ctx, conf, &key, packet, verdict)) {
+	if (opens && bh_flow_open(ctx, conf, key, packet, verdict)) {
 		bh_decide(verdict, BH_BLOCK, BH_BY_QUOTA);
 		return 0;
 	}
@@ -324,7 +328,7 @@ fragment:
 }
 
 /* The verdict on a parsed packet. */
-static inline void bh_judge(BH_CTX *ctx, const struct bh_conf *conf, const struct bh_packet *packet,
+static inline void bh_judge(BH_CTX *ctx, const struct bh_conf *conf, struct bh_packet *packet,
                             struct bh_verdict *verdict)
 {
 	uint32_t block = packet->key.direction == BH_IN ? BH_CONF_BLOCK_IN : BH_CONF_BLOCK_OUT;

@@ -15,6 +15,7 @@
 #include "../filter/classifier.h"
 #include "../filter/conf.h"
 #include "../filter/flow.h"
+#include "../filter/table.h"
 
 struct bh_gate_kernel;
 

@@ -107,6 +107,9 @@ struct bh_platform_ops {
 	int (*compartment_cookie)(struct bh_platform *, uint32_t id, const char *path, uint64_t *cookie,
 	                          struct bh_error *);
 
+	/* A descriptor of the compartment's namespace, the caller's to close; -ENOTSUP in memory. */
+	int (*compartment_open)(struct bh_platform *, uint32_t id, struct bh_error *);
+
 	int (*switch_create)(struct bh_platform *, const struct bh_switch *, struct bh_error *);
 	int (*switch_remove)(struct bh_platform *, uint32_t id, struct bh_error *);
 	/* Makes NAT, forwarding and what networks may reach each other be exactly this. */

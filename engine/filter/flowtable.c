@@ -1,0 +1,159 @@
+/*
+ * flowtable.c - see flowtable.h; also the operations native.h promises to flow.h.
+ */
+#include "flowtable.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "../base/hash.h"
+
+struct bh_flow_table {
+	struct bh_hash *flows;
+	struct bh_hash *ledger;
+	struct bh_hash *shares;
+	struct bh_room room;
+};
+
+int bh_flow_table_new(struct bh_flow_table **out, uint64_t capacity, struct bh_error *err)
+{
+	struct bh_flow_table *table = calloc(1, sizeof(*table));
+
+	if (table) {
+		table->flows = bh_hash_new(sizeof(struct bh_flow_key), sizeof(struct bh_flow));
+		table->ledger = bh_hash_new(sizeof(struct bh_ledger_key), sizeof(struct bh_flow_key));
+		table->shares = bh_hash_new(sizeof(uint32_t), sizeof(struct bh_share));
+		table->room.capacity = capacity;
+	}
+	if (!table || !table->flows || !table->ledger || !table->shares) {
+		bh_flow_table_free(&table);
+		return bh_error_set(err, -ENOMEM, "not enough memory for a flow table");
+	}
+	*out = table;
+	return 0;
+}
+
+void bh_flow_table_free(struct bh_flow_table **table)
+{
+	if (!*table)
+		return;
+	bh_hash_free(&(*table)->flows);
+	bh_hash_free(&(*table)->ledger);
+	bh_hash_free(&(*table)->shares);
+	free(*table);
+	*table = NULL;
+}
+
+int bh_flow_table_add_share(struct bh_flow_table *table, uint32_t compartment, struct bh_error *err)
+{
+	struct bh_share share = {0};
+	int rc = bh_hash_insert(table->shares, &compartment, &share);
+
+	return rc && rc != -EEXIST ? bh_error_set(err, rc, "not enough memory for a flow table") : 0;
+}
+
+void bh_flow_table_remove_share(struct bh_flow_table *table, uint32_t compartment)
+{
+	bh_hash_remove(table->shares, &compartment);
+}
+
+struct first_of {
+	uint32_t endpoint;
+	struct bh_flow_key key;
+};
+
+static int is_first_of(const void *key, void *value, void *arg)
+{
+	struct first_of *search = arg;
+
+	(void)value;
+	if (((const struct bh_flow_key *)key)->endpoint != search->endpoint)
+		return 0;
+	search->key = *(const struct bh_flow_key *)key;
+	return 1;
+}
+
+void bh_flow_table_forget(struct bh_flow_table *table, const struct bh_conf *conf)
+{
+	struct first_of search = {.endpoint = conf->endpoint};
+	struct bh_env env = {.flows = table};
+
+	while (bh_hash_each(table->flows, is_first_of, &search))
+		bh_flow_forget(&env, conf, &search.key);
+}
+
+uint64_t bh_flow_table_used(const struct bh_flow_table *table, uint32_t compartment)
+{
+	const struct bh_share *share = bh_hash_find(table->shares, &compartment);
+
+	return share ? share->used : 0;
+}
+
+struct visit {
+	int (*visit)(const struct bh_flow_key *, const struct bh_flow *, void *);
+	void *arg;
+};
+
+static int visit_flow(const void *key, void *value, void *arg)
+{
+	struct visit *visit = arg;
+
+	return visit->visit(key, value, visit->arg);
+}
+
+int bh_flow_table_each(const struct bh_flow_table *table,
+                       int (*visit)(const struct bh_flow_key *, const struct bh_flow *, void *),
+                       void *arg)
+{
+	struct visit v = {visit, arg};
+
+	return bh_hash_each(table->flows, visit_flow, &v);
+}
+
+struct bh_flow *bh_flow_find(struct bh_env *env, const struct bh_flow_key *key)
+{
+	struct bh_flow *flow = env->flows ? bh_hash_find(env->flows->flows, key) : NULL, copy;
+
+	if (flow || !env->flows || !env->flow_fetch || env->flow_fetch(env->flow_arg, key, &copy))
+		return flow;
+	/* A row of elsewhere is judged on a copy here, so that looking changes nothing there. */
+	if (bh_hash_insert(env->flows->flows, key, &copy))
+		return NULL;
+	return bh_hash_find(env->flows->flows, key);
+}
+
+int bh_flow_insert(struct bh_env *env, const struct bh_flow_key *key, const struct bh_flow *flow)
+{
+	return env->flows ? bh_hash_insert(env->flows->flows, key, flow) : -ENOMEM;
+}
+
+int bh_flow_remove(struct bh_env *env, const struct bh_flow_key *key)
+{
+	return bh_hash_remove(env->flows->flows, key);
+}
+
+struct bh_flow_key *bh_ledger_find(struct bh_env *env, const struct bh_ledger_key *key)
+{
+	return bh_hash_find(env->flows->ledger, key);
+}
+
+int bh_ledger_insert(struct bh_env *env, const struct bh_ledger_key *key,
+                     const struct bh_flow_key *row)
+{
+	return bh_hash_insert(env->flows->ledger, key, row);
+}
+
+void bh_ledger_remove(struct bh_env *env, const struct bh_ledger_key *key)
+{
+	bh_hash_remove(env->flows->ledger, key);
+}
+
+struct bh_share *bh_share_find(struct bh_env *env, uint32_t compartment)
+{
+	return env->flows ? bh_hash_find(env->flows->shares, &compartment) : NULL;
+}
+
+struct bh_room *bh_room(struct bh_env *env)
+{
+	return env->flows ? &env->flows->room : NULL;
+}

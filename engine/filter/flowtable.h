@@ -1,0 +1,27 @@
+/*
+ * flowtable.h - the rows of flow.h in user space: for the memory platform and for `explain`.
+ */
+#ifndef BH_FILTER_FLOWTABLE_H
+#define BH_FILTER_FLOWTABLE_H
+
+#include "flow.h"
+
+struct bh_flow_table;
+
+int bh_flow_table_new(struct bh_flow_table **out, uint64_t capacity, struct bh_error *err);
+void bh_flow_table_free(struct bh_flow_table **table);
+
+/* The account of a compartment; flows of one without an account are refused. 0 if it exists. */
+int bh_flow_table_add_share(struct bh_flow_table *table, uint32_t compartment,
+                            struct bh_error *err);
+/* Removes a compartment's account. Its flows must be gone. */
+void bh_flow_table_remove_share(struct bh_flow_table *table, uint32_t compartment);
+/* Forgets all flows of an endpoint, whose conf this is. */
+void bh_flow_table_forget(struct bh_flow_table *table, const struct bh_conf *conf);
+
+uint64_t bh_flow_table_used(const struct bh_flow_table *table, uint32_t compartment);
+int bh_flow_table_each(const struct bh_flow_table *table,
+                       int (*visit)(const struct bh_flow_key *, const struct bh_flow *, void *),
+                       void *arg);
+
+#endif

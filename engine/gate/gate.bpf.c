@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * gate.bpf.c - the eBPF program on a container's switch port.
+ *
+ * Only what eBPF adds: maps behind the operations that filter/'s headers ask for, and the entry
+ * points. What a packet's verdict is stands in filter/verdict.h and is not repeated here. Packet,
+ * keys and verdict live in a per-CPU scratch value: the stack has 512 bytes, and what is read from a
+ * map is an unknown number to the verifier, which keeps the paths it must walk few.
+ */
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+#include <stdint.h>
+
+#include <bpf/bpf_helpers.h>
+
+#define BH_CTX struct __sk_buff
+
+static inline int bh_load_bytes(struct __sk_buff *skb, uint32_t offset, void *to, uint32_t size)
+{
+	return bpf_skb_load_bytes(skb, offset, to, size);
+}
+
+#define bh_load(skb, offset, to, size) bh_load_bytes(skb, offset, to, size)
+
+#define bh_loop(n, f, arg) bpf_loop(n, f, arg, 0)
+
+static inline uint32_t bh_length(struct __sk_buff *skb)
+{
+	return skb->len;
+}
+
+static inline _Bool bh_is_gso(struct __sk_buff *skb)
+{
+	return skb->gso_size != 0;
+}
+
+static inline _Bool bh_is_tagged(struct __sk_buff *skb)
+{
+	return skb->vlan_present != 0;
+}
+
+struct bh_flow;
+struct bh_flow_key;
+struct bh_ledger_key;
+struct bh_conf;
+struct bh_key;
+struct bh_entry;
+
+static uint64_t bh_now(BH_CTX *skb);
+static const void *bh_page(BH_CTX *skb, uint32_t table, uint32_t page);
+static struct bh_flow *bh_flow_find(BH_CTX *skb, const struct bh_flow_key *key);
+static int bh_flow_insert(BH_CTX *skb, const struct bh_flow_key *key, const struct bh_flow *flow);
+static int bh_flow_remove(BH_CTX *skb, const struct bh_flow_key *key);
+static struct bh_flow_key *bh_ledger_find(BH_CTX *skb, const struct bh_ledger_key *key);
+static int bh_ledger_insert(BH_CTX *skb, const struct bh_ledger_key *key,
+                            const struct bh_flow_key *row);
+static void bh_ledger_remove(BH_CTX *skb, const struct bh_ledger_key *key);
+static struct bh_share *bh_share_find(BH_CTX *skb, uint32_t compartment);
+static struct bh_room *bh_room(BH_CTX *skb);
+static int bh_rules_lookup(BH_CTX *skb, const struct bh_conf *conf, const struct bh_key *key,
+                           struct bh_entry *entry);
+
+#include "../filter/verdict.h"
+#include "maps.h"
+
+#define MAP(name_, type_, key_, value_, entries_, flags_) \
+	struct {                                              \
+		__uint(type, type_);                              \
+		__uint(max_entries, entries_);                    \
+		__uint(map_flags, flags_);                        \
+		__type(key, key_);                                \
+		__type(value, value_);                            \
+	} name_ SEC(".maps")
+
+struct page {
+	uint8_t bytes[BH_PAGE_SIZE];
+};
+
+struct scratch {
+	struct bh_packet packet;
+	struct bh_verdict verdict;
+};
+
+MAP(bh_ports, BPF_MAP_TYPE_HASH, uint32_t, struct bh_conf, BH_PORTS_MAX, BPF_F_NO_PREALLOC);
+MAP(bh_pages, BPF_MAP_TYPE_HASH, struct bh_page_key, struct page, BH_PAGES_MAX, BPF_F_NO_PREALLOC);
+MAP(bh_flows, BPF_MAP_TYPE_HASH, struct bh_flow_key, struct bh_flow, BH_FLOWS_MAX, BPF_F_NO_PREALLOC);
+MAP(bh_ledger, BPF_MAP_TYPE_HASH, struct bh_ledger_key, struct bh_flow_key, BH_FLOWS_MAX,
+    BPF_F_NO_PREALLOC);
+MAP(bh_shares, BPF_MAP_TYPE_HASH, uint32_t, struct bh_share, BH_PORTS_MAX, BPF_F_NO_PREALLOC);
+MAP(bh_rooms, BPF_MAP_TYPE_ARRAY, uint32_t, struct bh_room, 1, 0);
+MAP(bh_counts, BPF_MAP_TYPE_HASH, uint32_t, struct bh_counters, BH_PORTS_MAX, BPF_F_NO_PREALLOC);
+MAP(bh_hits, BPF_MAP_TYPE_HASH, struct bh_hit_key, uint64_t, BH_FLOWS_MAX, BPF_F_NO_PREALLOC);
+MAP(bh_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, uint32_t, struct scratch, 1, 0);
+
+static inline uint64_t bh_now(BH_CTX *skb)
+{
+	return bpf_ktime_get_ns();
+}
+
+static inline const void *bh_page(BH_CTX *skb, uint32_t table, uint32_t page)
+{
+	struct bh_page_key key = {table, page};
+
+	return bpf_map_lookup_elem(&bh_pages, &key);
+}
+
+static inline struct bh_flow *bh_flow_find(BH_CTX *skb, const struct bh_flow_key *key)
+{
+	return bpf_map_lookup_elem(&bh_flows, key);
+}
+
+static inline int bh_flow_insert(BH_CTX *skb, const struct bh_flow_key *key,
+                                 const struct bh_flow *flow)
+{
+	return (int)bpf_map_update_elem(&bh_flows, key, flow, BPF_NOEXIST);
+}
+
+static inline int bh_flow_remove(BH_CTX *skb, const struct bh_flow_key *key)
+{
+	return (int)bpf_map_delete_elem(&bh_flows, key);
+}
+
+static inline struct bh_flow_key *bh_ledger_find(BH_CTX *skb, const struct bh_ledger_key *key)
+{
+	return bpf_map_lookup_elem(&bh_ledger, key);
+}
+
+static inline int bh_ledger_insert(BH_CTX *skb, const struct bh_ledger_key *key,
+                                   const struct bh_flow_key *row)
+{
+	return (int)bpf_map_update_elem(&bh_ledger, key, row, BPF_NOEXIST);
+}
+
+static inline void bh_ledger_remove(BH_CTX *skb, const struct bh_ledger_key *key)
+{
+	bpf_map_delete_elem(&bh_ledger, key);
+}
+
+static inline struct bh_share *bh_share_find(BH_CTX *skb, uint32_t compartment)
+{
+	return bpf_map_lookup_elem(&bh_shares, &compartment);
+}
+
+static inline struct bh_room *bh_room(BH_CTX *skb)
+{
+	uint32_t zero = 0;
+
+	return bpf_map_lookup_elem(&bh_rooms, &zero);
+}
+
+struct search {
+	const struct bh_key *key;
+	struct bh_entry entry;
+	uint32_t table;
+	uint32_t from;
+	uint32_t found;
+};
+
+/* One block of a table; 1 ends the loop. */
+static long search_block(uint32_t index, void *arg)
+{
+	struct search *search = arg;
+	const uint8_t *page = bh_page(0, search->table, search->from + index);
+
+	if (!page || !bh_block_lookup(page, search->key, &search->entry))
+		return 0;
+	search->found = 1;
+	return 1;
+}
+
+BH_GLOBAL int search_table(const struct bh_table_ref *ref, const struct bh_key *key,
+                                  struct bh_entry *entry)
+{
+	BH_REQUIRE(ref && key && entry, 0);
+	struct search search = {key, {0, 0, 0}, ref->id, 0, 0};
+	uint32_t blocks = ref->blocks[key->direction & 1];
+
+	if (!ref->id || !blocks)
+		return 0;
+	if (key->direction & 1)
+		search.from = ref->blocks[BH_IN];
+	bh_loop(blocks, search_block, &search);
+	*entry = search.entry;
+	return search.found != 0;
+}
+
+static int bh_rules_lookup(BH_CTX *skb, const struct bh_conf *conf, const struct bh_key *key,
+                           struct bh_entry *entry)
+{
+	struct bh_entry own = {0, 0, 0};
+	int found = search_table(&conf->tables[0], key, entry);
+
+	if (search_table(&conf->tables[1], key, &own) && (!found || bh_entry_wins(&own, entry))) {
+		*entry = own;
+		found = 1;
+	}
+	return found;
+}
+
+static inline void count(const struct bh_conf *conf, uint8_t direction, uint32_t size,
+                         const struct bh_verdict *verdict)
+{
+	struct bh_counters *counters;
+	uint32_t endpoint = conf->endpoint;
+
+	counters = bpf_map_lookup_elem(&bh_counts, &endpoint);
+	if (!counters)
+		return;
+	if (verdict->action == BH_ALLOW) {
+		bh_fetch_add(&counters->packets[direction & 1], 1);
+		bh_fetch_add(&counters->bytes[direction & 1], size);
+		if (verdict->audit)
+			bh_fetch_add(&counters->audited[direction & 1], 1);
+	} else if (verdict->by < BH_BY_COUNT) {
+		bh_fetch_add(&counters->dropped[direction & 1][verdict->by], 1);
+	}
+	if (verdict->by == BH_BY_RULE && verdict->rule) {
+		struct bh_hit_key key = {endpoint, verdict->rule};
+		uint64_t one = 1, *hits = bpf_map_lookup_elem(&bh_hits, &key);
+
+		if (hits)
+			bh_fetch_add(hits, 1);
+		else
+			bpf_map_update_elem(&bh_hits, &key, &one, BPF_NOEXIST);
+	}
+}
+
+/* Judges the packet for the port; the verdict is left in the scratch. */
+static inline __attribute__((always_inline)) int judge(struct __sk_buff *skb, uint32_t port, uint32_t direction)
+{
+	uint32_t zero = 0;
+	struct scratch *scratch = bpf_map_lookup_elem(&bh_scratch, &zero);
+	struct bh_conf *conf = bpf_map_lookup_elem(&bh_ports, &port);
+
+	if (!scratch)
+		return TC_ACT_SHOT;
+	__builtin_memset(scratch, 0, sizeof(*scratch));
+	if (!conf) {
+		bh_decide(&scratch->verdict, BH_BLOCK, BH_BY_DEFAULT);
+		return TC_ACT_SHOT;
+	}
+	scratch->packet.key.direction = direction & 1;
+	bh_parse(skb, &scratch->packet);
+	bh_judge(skb, conf, &scratch->packet, &scratch->verdict);
+	count(conf, (uint8_t)direction, skb->len, &scratch->verdict);
+	return scratch->verdict.action == BH_ALLOW ? TC_ACT_OK : TC_ACT_SHOT;
+}
+
+/* Ingress of the port: what the container sends. */
+SEC("tc")
+int bh_gate_out(struct __sk_buff *skb)
+{
+	return judge(skb, skb->ifindex, BH_OUT);
+}
+
+/* Egress of the port: what the container is to receive. */
+SEC("tc")
+int bh_gate_in(struct __sk_buff *skb)
+{
+	return judge(skb, skb->ifindex, BH_IN);
+}
+
+/* The same verdict for a test run, which has no port: see enum bh_probe_cb. Never attached. */
+SEC("tc")
+int bh_gate_probe(struct __sk_buff *skb)
+{
+	uint32_t zero = 0;
+	struct scratch *scratch = bpf_map_lookup_elem(&bh_scratch, &zero);
+	int rc = judge(skb, skb->cb[BH_PROBE_PORT], skb->cb[BH_PROBE_DIRECTION] & 1);
+
+	if (scratch) {
+		skb->cb[BH_PROBE_ACTION] = scratch->verdict.action | (uint32_t)scratch->verdict.audit << 8;
+		skb->cb[BH_PROBE_BY] = scratch->verdict.by;
+		skb->cb[BH_PROBE_RULE] = scratch->verdict.rule;
+	}
+	return rc;
+}
+
+char _license[] SEC("license") = "Dual MIT/GPL";

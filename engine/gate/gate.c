@@ -1,0 +1,438 @@
+/*
+ * gate.c - loads, pins, opens and attaches the gate, and reads and writes its maps. See gate.h.
+ *
+ * The object is embedded in the program. Everything is pinned by name in one directory; opening is
+ * getting each pin. The pin `abi` names the layout, so that a later version knows what it finds.
+ */
+#include "gate.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../base/cleanup.h"
+#include "attach.h"
+#include "maps.h"
+
+static const _Alignas(8) unsigned char gate_object[] = {
+#include "engine/gate/gate.bpf.inc"
+};
+
+enum { PORTS, PAGES, FLOWS, LEDGER, SHARES, ROOMS, COUNTS, HITS, MAPS };
+enum { GATE_OUT, GATE_IN, GATE_PROBE, PROGRAMS };
+
+static const char *const map_names[MAPS] = {
+	"bh_ports", "bh_pages", "bh_flows", "bh_ledger", "bh_shares", "bh_rooms", "bh_counts", "bh_hits",
+};
+static const char *const program_names[PROGRAMS] = {"bh_gate_out", "bh_gate_in", "bh_gate_probe"};
+
+struct bh_gate_kernel {
+	int maps[MAPS];
+	int programs[PROGRAMS];
+};
+
+static struct bh_gate_kernel *gate_new(void)
+{
+	struct bh_gate_kernel *gate = malloc(sizeof(*gate));
+
+	for (int i = 0; gate && i < MAPS; i++)
+		gate->maps[i] = -1;
+	for (int i = 0; gate && i < PROGRAMS; i++)
+		gate->programs[i] = -1;
+	return gate;
+}
+
+void bh_gate_close(struct bh_gate_kernel **gate)
+{
+	if (!*gate)
+		return;
+	for (int i = 0; i < MAPS; i++)
+		bh_cleanup_fd(&(*gate)->maps[i]);
+	for (int i = 0; i < PROGRAMS; i++)
+		bh_cleanup_fd(&(*gate)->programs[i]);
+	free(*gate);
+	*gate = NULL;
+}
+
+static char *pin_path(char *path, const char *directory, const char *name)
+{
+	snprintf(path, 512, "%s/%s-%d", directory, name, BH_ABI);
+	return path;
+}
+
+/* Gets every pin. -ENOENT if one is missing. */
+static int gate_get(struct bh_gate_kernel *gate, const char *directory)
+{
+	char path[512];
+
+	for (int i = 0; i < MAPS; i++) {
+		gate->maps[i] = bpf_obj_get(pin_path(path, directory, map_names[i]));
+		if (gate->maps[i] < 0)
+			return -errno;
+	}
+	for (int i = 0; i < PROGRAMS; i++) {
+		gate->programs[i] = bpf_obj_get(pin_path(path, directory, program_names[i]));
+		if (gate->programs[i] < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+/* What compartments may borrow from each other: what no guarantee can claim. */
+static int gate_set_room(struct bh_gate_kernel *gate)
+{
+	struct bh_room room = {.capacity = BH_FLOWS_MAX / 2};
+	uint32_t zero = 0;
+
+	return bpf_map_update_elem(gate->maps[ROOMS], &zero, &room, BPF_ANY) ? -errno : 0;
+}
+
+/* Loads the object and pins its parts; the programs last, so that a half pinned set is not found. */
+static int gate_load(const char *directory, struct bh_error *err)
+{
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = "bulkhead");
+	struct bpf_object *object = bpf_object__open_mem(gate_object, sizeof(gate_object), &opts);
+	char path[512];
+	int rc = object ? bpf_object__load(object) : -errno;
+
+	if (rc)
+		bh_error_errno(err, rc, "the kernel does not load the gate (Linux 6.1 or newer with BPF is needed)");
+	for (int i = 0; !rc && i < MAPS; i++) {
+		struct bpf_map *map = bpf_object__find_map_by_name(object, map_names[i]);
+
+		unlink(pin_path(path, directory, map_names[i]));
+		rc = bpf_map__pin(map, path);
+		if (rc)
+			bh_error_errno(err, rc, "cannot pin '%s'", path);
+	}
+	for (int i = 0; !rc && i < PROGRAMS; i++) {
+		struct bpf_program *program = bpf_object__find_program_by_name(object, program_names[i]);
+
+		unlink(pin_path(path, directory, program_names[i]));
+		rc = bpf_program__pin(program, path);
+		if (rc)
+			bh_error_errno(err, rc, "cannot pin '%s'", path);
+	}
+	if (object)
+		bpf_object__close(object);
+	return rc;
+}
+
+int bh_gate_open(struct bh_gate_kernel **out, const char *directory, bool create,
+                 struct bh_error *err)
+{
+	struct bh_gate_kernel *gate = gate_new();
+	int rc;
+
+	bh_attach_quiet();
+	if (!gate)
+		return bh_error_set(err, -ENOMEM, "not enough memory for the gate");
+	rc = gate_get(gate, directory);
+	if (rc == -ENOENT && create) {
+		bh_gate_close(&gate);
+		rc = gate_load(directory, err);
+		if (rc)
+			return rc;
+		gate = gate_new();
+		rc = gate ? gate_get(gate, directory) : -ENOMEM;
+		if (!rc)
+			rc = gate_set_room(gate);
+	}
+	if (rc) {
+		bh_gate_close(&gate);
+		return bh_error_errno(err, rc, "cannot open the gate pinned in '%s'", directory);
+	}
+	*out = gate;
+	return 0;
+}
+
+int bh_gate_unpin(const char *directory, struct bh_error *err)
+{
+	char path[512];
+
+	for (int i = 0; i < MAPS + PROGRAMS; i++) {
+		pin_path(path, directory, i < MAPS ? map_names[i] : program_names[i - MAPS]);
+		if (unlink(path) && errno != ENOENT)
+			return bh_error_errno(err, -errno, "cannot remove '%s'", path);
+	}
+	return 0;
+}
+
+int bh_gate_attach(struct bh_gate_kernel *gate, unsigned ifindex, struct bh_error *err)
+{
+	int rc = bh_attach_program(ifindex, BPF_TC_INGRESS, gate->programs[GATE_OUT], err);
+
+	return rc ? rc : bh_attach_program(ifindex, BPF_TC_EGRESS, gate->programs[GATE_IN], err);
+}
+
+int bh_gate_conf_put(struct bh_gate_kernel *gate, uint32_t ifindex, const struct bh_conf *conf,
+                     struct bh_error *err)
+{
+	struct bh_counters zero = {0};
+
+	if (bpf_map_update_elem(gate->maps[COUNTS], &conf->endpoint, &zero, BPF_NOEXIST) &&
+	    errno != EEXIST)
+		return bh_error_errno(err, -errno, "cannot make the counters of endpoint %u", conf->endpoint);
+	if (bpf_map_update_elem(gate->maps[PORTS], &ifindex, conf, BPF_ANY))
+		return bh_error_errno(err, -errno, "cannot set the gate of endpoint %u", conf->endpoint);
+	return 0;
+}
+
+int bh_gate_conf_read(struct bh_gate_kernel *gate, uint32_t ifindex, struct bh_conf *conf,
+                      struct bh_error *err)
+{
+	if (bpf_map_lookup_elem(gate->maps[PORTS], &ifindex, conf))
+		return bh_error_errno(err, -errno, "cannot read the gate of interface %u", ifindex);
+	return 0;
+}
+
+int bh_gate_table_put(struct bh_gate_kernel *gate, uint32_t id, const struct bh_table *table,
+                      struct bh_error *err)
+{
+	uint32_t count = table->blocks[BH_IN] + table->blocks[BH_OUT];
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct bh_page_key key = {id, i};
+
+		if (bpf_map_update_elem(gate->maps[PAGES], &key, table->pages + (size_t)i * BH_PAGE_SIZE,
+		                        BPF_ANY)) {
+			int rc = -errno;
+			struct bh_table_ref ref = {id, {i, 0}};
+
+			bh_gate_table_remove(gate, &ref, NULL);
+			return bh_error_errno(err, rc, "the kernel has no room for a table of %u pages (of %u)",
+			                      count, BH_PAGES_MAX);
+		}
+	}
+	return 0;
+}
+
+int bh_gate_table_read(struct bh_gate_kernel *gate, uint32_t id, uint32_t page, void *to,
+                       struct bh_error *err)
+{
+	struct bh_page_key key = {id, page};
+
+	if (bpf_map_lookup_elem(gate->maps[PAGES], &key, to))
+		return bh_error_errno(err, -errno, "cannot read page %u of table %u", page, id);
+	return 0;
+}
+
+int bh_gate_table_remove(struct bh_gate_kernel *gate, const struct bh_table_ref *ref,
+                         struct bh_error *err)
+{
+	for (uint32_t i = 0; i < ref->blocks[BH_IN] + ref->blocks[BH_OUT]; i++) {
+		struct bh_page_key key = {ref->id, i};
+
+		if (bpf_map_delete_elem(gate->maps[PAGES], &key) && errno != ENOENT)
+			return bh_error_errno(err, -errno, "cannot remove table %u", ref->id);
+	}
+	return 0;
+}
+
+int bh_gate_share_put(struct bh_gate_kernel *gate, uint32_t compartment, struct bh_error *err)
+{
+	struct bh_share share = {0};
+
+	if (bpf_map_update_elem(gate->maps[SHARES], &compartment, &share, BPF_NOEXIST) &&
+	    errno != EEXIST)
+		return bh_error_errno(err, -errno, "cannot make the flow account of compartment %u",
+		                      compartment);
+	return 0;
+}
+
+int bh_gate_share_remove(struct bh_gate_kernel *gate, uint32_t compartment, struct bh_error *err)
+{
+	if (bpf_map_delete_elem(gate->maps[SHARES], &compartment) && errno != ENOENT)
+		return bh_error_errno(err, -errno, "cannot remove the flow account of compartment %u",
+		                      compartment);
+	return 0;
+}
+
+int bh_gate_flow_read(struct bh_gate_kernel *gate, const struct bh_flow_key *key,
+                      struct bh_flow *flow)
+{
+	return bpf_map_lookup_elem(gate->maps[FLOWS], key, flow) ? -errno : 0;
+}
+
+int bh_gate_flow_each(struct bh_gate_kernel *gate,
+                      int (*visit)(const struct bh_flow_key *, const struct bh_flow *, void *),
+                      void *arg, struct bh_error *err)
+{
+	struct bh_flow_key key, next;
+	bool more = bpf_map_get_next_key(gate->maps[FLOWS], NULL, &next) == 0;
+
+	(void)err;
+	while (more) {
+		struct bh_flow flow;
+		int rc;
+
+		key = next;
+		more = bpf_map_get_next_key(gate->maps[FLOWS], &key, &next) == 0;
+		if (bpf_map_lookup_elem(gate->maps[FLOWS], &key, &flow))
+			continue;
+		rc = visit(&key, &flow, arg);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+/* Rows to be deleted, collected first: deleting during a walk restarts it. */
+struct doomed {
+	uint32_t endpoint;
+	size_t count, room;
+	struct bh_flow_key *keys;
+	struct bh_flow *flows;
+};
+
+static int doom(const struct bh_flow_key *key, const struct bh_flow *flow, void *arg)
+{
+	struct doomed *doomed = arg;
+	size_t room = doomed->room ? doomed->room * 2 : 64;
+	void *keys, *flows;
+
+	if (key->endpoint != doomed->endpoint)
+		return 0;
+	if (doomed->count == doomed->room) {
+		keys = realloc(doomed->keys, room * sizeof(*doomed->keys));
+		if (keys)
+			doomed->keys = keys;
+		flows = realloc(doomed->flows, room * sizeof(*doomed->flows));
+		if (flows)
+			doomed->flows = flows;
+		if (!keys || !flows)
+			return -ENOMEM;
+		doomed->room = room;
+	}
+	doomed->keys[doomed->count] = *key;
+	doomed->flows[doomed->count++] = *flow;
+	return 0;
+}
+
+/* Forgets an endpoint's flows and what they were charged. Nobody opens new ones: its port is gone. */
+static int gate_forget_flows(struct bh_gate_kernel *gate, const struct bh_conf *conf,
+                             struct bh_error *err)
+{
+	struct doomed doomed = {.endpoint = conf->endpoint};
+	struct bh_share share;
+	struct bh_room room;
+	uint32_t zero = 0;
+	int rc = bh_gate_flow_each(gate, doom, &doomed, err);
+	uint64_t removed = 0, borrowed;
+
+	for (size_t i = 0; i < doomed.count; i++) {
+		struct bh_ledger_key place = {doomed.flows[i].compartment, doomed.flows[i].list,
+		                              doomed.flows[i].place};
+
+		bpf_map_delete_elem(gate->maps[LEDGER], &place);
+		if (!bpf_map_delete_elem(gate->maps[FLOWS], &doomed.keys[i]))
+			removed++;
+	}
+	free(doomed.keys);
+	free(doomed.flows);
+	if (!removed || bpf_map_lookup_elem(gate->maps[SHARES], &conf->compartment, &share))
+		return rc;
+	borrowed = share.used > conf->flows_guaranteed ? share.used - conf->flows_guaranteed : 0;
+	share.used -= removed < share.used ? removed : share.used;
+	borrowed -= share.used > conf->flows_guaranteed ? share.used - conf->flows_guaranteed : 0;
+	bpf_map_update_elem(gate->maps[SHARES], &conf->compartment, &share, BPF_EXIST);
+	if (borrowed && !bpf_map_lookup_elem(gate->maps[ROOMS], &zero, &room)) {
+		room.borrowed -= borrowed < room.borrowed ? borrowed : room.borrowed;
+		bpf_map_update_elem(gate->maps[ROOMS], &zero, &room, BPF_EXIST);
+	}
+	return rc;
+}
+
+int bh_gate_counters_read(struct bh_gate_kernel *gate, uint32_t endpoint,
+                          struct bh_counters *counters, struct bh_error *err)
+{
+	if (bpf_map_lookup_elem(gate->maps[COUNTS], &endpoint, counters))
+		return bh_error_errno(err, -errno, "cannot read the counters of endpoint %u", endpoint);
+	return 0;
+}
+
+int bh_gate_hits_each(struct bh_gate_kernel *gate,
+                      int (*visit)(uint32_t endpoint, uint32_t rule, uint64_t packets, void *),
+                      void *arg, struct bh_error *err)
+{
+	struct bh_hit_key key, next;
+	bool more = bpf_map_get_next_key(gate->maps[HITS], NULL, &next) == 0;
+
+	(void)err;
+	while (more) {
+		uint64_t packets;
+		int rc;
+
+		key = next;
+		more = bpf_map_get_next_key(gate->maps[HITS], &key, &next) == 0;
+		if (bpf_map_lookup_elem(gate->maps[HITS], &key, &packets))
+			continue;
+		rc = visit(key.endpoint, key.rule, packets, arg);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+static void gate_forget_hits(struct bh_gate_kernel *gate, uint32_t endpoint)
+{
+	struct bh_hit_key key, next;
+	bool more = bpf_map_get_next_key(gate->maps[HITS], NULL, &next) == 0;
+
+	while (more) {
+		key = next;
+		more = bpf_map_get_next_key(gate->maps[HITS], &key, &next) == 0;
+		if (key.endpoint == endpoint)
+			bpf_map_delete_elem(gate->maps[HITS], &key);
+	}
+}
+
+int bh_gate_conf_remove(struct bh_gate_kernel *gate, uint32_t ifindex, struct bh_error *err)
+{
+	struct bh_conf conf;
+	int rc;
+
+	if (bpf_map_lookup_elem(gate->maps[PORTS], &ifindex, &conf))
+		return 0;
+	if (bpf_map_delete_elem(gate->maps[PORTS], &ifindex) && errno != ENOENT)
+		return bh_error_errno(err, -errno, "cannot remove the gate of endpoint %u", conf.endpoint);
+	rc = gate_forget_flows(gate, &conf, err);
+	gate_forget_hits(gate, conf.endpoint);
+	bpf_map_delete_elem(gate->maps[COUNTS], &conf.endpoint);
+	return rc;
+}
+
+uint64_t bh_gate_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * BH_NS + (uint64_t)now.tv_nsec;
+}
+
+int bh_gate_test_run(struct bh_gate_kernel *gate, uint32_t ifindex, uint8_t direction,
+                     const void *frame, uint32_t size, struct bh_verdict *verdict,
+                     struct bh_error *err)
+{
+	struct __sk_buff context = {0};
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = size, .repeat = 1,
+	            .ctx_in = &context, .ctx_size_in = sizeof(context), .ctx_out = &context,
+	            .ctx_size_out = sizeof(context));
+
+	context.cb[BH_PROBE_PORT] = ifindex;
+	context.cb[BH_PROBE_DIRECTION] = direction;
+	if (bpf_prog_test_run_opts(gate->programs[GATE_PROBE], &opts))
+		return bh_error_errno(err, -errno, "the kernel does not run the gate on %u bytes", size);
+	verdict->action = (uint8_t)context.cb[BH_PROBE_ACTION];
+	verdict->audit = (uint8_t)(context.cb[BH_PROBE_ACTION] >> 8);
+	verdict->by = (uint8_t)context.cb[BH_PROBE_BY];
+	verdict->reserved = 0;
+	verdict->rule = context.cb[BH_PROBE_RULE];
+	return 0;
+}

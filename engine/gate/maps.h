@@ -1,0 +1,27 @@
+/*
+ * maps.h - names, keys and sizes of the gate's maps, for the program and for its loader.
+ */
+#ifndef BH_GATE_MAPS_H
+#define BH_GATE_MAPS_H
+
+#include "../filter/conf.h"
+
+/* Room for flows of all compartments: 1,048,576 (16 MB of empty buckets, twice with the ledger). */
+#define BH_FLOWS_MAX (1u << 20)
+#define BH_PORTS_MAX 65536u
+#define BH_PAGES_MAX 262144u
+
+struct bh_page_key {
+	uint32_t table;
+	uint32_t page;
+};
+
+struct bh_hit_key {
+	uint32_t endpoint;
+	uint32_t rule;
+};
+
+/* skb->cb of a test run: what to judge it as, and what was decided. */
+enum bh_probe_cb { BH_PROBE_PORT, BH_PROBE_DIRECTION, BH_PROBE_ACTION, BH_PROBE_BY, BH_PROBE_RULE };
+
+#endif
