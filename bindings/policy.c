@@ -107,13 +107,13 @@ static int policy_default(lua_State *L)
 	const struct bh_policy *policy = check_policy(L);
 
 	lua_createtable(L, 0, 2);
-	for (int i = 0; bh_direction_names[i]; i++) {
+	for (int i = 0; bh_policy_directions[i]; i++) {
 		lua_createtable(L, 0, 2);
-		lua_pushstring(L, bh_action_names[policy->actions[i]]);
+		lua_pushstring(L, bh_policy_actions[policy->actions[i]]);
 		lua_setfield(L, -2, "action");
 		lua_pushfstring(L, "%s/%s", policy->dir, policy->origins[i]);
 		lua_setfield(L, -2, "origin");
-		lua_setfield(L, -2, bh_direction_names[i]);
+		lua_setfield(L, -2, bh_policy_directions[i]);
 	}
 	return 1;
 }
@@ -164,7 +164,7 @@ static int policy_options(lua_State *L)
 		lua_setfield(L, -2, "flows");
 	}
 	lua_newtable(L);
-	for (int i = 0; bh_timeout_names[i]; i++) {
+	for (int i = 0; i < BH_TIMEOUT_COUNT; i++) {
 		if (!policy->timeouts[i])
 			continue;
 		lua_pushinteger(L, policy->timeouts[i]);
@@ -182,11 +182,11 @@ static enum bh_event check_event(lua_State *L)
 	char list[80];
 	int event = 0;
 
-	while (bh_event_names[event] && strcmp(bh_event_names[event], name))
+	while (bh_policy_events[event] && strcmp(bh_policy_events[event], name))
 		event++;
-	if (!bh_event_names[event])
+	if (!bh_policy_events[event])
 		luaL_error(L, "there is no event '%s' (there are: %s)", name,
-		           bh_policy_join(bh_event_names, list, sizeof(list)));
+		           bh_policy_join(bh_policy_events, list, sizeof(list)));
 	return (enum bh_event)event;
 }
 

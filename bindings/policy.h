@@ -15,6 +15,7 @@
 #ifndef BH_BINDINGS_POLICY_H
 #define BH_BINDINGS_POLICY_H
 
+#include "../engine/filter/evaluate.h"
 #include "../engine/filter/rule.h"
 #include "sandbox.h"
 
@@ -83,10 +84,9 @@ static inline struct bh_policy *bh_policy_of(lua_State *L)
 	return (struct bh_policy *)bh_sandbox_of(L);
 }
 
-extern const char *const bh_event_names[];   /* NULL at the end, as the others */
-extern const char *const bh_timeout_names[];
-extern const char *const bh_action_names[];
-extern const char *const bh_direction_names[];
+extern const char *const bh_policy_events[]; /* NULL at the end, as the others */
+extern const char *const bh_policy_actions[];
+extern const char *const bh_policy_directions[];
 
 /* ", "-joined; returns `text`. */
 const char *bh_policy_join(const char *const *names, char *text, size_t size);

@@ -9,10 +9,7 @@
 
 #include "policy.h"
 
-const char *const bh_event_names[] = {"create", "attach", "start", "stop", "detach", "remove", NULL};
-const char *const bh_timeout_names[] = {
-	"syn", "established", "closing", "reset", "udp", "udp_answered", "icmp", "other", NULL,
-};
+const char *const bh_policy_events[] = {"create", "attach", "start", "stop", "detach", "remove", NULL};
 static const char *const field_names[] = {
 	"default", "rules", "on", "antispoof", "router", "dhcp_server", "flows", "timeouts", "reach", NULL,
 };
@@ -77,14 +74,14 @@ static void check_default(lua_State *L, struct check *check)
 
 	check_type(L, check, "default", LUA_TTABLE, "a table { inbound = …, outbound = … }");
 	for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
-		int direction = check_key(L, check, "default", bh_direction_names);
+		int direction = check_key(L, check, "default", bh_policy_directions);
 		int action = -1;
 
 		if (lua_type(L, -1) == LUA_TSTRING)
-			action = find_name(bh_action_names, lua_tostring(L, -1));
+			action = find_name(bh_policy_actions, lua_tostring(L, -1));
 		if (action < 0)
 			luaL_error(L, "%s: default.%s must be \"allow\" or \"block\"", check->where,
-			           bh_direction_names[direction]);
+			           bh_policy_directions[direction]);
 		policy->actions[direction] = (enum bh_action)action;
 		snprintf(policy->origins[direction], sizeof(policy->origins[0]), "%s", check->where);
 	}
@@ -109,11 +106,11 @@ static void check_handlers(lua_State *L, struct check *check)
 	check_type(L, check, "on", LUA_TTABLE, "a table of handlers, { attach = function … }");
 	lua_getfield(L, LUA_REGISTRYINDEX, BH_POLICY_HANDLERS);
 	for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
-		int event = check_key(L, check, "on", bh_event_names);
+		int event = check_key(L, check, "on", bh_policy_events);
 
 		if (!lua_isfunction(L, -1))
 			luaL_error(L, "%s: on.%s must be a function, not a %s", check->where,
-			           bh_event_names[event], luaL_typename(L, -1));
+			           bh_policy_events[event], luaL_typename(L, -1));
 		check->policy->handlers[check->layer] |= 1u << event;
 		lua_pushvalue(L, -1);
 		lua_rawseti(L, table + 1, check->layer * BH_EVENTS + event + 1);
@@ -134,11 +131,13 @@ static int64_t check_count(lua_State *L, const struct check *check, const char *
 static void check_timeouts(lua_State *L, struct check *check)
 {
 	int table = lua_gettop(L);
+	const char *names[BH_TIMEOUT_COUNT + 1] = {NULL};
 	char field[40];
 
+	memcpy(names, bh_timeout_names, sizeof(bh_timeout_names));
 	check_type(L, check, "timeouts", LUA_TTABLE, "a table of seconds, { syn = 60 }");
 	for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
-		int timeout = check_key(L, check, "timeouts", bh_timeout_names);
+		int timeout = check_key(L, check, "timeouts", names);
 
 		snprintf(field, sizeof(field), "timeouts.%s", bh_timeout_names[timeout]);
 		check->policy->timeouts[timeout] = check_count(L, check, field, INT32_MAX);
@@ -213,10 +212,10 @@ void bh_policy_check(lua_State *L, const struct bh_policy_file *file, int layer)
 		if (lua_rawget(L, 1) != LUA_TNIL)
 			check_field(L, &check, *field);
 	}
-	for (int i = 0; layer == BH_POLICY_CONTAINER && bh_direction_names[i]; i++) {
+	for (int i = 0; layer == BH_POLICY_CONTAINER && bh_policy_directions[i]; i++) {
 		set_where(&check, "default");
 		if (!*check.policy->origins[i])
 			luaL_error(L, "%s: the policy says no default for %s traffic (default = { inbound = "
-			           "\"block\", outbound = \"allow\" })", check.where, bh_direction_names[i]);
+			           "\"block\", outbound = \"allow\" })", check.where, bh_policy_directions[i]);
 	}
 }

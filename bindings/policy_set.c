@@ -21,7 +21,7 @@
 const char *const bh_container_fields[] = {
 	"id", "name", "type", "annotations", "labels", "published", NULL,
 };
-const char *const bh_endpoint_fields[] = {"address", "mac", "network", NULL};
+const char *const bh_endpoint_fields[] = {"address", "addresses", "mac", "network", NULL};
 
 static void set_current(struct bh_policy *policy, const char *name)
 {
@@ -352,6 +352,19 @@ static void fill_in(lua_State *L)
 	}
 }
 
+/* The address of an endpoint that came with `addresses` only: the first, without its length. */
+static void fill_in_address(lua_State *L)
+{
+	const char *text;
+
+	if (lua_getfield(L, -1, "address") == LUA_TNIL && lua_getfield(L, -2, "addresses") == LUA_TTABLE &&
+	    lua_rawgeti(L, -1, 1) == LUA_TSTRING) {
+		text = lua_tostring(L, -1);
+		lua_pushlstring(L, text, strcspn(text, "/"));
+		lua_setfield(L, -5, "address");
+	}
+}
+
 static int call_handlers(lua_State *L)
 {
 	static const char *const folders[] = {"container", "network"};
@@ -363,6 +376,7 @@ static int call_handlers(lua_State *L)
 	lua_getfield(L, LUA_REGISTRYINDEX, BH_POLICY_HANDLERS);
 	for (int layer = 0; layer < BH_POLICY_LAYERS; layer++) {
 		char name[64];
+		int endpoint;
 
 		if (!(policy->handlers[layer] & (1u << call->event)))
 			continue;
@@ -374,6 +388,9 @@ static int call_handlers(lua_State *L)
 		fill_in(L);
 		if (call->endpoint) {
 			push_fields(L, call->from, call->endpoint, bh_endpoint_fields);
+			endpoint = lua_gettop(L);
+			fill_in_address(L);
+			lua_settop(L, endpoint);
 			bh_policy_push_add(L);
 			lua_setfield(L, -2, "add");
 		} else {

@@ -12,8 +12,8 @@
 #define GLOB_MAX 1024
 #define NESTING_MAX 16
 
-const char *const bh_action_names[] = {"allow", "block", NULL};
-const char *const bh_direction_names[] = {"inbound", "outbound", NULL};
+const char *const bh_policy_actions[] = {"allow", "block", NULL};
+const char *const bh_policy_directions[] = {"inbound", "outbound", NULL};
 
 const char *bh_policy_join(const char *const *names, char *text, size_t size)
 {
@@ -175,8 +175,8 @@ static int make_rule(lua_State *L)
 
 	if (!lua_istable(L, 1))
 		return luaL_error(L, "%s.%s takes a table, as in %s.%s { protocol = \"tcp\", local_port = 80 }",
-		                  bh_action_names[action], bh_direction_names[direction],
-		                  bh_action_names[action], bh_direction_names[direction]);
+		                  bh_policy_actions[action], bh_policy_directions[direction],
+		                  bh_policy_actions[action], bh_policy_directions[direction]);
 	lua_settop(L, 1);
 	bh_rule_clear(rule);
 	bh_rule_init(rule, (enum bh_action)action, (enum bh_direction)direction);
@@ -220,9 +220,9 @@ static int rule_index(lua_State *L)
 	const char *field = luaL_checkstring(L, 2), *value = NULL;
 
 	if (!strcmp(field, "action"))
-		value = bh_action_names[rule->action];
+		value = bh_policy_actions[rule->action];
 	else if (!strcmp(field, "direction"))
-		value = bh_direction_names[rule->direction];
+		value = bh_policy_directions[rule->direction];
 	else if (!strcmp(field, "origin"))
 		value = find_field(rule, BH_POLICY_ORIGIN);
 	for (int f = 0; bh_rule_fields[f]; f++)
@@ -241,17 +241,17 @@ static int rule_tostring(lua_State *L)
 {
 	const struct bh_policy_rule *rule = luaL_checkudata(L, 1, BH_POLICY_RULE);
 
-	lua_pushfstring(L, "%s %s (%s)", bh_action_names[rule->action],
-	                bh_direction_names[rule->direction], find_field(rule, BH_POLICY_ORIGIN));
+	lua_pushfstring(L, "%s %s (%s)", bh_policy_actions[rule->action],
+	                bh_policy_directions[rule->direction], find_field(rule, BH_POLICY_ORIGIN));
 	return 1;
 }
 
 void bh_policy_rule_push(lua_State *L, const struct bh_policy_rule *rule, const char *dir)
 {
 	lua_newtable(L);
-	lua_pushstring(L, bh_action_names[rule->action]);
+	lua_pushstring(L, bh_policy_actions[rule->action]);
 	lua_setfield(L, -2, "action");
-	lua_pushstring(L, bh_direction_names[rule->direction]);
+	lua_pushstring(L, bh_policy_directions[rule->direction]);
 	lua_setfield(L, -2, "direction");
 	for (const char *p = rule->text; *p; p += strlen(p) + 1) {
 		if (*p == BH_POLICY_ORIGIN) {
@@ -389,15 +389,15 @@ void bh_policy_open_words(lua_State *L)
 	lua_pushboolean(L, 0);
 	lua_setfield(L, -2, "__metatable");
 	lua_pop(L, 1);
-	for (int action = 0; bh_action_names[action]; action++) {
+	for (int action = 0; bh_policy_actions[action]; action++) {
 		lua_newtable(L);
-		for (int direction = 0; bh_direction_names[direction]; direction++) {
+		for (int direction = 0; bh_policy_directions[direction]; direction++) {
 			lua_pushinteger(L, action);
 			lua_pushinteger(L, direction);
 			lua_pushcclosure(L, make_rule, 2);
-			lua_setfield(L, -2, bh_direction_names[direction]);
+			lua_setfield(L, -2, bh_policy_directions[direction]);
 		}
-		lua_setglobal(L, bh_action_names[action]);
+		lua_setglobal(L, bh_policy_actions[action]);
 	}
 	lua_register(L, "contains", word_contains);
 	lua_register(L, "glob", word_glob);

@@ -9,15 +9,6 @@ return {
     allow.inbound { name = "ICMPv4", protocol = "icmp" },
     allow.inbound { name = "ICMPv6", protocol = "icmp6" },
     allow.inbound { name = "IGMP", protocol = "igmp" },
-    allow.inbound { name = "MLD", protocol = "icmp6", icmp = { "130-132", 143 } },
+    allow.inbound { name = "MLD", protocol = "icmp6", icmp = { 130, 131, 132, 143 } },
   },
-
-  --- Each published port is one hole, on the container's own port.
-  publish = function(container, endpoint)
-    for _, port in ipairs(container.published) do
-      endpoint:add(allow.inbound {
-        protocol = port.protocol, local_port = port.container, name = "published " .. port.host,
-      })
-    end
-  end,
 }
