@@ -17,6 +17,7 @@
 
 #define COPY_DEPTH 8
 #define READ_SIZE 1024
+#define FILE_COST 1000 /* instructions, for the system calls of one require */
 
 const char *const bh_container_fields[] = {
 	"id", "name", "type", "annotations", "labels", "published", NULL,
@@ -79,9 +80,11 @@ static int require_file(lua_State *L)
 	struct bh_policy_file *file;
 	struct bh_error err;
 	const char *name = lua_tostring(L, 1);
-	int rc = bh_policy_read(bh_policy_of(L), NULL, name, &file, &err);
 	char list[256];
+	int rc;
 
+	bh_sandbox_charge(L, FILE_COST);
+	rc = bh_policy_read(bh_policy_of(L), NULL, name, &file, &err);
 	if (rc) {
 		luaL_where(L, 2); /* require itself is level 1 */
 		if (rc == -ENOENT) {
