@@ -6,6 +6,7 @@
  * `rebuild` is a network whose kernel objects a reboot took. Ids are never reused (AUTOINCREMENT).
  */
 #include <errno.h>
+#include <stddef.h>
 
 #include "store.h"
 
