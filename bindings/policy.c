@@ -2,7 +2,7 @@
  * policy.c - bulkhead.policy: trusted Lua loads a policy set and asks it.
  *
  * A policy object owns its sandbox. Nothing of the sandbox is ever handed out: rules leave it as plain
- * tables of strings, and what goes in is copied (policy_set.c). The object is made first and filled
+ * tables, and what goes in is copied (policy_set.c). The object is made first and filled
  * afterwards, so an error on the way leaves it to be collected. See types/policy.lua.
  */
 #include "policy.h"
@@ -12,19 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common.h"
 #include "modules.h"
 
 #define POLICY "bulkhead.policy"
-
-static int refuse(lua_State *L, const struct bh_error *err)
-{
-	const char *name = strerrorname_np(-err->code);
-
-	lua_pushnil(L);
-	lua_pushstring(L, err->message);
-	lua_pushstring(L, name ? name : "EINVAL");
-	return 3;
-}
 
 static struct bh_policy *check_policy(lua_State *L)
 {
@@ -97,7 +88,7 @@ static int policy_load(lua_State *L)
 	if (bh_sandbox_open(&policy->box, (size_t)memory, instructions, &err) ||
 	    bh_policy_load(policy, dir, type, driver, &err)) {
 		bh_policy_clear(policy);
-		return refuse(L, &err);
+		return bh_push_error(L, &err);
 	}
 	return 1;
 }
@@ -226,7 +217,7 @@ static int policy_run(lua_State *L)
 	if (!lua_isnil(L, 4))
 		call.endpoint = push_fields(L, 4, bh_endpoint_fields);
 	if (bh_policy_call(&call, &err))
-		return refuse(L, &err);
+		return bh_push_error(L, &err);
 	push_registry(L, policy, BH_POLICY_ADDED);
 	return 1;
 }
@@ -329,19 +320,15 @@ static const luaL_Reg methods[] = {
 	{"handles", policy_handles}, {"hash", policy_hash}, {"options", policy_options},
 	{"rules", policy_rules}, {"run", policy_run}, {NULL, NULL},
 };
-static const luaL_Reg metamethods[] = {
-	{"__close", policy_close}, {"__gc", policy_close}, {"__tostring", policy_tostring}, {NULL, NULL},
-};
+static const struct bh_class class = {POLICY, methods, policy_close, policy_tostring};
+
 static const luaL_Reg functions[] = {
 	{"load", policy_load}, {NULL, NULL},
 };
 
 int luaopen_bulkhead_policy(lua_State *L)
 {
-	luaL_newmetatable(L, POLICY);
-	luaL_setfuncs(L, metamethods, 0);
-	luaL_newlib(L, methods);
-	lua_setfield(L, -2, "__index");
+	bh_class_register(L, &class);
 	luaL_newlib(L, functions);
 	return 1;
 }

@@ -102,7 +102,7 @@ void bh_policy_open_words(lua_State *L);
 void bh_policy_push_add(lua_State *L);
 /* Appends a rule or lists of them at the top to the list at `list`; raises with `what` in front. */
 void bh_policy_collect(lua_State *L, int list, const char *what);
-/* Pushes a rule as a plain table of strings onto a trusted stack. */
+/* Pushes a rule as a plain table, as bh_push_rule() does, onto a trusted stack. */
 void bh_policy_rule_push(lua_State *L, const struct bh_policy_rule *rule, const char *dir);
 
 /* policy_file.c */

@@ -5,8 +5,10 @@
  * what a policy returns needs no second look.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "common.h"
 #include "policy.h"
 
 #define GLOB_MAX 1024
@@ -248,19 +250,24 @@ static int rule_tostring(lua_State *L)
 
 void bh_policy_rule_push(lua_State *L, const struct bh_policy_rule *rule, const char *dir)
 {
-	lua_newtable(L);
-	lua_pushstring(L, bh_policy_actions[rule->action]);
-	lua_setfield(L, -2, "action");
-	lua_pushstring(L, bh_policy_directions[rule->direction]);
-	lua_setfield(L, -2, "direction");
+	lua_createtable(L, 0, 10);
+	bh_set_text(L, "action", bh_policy_actions[rule->action]);
+	bh_set_text(L, "direction", bh_policy_directions[rule->direction]);
+	bh_set_integer(L, "priority", BH_PRIORITY_DEFAULT);
+	bh_set_flag(L, "log", false);
+	bh_set_flag(L, "audit", false);
 	for (const char *p = rule->text; *p; p += strlen(p) + 1) {
-		if (*p == BH_POLICY_ORIGIN) {
+		const char *field = *p == BH_POLICY_ORIGIN ? "origin" : bh_rule_fields[*p - 1];
+
+		if (*p == BH_POLICY_ORIGIN)
 			lua_pushfstring(L, "%s/%s", dir, p + 1);
-			lua_setfield(L, -2, "origin");
-		} else {
+		else if (!strcmp(field, "log") || !strcmp(field, "audit"))
+			lua_pushboolean(L, 1); /* kept only where it is true */
+		else if (!strcmp(field, "priority"))
+			lua_pushinteger(L, atoi(p + 1));
+		else
 			lua_pushstring(L, p + 1);
-			lua_setfield(L, -2, bh_rule_fields[*p - 1]);
-		}
+		lua_setfield(L, -2, field);
 	}
 }
 

@@ -43,26 +43,30 @@ describe("a policy's caps", function()
       ["__newindex"] = { "local t t = setmetatable({}, { __newindex = function(_, k, v) t[k + 1] = v end })\n"
         .. "while true do pcall(function() t[1] = 1 end) end" },
       ["__eq"] = { "local m = {} m.__eq = function(a, b) return a == b end\n"
-        .. "local a, b = setmetatable({}, m), setmetatable({}, m) while true do pcall(function() return a == b end) end" },
+        .. "local a, b = setmetatable({}, m), setmetatable({}, m)\n"
+        .. "while true do pcall(function() return a == b end) end" },
       ["__concat"] = { "local m = { __concat = function(a, b) while true do end end }\n"
         .. "local _ = setmetatable({}, m) .. 'x'", budget },
       ["__lt in sort"] = { "local m = { __lt = function() while true do end end }\nlocal t = {}\n"
         .. "for i = 1, 9 do t[i] = setmetatable({}, m) end table.sort(t)", budget },
       ["__len"] = { "local _ = #setmetatable({}, { __len = function() while true do end end })", budget },
       ["__call"] = { "local f = setmetatable({}, { __call = function(self) return self() end }) f()", budget },
-      ["__pairs"] = { "for _ in pairs(setmetatable({}, { __pairs = function() while true do end end })) do end", budget },
+      ["__pairs"] = {
+        "for _ in pairs(setmetatable({}, { __pairs = function() while true do end end })) do end", budget },
       ["pairs without an end"] = { "for _ in function() return 1 end do end", budget },
       ["__close"] = { "local x <close> = setmetatable({}, { __close = function() while true do end end })", budget },
       ["__close while being ended"] = {
         "local c = setmetatable({}, { __close = function() while true do end end })\n"
         .. "local x <close> = c local y <close> = c while true do end", budget },
       ["__close that pcalls while being ended"] = {
-        "local c = setmetatable({}, { __close = function() while true do pcall(function() while true do end end) end end })\n"
+        "local c = setmetatable({}, { __close = function()\n"
+        .. "while true do pcall(function() while true do end end) end end })\n"
         .. "while true do pcall(function() local x <close> = c while true do end end) end", budget },
       ["__tostring"] = { "tostring(setmetatable({}, { __tostring = function() while true do end end }))", budget },
       ["__tostring in format"] = {
         "string.format('%s', setmetatable({}, { __tostring = function() while true do end end }))", budget },
-      ["__tostring in print"] = { "print(setmetatable({}, { __tostring = function() while true do end end }))", budget },
+      ["__tostring in print"] = {
+        "print(setmetatable({}, { __tostring = function() while true do end end }))", budget },
       ["printing"] = { "while true do print 'x' end", budget },
       ["string.rep"] = { "string.rep('x', 1 << 40)", "resulting string is longer than 64 KiB" },
       ["string.rep as a method"] = { "('x'):rep(1 << 40)", "resulting string is longer than 64 KiB" },
@@ -111,7 +115,8 @@ describe("a policy's caps", function()
         .. "while true do pcall(tostring, t) end", budget },
       ["recursion through sort"] = {
         "local function f(a, b) table.sort({ 1, 2, 3 }, f) return true end\nwhile true do pcall(f) end", budget },
-      ["recursion through require"] = { "local function f() return pcall(require, 'x', f) end while true do f() end", budget },
+      ["recursion through require"] = {
+        "local function f() return pcall(require, 'x', f) end while true do f() end", budget },
       ["a chain of __index"] = { "local t = {} for i = 1, 3000 do t = setmetatable({}, { __index = t }) end\n"
         .. "local _ = t.x", nil },
       ["a loop of __index"] = { "local t = {} setmetatable(t, { __index = t }) local _ = t.x",
@@ -121,7 +126,8 @@ describe("a policy's caps", function()
       ["a table made to call itself later"] = {
         "local t, m = {}, { __call = function() end } setmetatable(t, m) m.__call = t\n"
         .. "getmetatable(t).__call = t t() error 'called'", "called" },
-      ["concat of far away"] = { "table.concat({}, '', 1, 1 << 62)", "invalid value (at index 1) in table for 'concat'" },
+      ["concat of far away"] = {
+        "table.concat({}, '', 1, 1 << 62)", "invalid value (at index 1) in table for 'concat'" },
       ["concat of too much"] = { "local t, s = {}, ('x'):rep(60000) for i = 1, 99 do t[i] = s end table.concat(t)",
         "resulting string is longer than 64 KiB" },
       ["concat of nothing, often"] = { "local t = {} for i = 1, 1 << 17 do t[i] = '' end\n"

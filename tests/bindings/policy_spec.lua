@@ -46,11 +46,12 @@ return {
     }, p:options())
     assert.same({
       { action = "allow", direction = "inbound", protocol = "icmp", icmp = "8,3:4",
-        origin = dir .. "/common.lua:2" },
+        priority = 1000, log = false, audit = false, origin = dir .. "/common.lua:2" },
       { action = "block", direction = "outbound", protocol = "tcp", remote = "10.0.0.0/8,!10.1.0.0/16",
-        remote_port = "80,8000-8099", priority = "10", name = "no", log = "true", audit = "true",
+        remote_port = "80,8000-8099", priority = 10, name = "no", log = true, audit = true,
         origin = dir .. "/container/p.lua:12" },
-      { action = "allow", direction = "outbound", origin = dir .. "/network/nat.lua:5" },
+      { action = "allow", direction = "outbound", priority = 1000, log = false, audit = false,
+        origin = dir .. "/network/nat.lua:5" },
     }, p:rules())
     local names = {}
     for _, file in ipairs(p:files()) do
