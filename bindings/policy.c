@@ -1,8 +1,8 @@
 /*
  * policy.c - bulkhead.policy: trusted Lua loads a policy set and asks it.
  *
- * A policy object owns its sandbox. Nothing of the sandbox is ever handed out: rules leave it as plain
- * tables, and what goes in is copied (policy_set.c). The object is made first and filled
+ * A policy object owns its sandbox. Nothing of the sandbox is ever handed out: rules leave it as
+ * plain tables, and what goes in is copied (policy_set.c). The object is made first and filled
  * afterwards, so an error on the way leaves it to be collected. See types/policy.lua.
  */
 #include "policy.h"

@@ -71,7 +71,9 @@ struct bh_policy {
 	struct bh_rule scratch; /* the rule being checked: here, so that an error cannot leak it */
 };
 
-/* A rule in the sandbox: fields as text, each after one byte that says which, and a 0 at the end. */
+/*
+ * A rule in the sandbox: fields as text, each after one byte that says which, and a 0 at the end.
+ */
 struct bh_policy_rule {
 	uint8_t action;
 	uint8_t direction;

@@ -1,8 +1,8 @@
 /*
  * policy_check.c - what a policy's file returned, field by field, taken into the loaded policy.
  *
- * Runs inside the sandbox, and reads tables raw: a policy's metatables have no say in what it means. The
- * stack is: 1 the returned table.
+ * Runs inside the sandbox, and reads tables raw: a policy's metatables have no say in what it
+ * means. The stack is: 1 the returned table.
  */
 #include <stdio.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /*
  * policy_file.c - the files of a set: which there are, and reading one without leaving the set.
  *
- * Every step is opened by descriptor and follows no symbolic link, so that neither a name nor a link
- * planted in a set leads out of it, whoever wins a race.
+ * Every step is opened by descriptor and follows no symbolic link, so that neither a name nor a
+ * link planted in a set leads out of it, whoever wins a race.
  */
 #include <dirent.h>
 #include <errno.h>

@@ -1,10 +1,10 @@
 /*
  * policy_set.c - loads the files of a set into a sandbox and runs their handlers.
  *
- * Life: bh_policy_load() opens the sandbox, runs container/TYPE.lua and network/DRIVER.lua, checks what
- * they return and closes the set's directory: what was read then is all there will ever be, so that the
- * hash of it says what the policy is. bh_policy_call() runs handlers on copies of what they are
- * about. Everything that touches the sandbox's stack is inside bh_sandbox_run().
+ * Life: bh_policy_load() opens the sandbox, runs container/TYPE.lua and network/DRIVER.lua, checks
+ * what they return and closes the set's directory: what was read then is all there will ever be,
+ * so that the hash of it says what the policy is. bh_policy_call() runs handlers on copies of what
+ * they are about. Everything that touches the sandbox's stack is inside bh_sandbox_run().
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -177,7 +177,10 @@ static int load_layers(lua_State *L)
 	return 0;
 }
 
-/* Puts the set's directory before a message that begins with FILE: or, failing that, the file itself. */
+/*
+ * Puts the set's directory before a message that begins with FILE: or, failing that, the file
+ * itself.
+ */
 static int locate(const struct bh_policy *policy, struct bh_error *err)
 {
 	for (size_t i = 0; i < policy->file_count; i++) {

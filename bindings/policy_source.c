@@ -2,8 +2,8 @@
  * policy_source.c - on which line of a policy's text a field stands.
  *
  * Lua does not keep where a table's fields were written, and the line of `default` is what explains
- * a packet no rule spoke of. So the text is read once more, as tokens: enough of Lua's grammar to tell
- * the table of the final `return` from others, and tolerant of the rest.
+ * a packet no rule spoke of. So the text is read once more, as tokens: enough of Lua's grammar to
+ * tell the table of the final `return` from others, and tolerant of the rest.
  */
 #include <string.h>
 

@@ -342,7 +342,10 @@ static int word_contains(lua_State *L)
 	return 1;
 }
 
-/* Whether `text` fits `pattern`; counts its steps, of which there are at most the product of lengths. */
+/*
+ * Whether `text` fits `pattern`; counts its steps, of which there are at most the product of
+ * lengths.
+ */
 static bool glob_match(const char *pattern, const char *text, size_t *steps)
 {
 	const char *star = NULL, *resume = NULL;

@@ -1,7 +1,8 @@
 /*
  * sandbox.h - a Lua state of its own for code that is not trusted, with caps it cannot lift.
  *
- * What runs in it can do four kinds of harm besides what its functions let it do, and each has its cap:
+ * What runs in it can do four kinds of harm besides what its functions let it do, and each has its
+ * cap:
  *
  *   memory        an allocator with a limit; strings have one of their own, since one instruction may
  *                 copy or compare a whole string
@@ -11,9 +12,9 @@
  *                 slow one by one (comparing long strings, next() over a table that was emptied)
  *   the C stack   LUAI_MAXCCALLS of Lua itself
  *
- * Once a cap is hit the hook fires on every instruction and raises each time, so that no pcall of the
- * code survives it. Hooks are off while a message handler or a finaliser runs: there are no message
- * handlers in the state (its xpcall calls the handler after unwinding), and no finalisers.
+ * Once a cap is hit the hook fires on every instruction and raises each time, so that no pcall of
+ * the code survives it. Hooks are off while a message handler or a finaliser runs: there are no
+ * message handlers in the state (its xpcall calls the handler after unwinding), and no finalisers.
  *
  * Libraries are a white list; metatables are taken as copies (sandbox_lib.c).
  */
@@ -62,9 +63,9 @@ int bh_sandbox_open(struct bh_sandbox *box, size_t memory, int64_t instructions,
 void bh_sandbox_close(struct bh_sandbox *box);
 
 /*
- * Calls `function` in the state with `arg` as its light userdata, under a fresh budget; never while it
- * is running. -ETIME or -ENOMEM if a cap was hit, -EINVAL for any other error raised. The message is
- * printable text, with a position in front if there is one.
+ * Calls `function` in the state with `arg` as its light userdata, under a fresh budget; never
+ * while it is running. -ETIME or -ENOMEM if a cap was hit, -EINVAL for any other error raised. The
+ * message is printable text, with a position in front if there is one.
  */
 int bh_sandbox_run(struct bh_sandbox *box, lua_CFunction function, void *arg,
                    struct bh_error *err);
@@ -72,7 +73,10 @@ int bh_sandbox_run(struct bh_sandbox *box, lua_CFunction function, void *arg,
 /* The sandbox a state belongs to. */
 struct bh_sandbox *bh_sandbox_of(lua_State *L);
 
-/* Counts `n` instructions' worth of work done in C; raises if that is over the budget or out of time. */
+/*
+ * Counts `n` instructions' worth of work done in C; raises if that is over the budget or out of
+ * time.
+ */
 void bh_sandbox_charge(lua_State *L, size_t n);
 
 /* FILE:LINE of the innermost Lua function, or "". Allocates nothing, raises nothing. */

@@ -1,8 +1,8 @@
 /*
  * sandbox_lib.c - what code in a sandbox may call: a white list.
  *
- * Lua's own functions are taken over where they are constant in time or linear in what memory already
- * bounds. The others are written anew here:
+ * Lua's own functions are taken over where they are constant in time or linear in what memory
+ * already bounds. The others are written anew here:
  *
  *   table.*        work on raw lengths and raw elements: with a lying __len and a C function as __index
  *                  the originals loop for ever without one instruction for the hook to count
@@ -15,8 +15,9 @@
  *   tostring, string.format
  *                  show no addresses of the process
  *
- * Left out: patterns (exponential inside C), load and bytecode, coroutines (a hook and a count each),
- * math.randomseed (it returns an address), collectgarbage, require (policy_set.c has its own).
+ * Left out: patterns (exponential inside C), load and bytecode, coroutines (a hook and a count
+ * each), math.randomseed (it returns an address), collectgarbage, require (policy_set.c has its
+ * own).
  */
 #include "sandbox.h"
 
