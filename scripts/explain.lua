@@ -9,6 +9,7 @@
 ---@field network network name, driver, subnets, reach
 ---@field published published[]
 ---@field networks network[] all of the host's
+---@field default { inbound: table, outbound: table } action and origin, by direction
 ---@field live boolean whether `peer` knows every endpoint
 ---@field peer fun(address: string): { at: string, gate: gate, network: string }|nil
 ---@field foreign fun(packet: packet): string|nil the foreign chain that drops what is forwarded
@@ -19,7 +20,7 @@ local explain = {}
 
 --- Keys of the answer, in order.
 explain.ORDER = {
-  "verdict", "by", "rule", "origin", "audit", "delivered", "hops", "matched", "hop", "at",
+  "hop", "at", "verdict", "by", "rule", "origin", "audit", "delivered", "hops", "matched",
   "action", "priority", "won", "lost_by",
 }
 
@@ -194,6 +195,20 @@ local function inbound(path, world, packet, judgement)
   path:gate("gate in", world.at, judgement)
 end
 
+--- Where the verdict comes from. The line of a default is not the gate's to know; a flow that no
+--- rule opened was opened by the direction whose default allows, if only one does.
+local function origin_of(world, judgement)
+  local default = world.default
+  local towards, from = default.inbound, default.outbound
+  if judgement.by == "default" then
+    return default[judgement.direction].origin
+  elseif judgement.by == "flow" and not judgement.rule and not judgement.origin
+    and towards.action ~= from.action then
+    return (towards.action == "allow" and towards or from).origin
+  end
+  return judgement.origin
+end
+
 local function or_null(value)
   if value == nil then
     return json.null
@@ -231,7 +246,7 @@ function explain.packet(world, text)
   end
   return {
     verdict = judgement.verdict, by = judgement.by, rule = or_null(judgement.rule),
-    origin = or_null(judgement.origin), audit = judgement.audit or false,
+    origin = or_null(origin_of(world, judgement)), audit = judgement.audit or false,
     delivered = not path.blocked, hops = path.hops, matched = matched,
   }
 end

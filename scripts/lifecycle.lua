@@ -155,9 +155,13 @@ local function undo(host, spec, plan)
   end
 end
 
+---@class container_wish: container_spec
+---@field network? string default nat, made on first use
+---@field addresses? string[] default the next free ones
+
 --- Brings a container up, or leaves nothing of it.
 ---@param host host opened for writing
----@param spec { id: string, name: string?, type: string, network: string?, addresses: string[]?, published: published[]?, netns: string?, policies: string, policy: string?, annotations: table?, labels: table? }
+---@param spec container_wish
 ---@return container?
 ---@return endpoint|string? endpoint, or why not
 ---@return string? code
@@ -189,7 +193,7 @@ function lifecycle.create(host, spec)
     undo(host, spec, plan)
     return nil, message, code
   end
-  return container, endpoint
+  return container, host:endpoints(spec.id)[1] or endpoint -- its NIC has a name by now
 end
 
 --- Tells the handlers that a container goes. Never fails.

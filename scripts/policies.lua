@@ -23,18 +23,14 @@ local function shorten(text, from, to)
   if type(text) ~= "string" or from == to then
     return text
   end
-  local at, stop, parts, rest = 1, nil, {}, nil
-  repeat
-    local first, last = text:find(from .. "/", at, true)
-    stop = first == nil
-    rest = text:sub(at, first and first - 1)
-    parts[#parts + 1] = rest
-    if first then
-      parts[#parts + 1] = to .. "/"
-      at = last + 1
-    end
-  until stop
-  return table.concat(parts)
+  local parts, at = {}, 1
+  local first, last = text:find(from .. "/", at, true)
+  while first do
+    parts[#parts + 1] = text:sub(at, first - 1) .. to .. "/"
+    at = last + 1
+    first, last = text:find(from .. "/", at, true)
+  end
+  return table.concat(parts) .. text:sub(at)
 end
 
 ---@class policy_set

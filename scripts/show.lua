@@ -8,8 +8,8 @@ local COLOURS = { red = 31, green = 32, yellow = 33, cyan = 36, bold = 1, dim = 
 --- Whether a standard descriptor (0, 1, 2) is a terminal.
 function show.is_terminal(descriptor)
   local target = lfs.symlinkattributes("/proc/self/fd/" .. descriptor, "target")
-  return target ~= nil and (target:find("^/dev/pts/%d") or target:find("^/dev/tty")
-    or target == "/dev/console") ~= nil
+  return target ~= nil and (target:find("^/dev/pts/%d") ~= nil or target:find("^/dev/tty") ~= nil
+    or target == "/dev/console")
 end
 
 --- Columns to fit into: the terminal's, or without one nil, which cuts nothing.

@@ -95,6 +95,10 @@ function worlds.live(host, who, packets)
   end
   return {
     at = container.name, gate = gate, network = network, networks = networks,
+    default = {
+      inbound = { action = endpoint.default_inbound, origin = endpoint.default_inbound_origin },
+      outbound = { action = endpoint.default_outbound, origin = endpoint.default_outbound_origin },
+    },
     published = container.published, live = true, peer = peers_of(host, endpoint),
     foreign = host:platform() == "linux" and lazy_foreign() or nothing,
   }
@@ -171,8 +175,18 @@ local function words_of(network)
   return { LocalSubnet = prefixes, DefaultGateway = gateways, DNS = dns, DHCP = gateways }
 end
 
+---@class imagined_spec
+---@field name? string
+---@field type string
+---@field driver? string of a network that is imagined too
+---@field network? network one that is there, instead of a driver
+---@field addresses string[] empty: the packets' local sides
+---@field published published[]
+---@field policies string
+---@field policy? string
+
 --- The world around a container that is imagined.
----@param spec { type: string, driver: string?, network: network?, addresses: string[], published: published[], policies: string, policy: string?, name: string? }
+---@param spec imagined_spec
 ---@param packets packet[]
 ---@return world?
 ---@return string? message
@@ -216,7 +230,7 @@ function worlds.imagined(spec, packets)
   end
   return {
     at = name, gate = gate, network = network, networks = {}, published = spec.published,
-    live = false, peer = nothing, foreign = nothing,
+    default = set:default(), live = false, peer = nothing, foreign = nothing,
   }
 end
 

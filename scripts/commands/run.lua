@@ -33,10 +33,8 @@ function run.run(args)
   end
   file:close()
   local script = refuse.parsed(loadfile(args.script))
-  for i = 1, math.max(#arg, #args.tail) do
-    arg[i] = args.tail[i]
-  end
-  arg[0] = args.script
+  table.move(args.tail, 1, math.max(#arg, #args.tail), 1, arg)
+  rawset(arg, 0, args.script)
   local ok, result = pcall(script, table.unpack(args.tail))
   if not ok then
     session.say(result)
