@@ -34,7 +34,7 @@ function catalogue.text()
   end
   lines[#lines + 1] = ""
   lines[#lines + 1] = "--json on a command that prints makes it print one JSON document."
-  lines[#lines + 1] = "`bulkhead help COMMAND` explains a command; `bulkhead --version` says which this is."
+  lines[#lines + 1] = "`bulkhead help COMMAND` explains a command; `bulkhead --version` is the version."
   return table.concat(lines, "\n") .. "\n"
 end
 

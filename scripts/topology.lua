@@ -48,6 +48,9 @@ function topology.graph(host, uplink)
     edge("compartment 1", node("management vNIC " .. network.name, "management vNIC", label))
     edge("management vNIC " .. network.name, node("port " .. network.name .. " 0", "port", "0"))
     edge("port " .. network.name .. " 0", id)
+    if uplink and (network.driver == "l2bridge" or network.driver == "transparent") then
+      edge("uplink", id)
+    end
     for _, endpoint in ipairs(host:endpoints()) do
       if endpoint.network == network.name then
         local key = ("%s %d"):format(network.name, endpoint.id)

@@ -76,7 +76,7 @@ function rules.run(args)
           inbound = default_of(endpoint, "inbound"), outbound = default_of(endpoint, "outbound"),
         },
       }
-      blocks[i] = show.wrap({ head(host, endpoint):match "^(.-:) (.*), (outbound .*)$" },
+      blocks[i] = show.wrap({ head(host, endpoint):match "^(.-:) (.*,) (outbound .*)$" },
         show.width() or math.huge, "  ") .. "\n" .. show.table(COLUMNS, found, show.width())
     end
     session.print(list, table.concat(blocks, "\n"), ORDER)

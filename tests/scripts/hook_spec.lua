@@ -1,0 +1,79 @@
+local hook = require "hook"
+
+local function refused(text, pattern)
+  local state, why = hook.parse(text)
+  assert.is_nil(state)
+  assert.is_nil(why:find "%c")
+  assert.matches(pattern, why)
+end
+
+describe("an OCI state", function()
+  it("is read as runc and crun write it", function()
+    local state = assert(hook.parse [[{"ociVersion":"1.0.2","id":"web","status":"creating","pid":42,
+      "bundle":"/b","annotations":{"bulkhead.type":"hyperv"}}]])
+    assert.same({ id = "web", pid = 42, status = "creating",
+      annotations = { ["bulkhead.type"] = "hyperv" } }, state)
+    assert.is_nil(assert(hook.parse [[{"id":"web","pid":0}]]).pid)
+    assert.same({}, assert(hook.parse [[{"id":"web","annotations":null}]]).annotations)
+    assert.equal(("a1"):rep(32), assert(hook.parse(('{"id":"%s"}'):format(("a1"):rep(32)))).id)
+  end)
+
+  it("is refused when it is none", function()
+    refused("", "missing")
+    refused("{", "does not parse")
+    refused("[]", "not a JSON object")
+    refused("null", "not a JSON object")
+    refused("{}", "has no id")
+    refused('{"id":null}', "has no id")
+    refused('{"id":"web"} x', "follows")
+    refused('{"id":7}', "is text")
+    refused('{"id":"../../etc"}', "no container id")
+    refused('{"id":"a\\u0000b"}', "no container id")
+    refused('{"id":"web","pid":-1}', "no process id")
+    refused('{"id":"web","pid":1.5}', "no process id")
+    refused('{"id":"web","pid":"1"}', "no process id")
+    refused('{"id":"web","pid":1e300}', "no process id")
+    refused('{"id":"web","annotations":[]}', "are an object")
+    refused('{"id":"web","annotations":"x"}', "are an object")
+    refused('{"id":"web","annotations":{"a":1}}', "is not text")
+    refused('{"id":"web","annotations":{"a":{}}}', "is not text")
+    refused('{"id":"web","status":1}', "is not text")
+    refused(("["):rep(400000), "nested too deeply")
+    refused(('{"a":'):rep(200000), "nested too deeply")
+  end)
+
+  it("asks for a container at createRuntime", function()
+    local state = assert(hook.parse [[{"id":"web","status":"created","pid":42,
+      "annotations":{"bulkhead.publish":"8080:80","bulkhead.policy":"db"}}]])
+    local spec = assert(hook.spec(state, "/p"))
+    assert.equal("/proc/42/ns/net", spec.netns)
+    assert.equal("db", spec.policy)
+    assert.equal(80, spec.published[1].container)
+    assert.equal("process", spec.type)
+    assert.is_nil((hook.spec({ id = "web", annotations = {} }, "/p")))
+    assert.is_nil((hook.spec({ id = "web", pid = 1, status = "running", annotations = {} }, "/p")))
+  end)
+end)
+
+describe("an event", function()
+  it("is one of the known", function()
+    assert.is_true(hook.is_silent "startContainer")
+    assert.is_false(hook.is_silent "poststop")
+    local silent, why = hook.is_silent "prestart"
+    assert.is_nil(silent)
+    assert.matches("createRuntime, createContainer", why)
+  end)
+
+  it("poststop of an unknown container is success", function()
+    local host = require("tests.support.fake_host").new {}
+    assert.is_true(hook.remove(host, "web"))
+    assert.same({}, host.calls)
+  end)
+
+  it("createRuntime of a known one is refused", function()
+    local host = require("tests.support.fake_host").new { containers = { { id = "web" } } }
+    local ok, why = hook.create(host, { id = "web" })
+    assert.is_nil(ok)
+    assert.matches("already attached", why)
+  end)
+end)

@@ -1,0 +1,107 @@
+local fake_host = require "tests.support.fake_host"
+
+--- Runs `body` with a policy set whose handlers fail as told, and the lifecycle that uses it.
+local function with_policy(fails, added, body)
+  local ran = {}
+  local real = package.loaded.policies
+  package.loaded.policies = {
+    load = function()
+      if fails.load then
+        return nil, fails.load, "EINVAL"
+      end
+      return {
+        default = function() return {} end, rules = function() return {} end,
+        options = function() return {} end,
+        run = function(_, event)
+          ran[#ran + 1] = event
+          if fails[event] then
+            return nil, fails[event], "EINVAL"
+          end
+          return added[event] or {}
+        end,
+      }
+    end,
+  }
+  package.loaded.lifecycle = nil
+  local ok, why = pcall(body, require "lifecycle", ran)
+  package.loaded.policies, package.loaded.lifecycle = real, nil
+  assert(ok, why)
+end
+
+local SPEC = { id = "web", type = "process", policies = "/p", published = {} }
+
+describe("a container that comes", function()
+  it("is added in order, its network made on first use", function()
+    with_policy({}, { attach = { { action = "allow" } } }, function(lifecycle, ran)
+      local host = fake_host.new {}
+      assert(lifecycle.create(host, SPEC))
+      assert.same({ "begin", "add_network nat", "add_container web", "add_endpoint web",
+        "add_rules 7", "commit" }, host.calls)
+      assert.same({ "create", "attach", "start" }, ran)
+    end)
+  end)
+
+  it("is refused before the lock if the policy or the network is wrong", function()
+    with_policy({ load = "p.lua:1: no" }, {}, function(lifecycle)
+      local host = fake_host.new {}
+      local ok, why = lifecycle.create(host, SPEC)
+      assert.is_nil(ok)
+      assert.equal("p.lua:1: no", why)
+      local missing = setmetatable({ network = "lan" }, { __index = SPEC })
+      assert.equal("there is no network 'lan'", select(2, lifecycle.create(host, missing)))
+      assert.same({}, host.calls)
+    end)
+  end)
+
+  it("leaves nothing if create or attach fails", function()
+    for _, event in ipairs { "create", "attach" } do
+      with_policy({ [event] = "p.lua:2: no" }, {}, function(lifecycle)
+        local host = fake_host.new {}
+        local ok, why = lifecycle.create(host, SPEC)
+        assert.is_nil(ok)
+        assert.equal("p.lua:2: no", why)
+        assert.equal("abort", host.calls[#host.calls])
+      end)
+    end
+  end)
+
+  it("is taken away if start fails, with the network made for it", function()
+    with_policy({ start = "p.lua:3: no" }, {}, function(lifecycle)
+      local host = fake_host.new {}
+      local ok, why = lifecycle.create(host, SPEC)
+      assert.is_nil(ok)
+      assert.equal("p.lua:3: no", why)
+      assert.same({ "commit", "begin", "remove_container web", "remove_network nat", "commit" },
+        table.move(host.calls, #host.calls - 4, #host.calls, 1, {}))
+    end)
+  end)
+
+  it("is aborted if the host refuses", function()
+    with_policy({}, {}, function(lifecycle)
+      local host = fake_host.new({}, { add_endpoint = "no address is free" })
+      assert.equal("no address is free", select(2, lifecycle.create(host, SPEC)))
+      assert.equal("abort", host.calls[#host.calls])
+    end)
+  end)
+end)
+
+describe("a container that goes", function()
+  it("goes whatever its handlers say", function()
+    with_policy({ stop = "p.lua:4: no", detach = "p.lua:5: no" }, {}, function(lifecycle, ran)
+      local said = {}
+      local session = require "session"
+      local say = session.say
+      session.say = function(text) said[#said + 1] = text end
+      local host = fake_host.new {
+        containers = { { id = "web", name = "web", type = "process", policies = "/p", policy = "process" } },
+        endpoints = { { id = 7, container = "web", driver = "nat", addresses = { "172.16.0.2/16" } } },
+      }
+      local ok = lifecycle.remove(host, "web")
+      session.say = say
+      assert.is_true(ok)
+      assert.same({ "stop", "detach", "remove" }, ran)
+      assert.same({ "p.lua:4: no", "p.lua:5: no" }, said)
+      assert.same({ "begin", "remove_container web", "commit" }, host.calls)
+    end)
+  end)
+end)
