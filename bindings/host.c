@@ -77,9 +77,10 @@ static int host_compartments(lua_State *L)
 {
 	struct bh_error err;
 	lua_Integer id = luaL_optinteger(L, 2, 0);
+	bool all = lua_isnoneornil(L, 2);
 	int rc = bh_rows_compartments(L, bh_check_host(L, 1), &err);
 
-	if (rc || lua_isnoneornil(L, 2))
+	if (rc || all)
 		return return_rows(L, rc, &err);
 	for (lua_Integer i = 1; lua_rawgeti(L, -1, i) == LUA_TTABLE; i++) {
 		if (bh_field_integer(L, -1, "id", 0) == id)
