@@ -12,8 +12,8 @@ LUA     ?= lua5.4
 VERSION := 0.1.0
 
 B       := $(if $(SAN),build-san,build)
-SANFLAGS := $(if $(SAN),-fsanitize=address$(,)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
 , := ,
+SANFLAGS := $(if $(SAN),-fsanitize=address$(,)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
 
 PKGS    := lua5.4 libmnl libbpf libnftables sqlite3
 BUILDS  := cc $(CLANG) pkg-config

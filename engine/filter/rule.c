@@ -362,3 +362,10 @@ bool bh_rule_matches(const struct bh_rule *rule, const struct bh_words *meaning,
 	       in_addresses(&rule->local, meaning, &key->local) &&
 	       in_addresses(&rule->remote, meaning, &key->remote);
 }
+
+bool bh_rule_precedes(const struct bh_rule *a, const struct bh_rule *b)
+{
+	if (a->priority != b->priority)
+		return a->priority < b->priority;
+	return a->action == BH_BLOCK && b->action == BH_ALLOW;
+}

@@ -82,6 +82,9 @@ extern const char *const bh_rule_fields[];
 bool bh_rule_matches(const struct bh_rule *rule, const struct bh_words *words,
                      const struct bh_key *key);
 
+/* Whether `a` takes precedence over `b`: lower priority, then block before allow. */
+bool bh_rule_precedes(const struct bh_rule *a, const struct bh_rule *b);
+
 /* `tcp`, `icmp6`, `47`: number 0-255, or -EINVAL. And back, into `text` of 8 bytes. */
 int bh_protocol_parse(const char *text, struct bh_error *err);
 const char *bh_protocol_format(int protocol, char text[8]);

@@ -85,10 +85,10 @@ static int by_precedence(const void *a, const void *b, void *arg)
 	size_t i = *(const size_t *)a, j = *(const size_t *)b;
 	const struct bh_rule *x = &ruleset->rules[i], *y = &ruleset->rules[j];
 
-	if (x->priority != y->priority)
-		return x->priority < y->priority ? -1 : 1;
-	if (x->action != y->action)
-		return x->action == BH_BLOCK ? -1 : 1;
+	if (bh_rule_precedes(x, y))
+		return -1;
+	if (bh_rule_precedes(y, x))
+		return 1;
 	return i < j ? -1 : i > j;
 }
 

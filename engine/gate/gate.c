@@ -203,9 +203,8 @@ int bh_gate_table_put(struct bh_gate_kernel *gate, uint32_t id, const struct bh_
 		if (bpf_map_update_elem(gate->maps[PAGES], &key, table->pages + (size_t)i * BH_PAGE_SIZE,
 		                        BPF_ANY)) {
 			int rc = -errno;
-			struct bh_table_ref ref = {id, {i, 0}};
 
-			bh_gate_table_remove(gate, &ref, NULL);
+			bh_gate_table_remove(gate, id, NULL);
 			return bh_error_errno(err, rc, "the kernel has no room for a table of %u pages (of %u)",
 			                      count, BH_PAGES_MAX);
 		}
@@ -223,14 +222,17 @@ int bh_gate_table_read(struct bh_gate_kernel *gate, uint32_t id, uint32_t page, 
 	return 0;
 }
 
-int bh_gate_table_remove(struct bh_gate_kernel *gate, const struct bh_table_ref *ref,
-                         struct bh_error *err)
+/* However many pages it was said to have: a crash may have published some of a table. */
+int bh_gate_table_remove(struct bh_gate_kernel *gate, uint32_t id, struct bh_error *err)
 {
-	for (uint32_t i = 0; i < ref->blocks[BH_IN] + ref->blocks[BH_OUT]; i++) {
-		struct bh_page_key key = {ref->id, i};
+	for (uint32_t i = 0; i < BH_PAGES_MAX; i++) {
+		struct bh_page_key key = {id, i};
 
-		if (bpf_map_delete_elem(gate->maps[PAGES], &key) && errno != ENOENT)
-			return bh_error_errno(err, -errno, "cannot remove table %u", ref->id);
+		if (!bpf_map_delete_elem(gate->maps[PAGES], &key))
+			continue;
+		if (errno == ENOENT)
+			break;
+		return bh_error_errno(err, -errno, "cannot remove table %u", id);
 	}
 	return 0;
 }

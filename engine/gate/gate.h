@@ -44,8 +44,7 @@ int bh_gate_table_put(struct bh_gate_kernel *gate, uint32_t id, const struct bh_
                       struct bh_error *err);
 int bh_gate_table_read(struct bh_gate_kernel *gate, uint32_t id, uint32_t page, void *to,
                        struct bh_error *err);
-int bh_gate_table_remove(struct bh_gate_kernel *gate, const struct bh_table_ref *ref,
-                         struct bh_error *err);
+int bh_gate_table_remove(struct bh_gate_kernel *gate, uint32_t id, struct bh_error *err);
 
 /* The account flows are charged to; made with the compartment. */
 int bh_gate_share_put(struct bh_gate_kernel *gate, uint32_t compartment, struct bh_error *err);

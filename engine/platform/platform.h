@@ -125,8 +125,8 @@ struct bh_platform_ops {
 	/* Replaces what a gate enforces, at once for every packet. */
 	int (*gate_replace)(struct bh_platform *, const struct bh_gate *, struct bh_error *);
 	int (*gate_read)(struct bh_platform *, uint32_t endpoint, struct bh_conf *, struct bh_error *);
-	/* Forgets published tables, once no conf names them. */
-	int (*table_remove)(struct bh_platform *, const struct bh_table_ref *, struct bh_error *);
+	/* Forgets all published pages of a table that no conf names any more. */
+	int (*table_remove)(struct bh_platform *, uint32_t id, struct bh_error *);
 	/* Copies page `page` of table `table` (BH_PAGE_SIZE bytes). */
 	int (*table_read)(struct bh_platform *, uint32_t table, uint32_t page, void *to,
 	                  struct bh_error *);

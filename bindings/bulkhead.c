@@ -1,0 +1,63 @@
+/*
+ * bulkhead.c - module `bulkhead`: opens hosts.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "host.h"
+#include "lab.h"
+
+#define DEFAULT_STATE "/var/lib/bulkhead"
+
+static const char *state_directory(lua_State *L)
+{
+	const char *environment = getenv("BULKHEAD_STATE");
+
+	return bh_field_text(L, 1, "state", environment && *environment ? environment : DEFAULT_STATE);
+}
+
+static int bulkhead_open(lua_State *L)
+{
+	struct bh_host_options options = {0};
+	struct bh_host **host;
+	struct bh_error err;
+	const char *platform;
+
+	if (lua_isnoneornil(L, 1)) {
+		lua_settop(L, 0);
+		lua_newtable(L);
+	}
+	luaL_checktype(L, 1, LUA_TTABLE);
+	lua_settop(L, 1);
+	platform = bh_field_text(L, 1, "platform", "memory");
+	if (strcmp(platform, "linux") && strcmp(platform, "memory"))
+		return luaL_error(L, "platform '%s' is not known (linux or memory)", platform);
+	options.linux_platform = !strcmp(platform, "linux");
+	options.state = state_directory(L);
+	options.write = bh_field_flag(L, 1, "write", false);
+	host = bh_host_push(L);
+	if (lua_getfield(L, 1, "lab") != LUA_TNIL) {
+		options.lab = bh_check_lab(L, -1);
+		lua_setiuservalue(L, -2, 1); /* the lab lives as long as the host in it */
+	} else {
+		lua_pop(L, 1);
+	}
+	if (bh_host_open(host, &options, &err))
+		return bh_push_error(L, &err);
+	return 1;
+}
+
+static const luaL_Reg functions[] = {
+	{"open", bulkhead_open},
+	{NULL, NULL},
+};
+
+int luaopen_bulkhead(lua_State *L);
+
+int luaopen_bulkhead(lua_State *L)
+{
+	bh_host_register(L);
+	luaL_newlib(L, functions);
+	bh_set_text(L, "version", BH_VERSION);
+	return 1;
+}

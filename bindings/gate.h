@@ -1,0 +1,27 @@
+/*
+ * gate.h - the `gate` object: one firewall gate to ask, imagined or a copy of a live one.
+ */
+#ifndef BH_BINDINGS_GATE_H
+#define BH_BINDINGS_GATE_H
+
+#include "../engine/filter/evaluate.h"
+#include "common.h"
+
+struct bh_gate_object {
+	struct bh_conf conf;
+	struct bh_ruleset *rulesets[2]; /* shared, own; owned */
+	struct bh_table *tables[2];     /* compiled from them, or NULL; owned */
+	struct bh_flow_table *flows;    /* owned */
+	uint64_t now;                   /* ns */
+	/* Of a live gate: where pages and flows are read from. */
+	const void *(*page)(void *arg, uint32_t table, uint32_t page);
+	int (*flow_fetch)(void *arg, const struct bh_flow_key *key, struct bh_flow *flow);
+	void *arg;
+};
+
+void bh_gate_register(lua_State *L);
+
+/* Pushes an empty gate with its flow table; raises if there is not enough memory. */
+struct bh_gate_object *bh_gate_push(lua_State *L);
+
+#endif

@@ -1,0 +1,402 @@
+/*
+ * host.c - the `host` object of module `bulkhead`: reading, and changes as transactions.
+ */
+#include "host.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "conf.h"
+#include "gate.h"
+#include "rows.h"
+
+static const char host_name[] = "bulkhead.host";
+
+struct bh_host *bh_check_host(lua_State *L, int index)
+{
+	struct bh_host **host = luaL_checkudata(L, index, host_name);
+
+	if (!*host)
+		luaL_error(L, "the host is closed");
+	return *host;
+}
+
+static int host_gc(lua_State *L)
+{
+	bh_host_close(luaL_checkudata(L, 1, host_name));
+	return 0;
+}
+
+static int host_tostring(lua_State *L)
+{
+	struct bh_host **host = luaL_checkudata(L, 1, host_name);
+
+	if (*host)
+		lua_pushfstring(L, "host (%s)", bh_host_platform(*host)->ops->name);
+	else
+		lua_pushliteral(L, "host (closed)");
+	return 1;
+}
+
+static int host_platform(lua_State *L)
+{
+	lua_pushstring(L, bh_host_platform(bh_check_host(L, 1))->ops->name);
+	return 1;
+}
+
+/* The list at the top, or the error. */
+static int return_rows(lua_State *L, int rc, const struct bh_error *err)
+{
+	return rc ? bh_push_error(L, err) : 1;
+}
+
+static int host_networks(lua_State *L)
+{
+	struct bh_error err;
+
+	return return_rows(L, bh_rows_networks(L, bh_check_host(L, 1), &err), &err);
+}
+
+static int host_containers(lua_State *L)
+{
+	struct bh_error err;
+
+	return return_rows(L, bh_rows_containers(L, bh_check_host(L, 1), &err), &err);
+}
+
+static int host_endpoints(lua_State *L)
+{
+	struct bh_error err;
+
+	return return_rows(L, bh_rows_endpoints(L, bh_check_host(L, 1), luaL_optstring(L, 2, NULL), &err),
+	                   &err);
+}
+
+static int host_compartments(lua_State *L)
+{
+	struct bh_error err;
+	lua_Integer id = luaL_optinteger(L, 2, 0);
+	int rc = bh_rows_compartments(L, bh_check_host(L, 1), &err);
+
+	if (rc || lua_isnoneornil(L, 2))
+		return return_rows(L, rc, &err);
+	for (lua_Integer i = 1; lua_rawgeti(L, -1, i) == LUA_TTABLE; i++) {
+		if (bh_field_integer(L, -1, "id", 0) == id)
+			return 1;
+		lua_pop(L, 1);
+	}
+	bh_error_set(&err, -ENOENT, "there is no compartment %lld", (long long)id);
+	return bh_push_error(L, &err);
+}
+
+/* By id or name, else by the beginning of an id that no other has. */
+static int host_container(lua_State *L)
+{
+	const char *who = luaL_checkstring(L, 2), *id, *name;
+	int list, prefixed = 0, found = 0;
+	struct bh_error err;
+	int rc = bh_rows_containers(L, bh_check_host(L, 1), &err);
+
+	if (rc)
+		return bh_push_error(L, &err);
+	list = lua_gettop(L);
+	for (int i = 1; lua_rawgeti(L, list, i) == LUA_TTABLE; i++) {
+		id = bh_field_text(L, -1, "id", "");
+		name = bh_field_text(L, -1, "name", "");
+		if (!strcmp(id, who))
+			return 1;
+		if (!strcmp(name, who))
+			found = found ? -1 : i;
+		if (*who && !strncmp(id, who, strlen(who)))
+			prefixed = prefixed ? -1 : i;
+		lua_pop(L, 1);
+	}
+	found = found ? found : prefixed;
+	if (found > 0) {
+		lua_rawgeti(L, list, found);
+		return 1;
+	}
+	if (found < 0)
+		bh_error_set(&err, -EEXIST, "'%.80s' could be several containers; give more of the id", who);
+	else
+		bh_error_set(&err, -ENOENT, "there is no container '%.80s'", who);
+	return bh_push_error(L, &err);
+}
+
+static void set_dropped(lua_State *L, const char *field, const uint64_t *dropped)
+{
+	lua_newtable(L);
+	for (int by = 0; by < BH_BY_COUNT; by++)
+		if (dropped[by])
+			bh_set_integer(L, bh_by_name(by), (lua_Integer)dropped[by]);
+	lua_setfield(L, -2, field);
+}
+
+static int host_counters(lua_State *L)
+{
+	struct bh_platform *platform = bh_host_platform(bh_check_host(L, 1));
+	struct bh_counters counters;
+	struct bh_error err;
+
+	if (platform->ops->counters_read(platform, (uint32_t)luaL_checkinteger(L, 2), &counters, &err))
+		return bh_push_error(L, &err);
+	lua_newtable(L);
+	bh_set_integer(L, "packets_in", (lua_Integer)counters.packets[BH_IN]);
+	bh_set_integer(L, "packets_out", (lua_Integer)counters.packets[BH_OUT]);
+	bh_set_integer(L, "bytes_in", (lua_Integer)counters.bytes[BH_IN]);
+	bh_set_integer(L, "bytes_out", (lua_Integer)counters.bytes[BH_OUT]);
+	bh_set_integer(L, "audited_in", (lua_Integer)counters.audited[BH_IN]);
+	bh_set_integer(L, "audited_out", (lua_Integer)counters.audited[BH_OUT]);
+	set_dropped(L, "dropped_in", counters.dropped[BH_IN]);
+	set_dropped(L, "dropped_out", counters.dropped[BH_OUT]);
+	return 1;
+}
+
+/* A copy of a live gate: pages and flows are read from the platform as they are asked for. */
+struct live {
+	struct bh_host **host; /* of the userdata that this one keeps; NULL once closed */
+	uint8_t page[BH_PAGE_SIZE];
+};
+
+static const void *live_page(void *arg, uint32_t table, uint32_t page)
+{
+	struct live *live = arg;
+	struct bh_platform *platform = *live->host ? bh_host_platform(*live->host) : NULL;
+
+	if (!platform || platform->ops->table_read(platform, table, page, live->page, NULL))
+		return NULL;
+	return live->page;
+}
+
+static int live_flow(void *arg, const struct bh_flow_key *key, struct bh_flow *flow)
+{
+	struct live *live = arg;
+	struct bh_platform *platform = *live->host ? bh_host_platform(*live->host) : NULL;
+
+	return platform ? platform->ops->flow_read(platform, key, flow) : -ENOENT;
+}
+
+static int host_gate(lua_State *L)
+{
+	struct bh_host *host = bh_check_host(L, 1);
+	uint32_t endpoint = (uint32_t)luaL_checkinteger(L, 2);
+	struct bh_gate_object *gate = bh_gate_push(L);
+	struct live *live = lua_newuserdatauv(L, sizeof(*live), 1);
+	struct bh_error err;
+	int rc;
+
+	live->host = lua_touserdata(L, 1);
+	lua_pushvalue(L, 1);
+	lua_setiuservalue(L, -2, 1); /* the host lives as long as what reads from it */
+	lua_setiuservalue(L, -2, 1);
+	gate->page = live_page;
+	gate->flow_fetch = live_flow;
+	gate->arg = live;
+	gate->now = bh_host_platform(host)->ops->now(bh_host_platform(host));
+	rc = bh_endpoint_gate(host, endpoint, &gate->conf, gate->rulesets, &err);
+	rc = rc ? rc : bh_flow_table_add_share(gate->flows, gate->conf.compartment, &err);
+	return rc ? bh_push_error(L, &err) : 1;
+}
+
+struct hits {
+	lua_State *L;
+	uint32_t endpoint;
+};
+
+/* hits[rule] = packets, in the table at the top. */
+static int note_hits(uint32_t endpoint, uint32_t rule, uint64_t packets, void *arg)
+{
+	struct hits *hits = arg;
+
+	if (endpoint == hits->endpoint) {
+		lua_pushinteger(hits->L, (lua_Integer)packets);
+		lua_rawseti(hits->L, -2, rule);
+	}
+	return 0;
+}
+
+/* Adds a rule to the list below the table of hits. */
+static void push_rule(lua_State *L, const struct bh_rule *rule, bool own)
+{
+	bh_push_rule(L, rule);
+	bh_set_flag(L, "own", own);
+	lua_rawgeti(L, -2, rule->id);
+	lua_pushinteger(L, lua_tointeger(L, -1)); /* 0 where there is none */
+	lua_setfield(L, -3, "hits");
+	lua_pop(L, 1);
+	lua_rawseti(L, -3, (lua_Integer)lua_rawlen(L, -3) + 1);
+}
+
+/* Both rulesets, merged by precedence. */
+static void push_rules(lua_State *L, struct bh_ruleset *const rulesets[2])
+{
+	size_t at[2] = {0, 0};
+
+	for (;;) {
+		const struct bh_rule *next[2];
+		int which;
+
+		for (int i = 0; i < 2; i++)
+			next[i] = at[i] < bh_ruleset_count(rulesets[i]) ? bh_ruleset_at(rulesets[i], at[i]) : NULL;
+		if (!next[0] && !next[1])
+			return;
+		which = !next[0] || (next[1] && bh_rule_precedes(next[1], next[0]));
+		push_rule(L, next[which], which == 1);
+		at[which]++;
+	}
+}
+
+static int host_rules(lua_State *L)
+{
+	struct bh_host *host = bh_check_host(L, 1);
+	struct bh_platform *platform = bh_host_platform(host);
+	struct bh_gate_object *gate;
+	struct hits hits = {L, (uint32_t)luaL_checkinteger(L, 2)};
+	struct bh_error err;
+
+	gate = bh_gate_push(L);
+	if (bh_endpoint_gate(host, hits.endpoint, &gate->conf, gate->rulesets, &err))
+		return bh_push_error(L, &err);
+	lua_newtable(L);
+	lua_newtable(L);
+	if (platform->ops->hits_each(platform, note_hits, &hits, &err))
+		return bh_push_error(L, &err);
+	push_rules(L, gate->rulesets);
+	lua_pop(L, 1);
+	return 1;
+}
+
+struct flow_list {
+	lua_State *L;
+	lua_Integer endpoint; /* 0 = all */
+	uint64_t now;
+	lua_Integer count;
+};
+
+static int push_flow(const struct bh_flow_key *key, const struct bh_flow *flow, void *arg)
+{
+	static const char *const states[] = {"opening", "answered", "established", "closing", "reset"};
+	struct flow_list *list = arg;
+	char local[BH_ADDRESS_TEXT], remote[BH_ADDRESS_TEXT], name[8];
+	lua_State *L = list->L;
+	uint64_t now = list->now;
+
+	if ((list->endpoint && list->endpoint != key->endpoint) || key->kind != BH_KIND_FLOW)
+		return 0;
+	lua_newtable(L);
+	bh_set_integer(L, "endpoint", key->endpoint);
+	bh_set_integer(L, "compartment", flow->compartment);
+	bh_set_text(L, "protocol", bh_protocol_format(key->protocol, name));
+	bh_set_text(L, "direction", bh_direction_name(flow->opener));
+	bh_set_text(L, "local_address", bh_address_format(&key->local, local));
+	bh_set_text(L, "remote_address", bh_address_format(&key->remote, remote));
+	bh_set_integer(L, "local_port", bh_has_ports(key->protocol) ? key->local_port : 0);
+	bh_set_integer(L, "remote_port", bh_has_ports(key->protocol) ? key->remote_port : 0);
+	bh_set_text(L, "state", states[flow->state <= BH_FLOW_RESET ? flow->state : 0]);
+	if (flow->rule)
+		bh_set_integer(L, "rule", flow->rule);
+	bh_set_flag(L, "blocked", flow->blocked);
+	bh_set_integer(L, "age", (lua_Integer)((now > flow->created ? now - flow->created : 0) / BH_NS));
+	bh_set_integer(L, "idle", (lua_Integer)((now > flow->seen ? now - flow->seen : 0) / BH_NS));
+	bh_set_integer(L, "packets_in", (lua_Integer)flow->packets[BH_IN]);
+	bh_set_integer(L, "packets_out", (lua_Integer)flow->packets[BH_OUT]);
+	lua_rawseti(L, -2, ++list->count);
+	return 0;
+}
+
+/* Whether the flow is over: its endpoint's timeouts say so. */
+static int live_flows(const struct bh_flow_key *key, const struct bh_flow *flow, void *arg)
+{
+	struct flow_list *list = arg;
+	struct bh_host *host = bh_check_host(list->L, 1);
+	struct bh_platform *platform = bh_host_platform(host);
+	struct bh_conf conf;
+
+	if (platform->ops->gate_read(platform, key->endpoint, &conf, NULL) ||
+	    bh_flow_expired(&conf, flow, key, list->now))
+		return 0;
+	return push_flow(key, flow, arg);
+}
+
+static int host_flows(lua_State *L)
+{
+	struct bh_platform *platform = bh_host_platform(bh_check_host(L, 1));
+	struct flow_list list = {L, luaL_optinteger(L, 2, 0), platform->ops->now(platform), 0};
+	struct bh_error err;
+
+	lua_newtable(L);
+	if (platform->ops->flow_each(platform, live_flows, &list, &err))
+		return bh_push_error(L, &err);
+	return 1;
+}
+
+static int host_begin(lua_State *L)
+{
+	struct bh_error err;
+
+	return bh_push_result(L, bh_host_begin(bh_check_host(L, 1), &err), &err);
+}
+
+static int host_commit(lua_State *L)
+{
+	struct bh_error err;
+
+	return bh_push_result(L, bh_host_commit(bh_check_host(L, 1), &err), &err);
+}
+
+static int host_abort(lua_State *L)
+{
+	bh_host_abort(bh_check_host(L, 1));
+	return 0;
+}
+
+static int host_reset(lua_State *L)
+{
+	struct bh_error err;
+
+	return bh_push_result(L, bh_host_reset(bh_check_host(L, 1), &err), &err);
+}
+
+static const luaL_Reg methods[] = {
+	{"close", host_gc},
+	{"platform", host_platform},
+	{"networks", host_networks},
+	{"compartments", host_compartments},
+	{"containers", host_containers},
+	{"container", host_container},
+	{"endpoints", host_endpoints},
+	{"counters", host_counters},
+	{"rules", host_rules},
+	{"flows", host_flows},
+	{"gate", host_gate},
+	{"begin", host_begin},
+	{"commit", host_commit},
+	{"abort", host_abort},
+	{"reset", host_reset},
+	{"add_network", bh_host_add_network},
+	{"remove_network", bh_host_remove_network},
+	{"add_container", bh_host_add_container},
+	{"remove_container", bh_host_remove_container},
+	{"add_endpoint", bh_host_add_endpoint},
+	{"add_rules", bh_host_add_rules},
+	{NULL, NULL},
+};
+
+static const struct bh_class host_class = {host_name, methods, host_gc, host_tostring};
+
+void bh_host_register(lua_State *L)
+{
+	bh_rules_register(L);
+	bh_gate_register(L);
+	bh_class_register(L, &host_class);
+}
+
+struct bh_host **bh_host_push(lua_State *L)
+{
+	struct bh_host **host = lua_newuserdatauv(L, sizeof(*host), 1);
+
+	*host = NULL;
+	luaL_setmetatable(L, host_name);
+	return host;
+}

@@ -1,0 +1,24 @@
+/*
+ * host.h - the `host` object, in two files: host.c reads, change.c changes.
+ */
+#ifndef BH_BINDINGS_HOST_H
+#define BH_BINDINGS_HOST_H
+
+#include "../engine/host/host.h"
+#include "common.h"
+
+void bh_host_register(lua_State *L);
+/* Pushes a closed host with one user value, to be filled by bh_host_open(). */
+struct bh_host **bh_host_push(lua_State *L);
+/* Raises if it is not a host or closed. */
+struct bh_host *bh_check_host(lua_State *L, int index);
+
+/* change.c: methods that add and remove. */
+int bh_host_add_network(lua_State *L);
+int bh_host_remove_network(lua_State *L);
+int bh_host_add_container(lua_State *L);
+int bh_host_remove_container(lua_State *L);
+int bh_host_add_endpoint(lua_State *L);
+int bh_host_add_rules(lua_State *L);
+
+#endif

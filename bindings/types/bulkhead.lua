@@ -1,0 +1,297 @@
+---@meta
+--- The host: what Bulkhead made on this machine, and how to change it.
+---
+--- Mistakes of the programmer raise; refusals of the world return `nil, message, code`, the code
+--- being an errno name such as `"EEXIST"`. What is returned are plain tables, snapshots that do not
+--- follow later changes.
+
+---@class bulkhead
+local bulkhead = {}
+
+---@class open_options
+---@field platform? "linux"|"memory" where things are made; default "memory"
+---@field state? string directory of the state; linux only, default $BULKHEAD_STATE or /var/lib/bulkhead
+---@field write? boolean false (default) opens for reading: nothing is made that is missing
+---@field lab? lab a throwaway host to open in
+
+--- Opens a host.
+---@param options? open_options
+---@return host? host
+---@return string? message
+---@return string? code
+function bulkhead.open(options) end
+
+--- The version of the program, like "0.1.0".
+---@type string
+bulkhead.version = ""
+
+---@class subnet
+---@field prefix string like "172.16.0.0/16"
+---@field gateway string the management vNIC's address in it
+
+---@class network
+---@field id integer
+---@field name string
+---@field driver "nat"|"l2bridge"|"transparent"|"internal"|"overlay"
+---@field mtu integer bytes
+---@field subnets subnet[]
+---@field dns string[] addresses of name servers; empty = the gateways
+---@field reach string[] names of networks that this one lets in and out, if they do too
+---@field status "creating"|"ready"|"removing"
+
+---@class compartment
+---@field id integer 1 = the default compartment
+---@field guid string like "{b1062982-2b18-4b4f-b3d5-a78ddb9cdd49}"
+---@field description string
+---@field type "default"|"process"|"hyperv"
+---@field containers string[] ids
+---@field endpoints integer[] ids
+
+---@class published
+---@field address? string host address; nil = all
+---@field host integer port on the host, 1 to 65535
+---@field container integer port in the container
+---@field protocol "tcp"|"udp"|"sctp"
+
+---@class container
+---@field id string
+---@field name string
+---@field type "process"|"hyperv"
+---@field compartment integer id
+---@field policies string directory of the policy set
+---@field policy string name of the container policy in it
+---@field annotations table<string, string>
+---@field labels table<string, string>
+---@field published published[]
+---@field endpoints integer[] ids
+---@field status "creating"|"ready"|"removing"
+
+---@class counters
+---@field packets_in integer packets that passed towards the container
+---@field packets_out integer
+---@field bytes_in integer
+---@field bytes_out integer
+---@field audited_in integer passed only because the blocking rule is audited
+---@field audited_out integer
+---@field dropped_in table<string, integer> by reason: rule default malformed spoof neighbour quota
+---@field dropped_out table<string, integer>
+
+---@class endpoint
+---@field id integer
+---@field container string id
+---@field compartment integer id
+---@field network string name
+---@field driver string
+---@field kind "vNIC"|"vmNIC"
+---@field interface string name in the compartment
+---@field mac string
+---@field addresses string[] with prefix length
+---@field gateways string[]
+---@field ipv6 boolean
+---@field default_inbound "allow"|"block"
+---@field default_outbound "allow"|"block"
+---@field default_inbound_origin string FILE:LINE
+---@field default_outbound_origin string FILE:LINE
+---@field generation integer of the policy in force
+---@field flows_limit integer
+---@field antispoof boolean
+---@field router boolean
+---@field dhcp_server boolean
+---@field timeouts table<string, integer> seconds
+---@field status "creating"|"ready"|"removing"
+
+---@class rule
+---@field id? integer
+---@field action "allow"|"block"
+---@field direction "inbound"|"outbound"
+---@field protocol? string
+---@field local? string
+---@field remote? string
+---@field local_port? string
+---@field remote_port? string
+---@field icmp? string
+---@field priority integer
+---@field name? string
+---@field log boolean
+---@field audit boolean
+---@field origin? string FILE:LINE
+---@field own? boolean the endpoint's own (a handler's), not shared
+---@field hits? integer packets it decided
+
+---@class flow
+---@field endpoint integer
+---@field compartment integer
+---@field protocol string
+---@field direction "inbound"|"outbound" of the opener
+---@field local_address string
+---@field remote_address string
+---@field local_port integer
+---@field remote_port integer
+---@field state "opening"|"answered"|"established"|"closing"|"reset"
+---@field rule? integer id of the rule that allowed the opener
+---@field blocked boolean a later policy blocks it
+---@field age integer seconds since it was opened
+---@field idle integer seconds since its last packet
+---@field packets_in integer
+---@field packets_out integer
+
+--- A host that was opened. `local host <close> = …` closes it.
+---@class host
+local host = {}
+
+--- Closes the host; what it made stays.
+function host:close() end
+
+--- "linux" or "memory".
+---@return string
+function host:platform() end
+
+--- All networks, by id.
+---@return network[]
+function host:networks() end
+
+--- All compartments, by id; or the one with this id.
+---@param id? integer
+---@return compartment[]|compartment|nil
+---@return string? message
+---@return string? code
+function host:compartments(id) end
+
+--- All containers, by creation.
+---@return container[]
+function host:containers() end
+
+--- The container with this id or name, or whose id begins so and no other's does.
+---@param who string
+---@return container?
+---@return string? message
+---@return string? code
+function host:container(who) end
+
+--- All endpoints, or those of one container.
+---@param container? string id
+---@return endpoint[]
+function host:endpoints(container) end
+
+--- What passed and was dropped at an endpoint's gate.
+---@param endpoint integer
+---@return counters?
+---@return string? message
+---@return string? code
+function host:counters(endpoint) end
+
+--- The rules of an endpoint in the order of precedence, with the packets each decided.
+---@param endpoint integer
+---@return rule[]
+function host:rules(endpoint) end
+
+--- Live flows, or those of one endpoint.
+---@param endpoint? integer
+---@return flow[]
+function host:flows(endpoint) end
+
+--- The gate of a live endpoint as an object of its own: what it judges changes nothing on the host.
+---@param endpoint integer
+---@return gate?
+---@return string? message
+---@return string? code
+function host:gate(endpoint) end
+
+--- Starts a change: waits for its turn (10 s at most) and mends what a crash left. Everything that
+--- follows takes effect at `commit`, or not at all.
+---@return true?
+---@return string? message
+---@return string? code
+function host:begin() end
+
+--- Makes what was asked for since `begin` real. On failure everything is undone.
+---@return true?
+---@return string? message
+---@return string? code
+function host:commit() end
+
+--- Forgets what was asked for since `begin`.
+function host:abort() end
+
+---@class network_spec
+---@field name string 1 to 63 of A-Z a-z 0-9 _ . -, the first alphanumeric
+---@field driver string
+---@field subnets string[] prefixes
+---@field gateways? string[] each in one of the subnets; default the first host of each
+---@field mtu? integer 68 to 65535; default the uplink's
+---@field dns? string[]
+---@field reach? string[]
+
+--- Adds a network. Inside a change.
+---@param spec network_spec
+---@return network?
+---@return string? message
+---@return string? code
+function host:add_network(spec) end
+
+--- Removes a network that no endpoint uses. Inside a change.
+---@param name string
+---@return true?
+---@return string? message
+---@return string? code
+function host:remove_network(name) end
+
+---@class container_spec
+---@field id string 1 to 255 of A-Z a-z 0-9 _ . -, the first alphanumeric
+---@field name? string default the id
+---@field type "process"|"hyperv"
+---@field policies string directory of the policy set
+---@field policy? string name of the container policy; default the type
+---@field netns? string path of the namespace a runtime made; without, a fresh one
+---@field annotations? table<string, string>
+---@field labels? table<string, string>
+---@field published? published[]
+
+--- Adds a container and its compartment; joins a compartment whose namespace is already known.
+--- Inside a change.
+---@param spec container_spec
+---@return container?
+---@return string? message
+---@return string? code
+function host:add_container(spec) end
+
+---@class endpoint_spec
+---@field container string id
+---@field network string name
+---@field addresses? string[] without: the next free one of each subnet
+---@field interface? string name in the compartment; default the first free ethN
+---@field kind? "vNIC"|"vmNIC" default as the container's type asks for
+---@field mac? string
+---@field default { inbound: table, outbound: table } as policy:default() gives them
+---@field options table as policy:options() gives them
+---@field rules rule[] the policy's rules, shared with others of the same
+
+--- Adds an endpoint to a container. Inside a change.
+---@param spec endpoint_spec
+---@return endpoint?
+---@return string? message
+---@return string? code
+function host:add_endpoint(spec) end
+
+--- Adds rules of the endpoint's own. Inside a change.
+---@param endpoint integer
+---@param rules rule[]
+---@return true?
+---@return string? message
+---@return string? code
+function host:add_rules(endpoint, rules) end
+
+--- Removes a container with its endpoints and, with the last, the compartment. Inside a change.
+---@param id string
+---@return true?
+---@return string? message
+---@return string? code
+function host:remove_container(id) end
+
+--- Removes everything that this state ever made.
+---@return true?
+---@return string? message
+---@return string? code
+function host:reset() end
+
+return bulkhead

@@ -1,0 +1,320 @@
+/*
+ * endpoint.c - endpoints: rows, and what the platform and the gate need to know made from them.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "internal.h"
+#include "lease.h"
+
+static int choose_mac(struct bh_host *host, const struct bh_endpoint_spec *spec, int64_t network,
+                      char text[BH_ADDRESS_TEXT], struct bh_error *err)
+{
+	uint8_t mac[6];
+	int rc;
+
+	if (spec->mac) {
+		rc = bh_mac_parse(mac, spec->mac, err);
+		if (rc)
+			return rc;
+		if (mac[0] & 1)
+			return bh_error_set(err, -EINVAL, "MAC address %s is a multicast one", spec->mac);
+		bh_mac_format(mac, text);
+	} else {
+		if (getrandom(mac, sizeof(mac), 0) != sizeof(mac))
+			return bh_error_errno(err, -errno, "cannot make a MAC address");
+		mac[0] = 0x02; /* locally administered, unicast */
+		bh_mac_format(mac, text);
+	}
+	if (bh_store_number(host->store, 0, "SELECT count(*) FROM endpoints WHERE network = ? AND mac = ?",
+	                    "is", network, text))
+		return bh_error_set(err, -EADDRINUSE, "MAC address %s is in use on the network", text);
+	return 0;
+}
+
+static int check_kind(const char *kind, bool hyperv, const char *container, struct bh_error *err)
+{
+	if (!kind)
+		return 0;
+	if (strcmp(kind, "vNIC") && strcmp(kind, "vmNIC"))
+		return bh_error_set(err, -EINVAL, "NIC kind '%.40s' is not known (vNIC or vmNIC)", kind);
+	if (!strcmp(kind, "vmNIC") != hyperv)
+		return bh_error_set(err, -EINVAL, "container '%s' is of type %s and attaches by a %s, not by a %s",
+		                    container, hyperv ? "hyperv" : "process", hyperv ? "vmNIC" : "vNIC", kind);
+	return 0;
+}
+
+static int check_interface(const char *name, struct bh_error *err)
+{
+	size_t length = strlen(name);
+
+	if (length >= BH_IFNAME_SIZE || strchr(name, '/') || strpbrk(name, " \t\n:") || !strcmp(name, ".") ||
+	    !strcmp(name, ".."))
+		return bh_error_set(err, -EINVAL, "'%.40s' is no interface name (1 to 15 bytes, no slash, colon or space)",
+		                    name);
+	return 0;
+}
+
+/* Container and network of the spec: type and compartment, id. */
+static int find_ends(struct bh_host *host, const struct bh_endpoint_spec *spec, bool *hyperv,
+                     int64_t *compartment, int64_t *network, struct bh_error *err)
+{
+	BH_AUTOSTATEMENT struct bh_statement *row = NULL;
+	int rc = bh_store_query(host->store, &row, err,
+	                        "SELECT type, compartment FROM containers WHERE id = ? AND status <> 'removing'", "s",
+	                        spec->container);
+
+	if (!rc)
+		rc = bh_statement_step(row, err);
+	if (rc < 0)
+		return rc;
+	if (rc == 0)
+		return bh_error_set(err, -ENOENT, "there is no container '%.80s'", spec->container);
+	*hyperv = !strcmp(bh_statement_text(row, 0), "hyperv");
+	*compartment = bh_statement_int(row, 1);
+	*network = bh_store_number(host->store, 0,
+	                           "SELECT id FROM networks WHERE name = ? AND status <> 'removing'", "s",
+	                           spec->network);
+	if (!*network)
+		return bh_error_set(err, -ENOENT, "there is no network '%.80s'", spec->network);
+	return 0;
+}
+
+static int insert_endpoint(struct bh_host *host, const struct bh_endpoint_spec *spec, bool hyperv,
+                           int64_t compartment, int64_t network, const char *mac, int64_t *id,
+                           struct bh_error *err)
+{
+	char timeouts[160] = "", hash[40];
+	uint32_t shared = 0;
+	int rc = 0;
+
+	for (int t = 0; t < BH_TIMEOUT_COUNT; t++)
+		snprintf(timeouts + strlen(timeouts), sizeof(timeouts) - strlen(timeouts), "%s%u", t ? "," : "",
+		         spec->timeouts[t]);
+	if (spec->rules_count) {
+		bh_rules_hash((uint32_t)network, spec->rules, spec->rules_count, hash);
+		rc = bh_rules_store(host, (uint32_t)network, hash, spec->rules, spec->rules_count, &shared, err);
+	}
+	if (rc)
+		return rc;
+	rc = bh_store_run(host->store, err,
+	                  "INSERT INTO endpoints(container, network, compartment, kind, mac, interface, ipv6, shared,"
+	                  " own, flags, timeouts, flows, origin_in, origin_out, generation, status)"
+	                  " VALUES (?, ?, ?, ?, ?, ?, 0, nullif(?, 0), NULL, ?, ?, ?, ?, ?, 1, 'creating')",
+	                  "siisssiisiss", spec->container, network, compartment, hyperv ? "vmNIC" : "vNIC", mac,
+	                  spec->interface ? spec->interface : "", (int64_t)shared, (int64_t)spec->flags, timeouts,
+	                  (int64_t)spec->flows_limit, spec->origin_in ? spec->origin_in : "",
+	                  spec->origin_out ? spec->origin_out : "");
+	*id = bh_store_last_id(host->store);
+	return rc;
+}
+
+int bh_endpoint_add(struct bh_host *host, const struct bh_endpoint_spec *spec, uint32_t *id,
+                    struct bh_error *err)
+{
+	int64_t compartment = 0, network_id = 0, endpoint = 0;
+	char mac[BH_ADDRESS_TEXT];
+	struct bh_switch network;
+	bool hyperv = false;
+	int rc = bh_host_require_change(host, err);
+
+	rc = rc ? rc : find_ends(host, spec, &hyperv, &compartment, &network_id, err);
+	rc = rc ? rc : check_kind(spec->kind, hyperv, spec->container, err);
+	rc = rc ? rc : check_interface(spec->interface ? spec->interface : "", err);
+	if (rc)
+		return rc;
+	if (bh_store_number(host->store, 0,
+	                    "SELECT count(*) FROM endpoints WHERE container = ? AND network = ? AND interface = ?",
+	                    "sis", spec->container, network_id, spec->interface ? spec->interface : ""))
+		return bh_error_set(err, -EEXIST, "endpoint already attached: container '%s' is on network '%s'",
+		                    spec->container, spec->network);
+	if (spec->rules_count > BH_RULES_MAX)
+		return bh_error_set(err, -E2BIG, "%zu rules; an endpoint may have at most %d", spec->rules_count,
+		                    BH_RULES_MAX);
+	if (spec->addresses_count > BH_ADDRESSES_MAX)
+		return bh_error_set(err, -E2BIG, "%zu addresses; an endpoint may have at most %d",
+		                    spec->addresses_count, BH_ADDRESSES_MAX);
+	rc = bh_network_load(host, (uint32_t)network_id, &network, err);
+	rc = rc ? rc : choose_mac(host, spec, network_id, mac, err);
+	rc = rc ? rc : insert_endpoint(host, spec, hyperv, compartment, network_id, mac, &endpoint, err);
+	for (size_t i = 0; !rc && i < spec->addresses_count; i++)
+		rc = bh_lease_static(host, &network, (uint32_t)endpoint, spec->addresses[i], err);
+	if (!rc && !spec->addresses_count)
+		rc = bh_lease_next(host, &network, (uint32_t)endpoint, err);
+	if (!rc)
+		rc = bh_store_run(host->store, err,
+		                  "UPDATE endpoints SET ipv6 = EXISTS(SELECT 1 FROM addresses WHERE endpoint = ?1"
+		                  " AND address LIKE '%:%') WHERE id = ?1", "i", endpoint);
+	if (!rc)
+		*id = (uint32_t)endpoint;
+	return rc;
+}
+
+int bh_endpoint_add_rules(struct bh_host *host, uint32_t endpoint, const struct bh_rule *rules,
+                          size_t count, struct bh_error *err)
+{
+	int64_t network, own, have;
+	uint32_t table;
+	char hash[40];
+	int rc = bh_host_require_change(host, err);
+
+	if (rc || !count)
+		return rc;
+	network = bh_store_number(host->store, 0, "SELECT network FROM endpoints WHERE id = ?", "i",
+	                          (int64_t)endpoint);
+	if (!network)
+		return bh_error_set(err, -ENOENT, "there is no endpoint %u", endpoint);
+	have = bh_store_number(host->store, 0,
+	                       "SELECT count(*) FROM rules r JOIN endpoints e ON r.tbl IN (e.shared, e.own)"
+	                       " WHERE e.id = ?", "i", (int64_t)endpoint);
+	if ((size_t)have + count > BH_RULES_MAX)
+		return bh_error_set(err, -E2BIG, "%zu rules; an endpoint may have at most %d", (size_t)have + count,
+		                    BH_RULES_MAX);
+	own = bh_store_number(host->store, 0, "SELECT own FROM endpoints WHERE id = ?", "i", (int64_t)endpoint);
+	if (own)
+		return bh_rules_append(host, (uint32_t)own, rules, count, err);
+	snprintf(hash, sizeof(hash), "endpoint %u", endpoint);
+	rc = bh_rules_store(host, (uint32_t)network, hash, rules, count, &table, err);
+	return rc ? rc : bh_store_run(host->store, err, "UPDATE endpoints SET own = ? WHERE id = ?", "ii",
+	                              (int64_t)table, (int64_t)endpoint);
+}
+
+/* The addresses leased to an endpoint, in the order they were. */
+static int load_addresses(struct bh_host *host, uint32_t endpoint, struct bh_prefix *addresses,
+                          size_t *count, struct bh_error *err)
+{
+	BH_AUTOSTATEMENT struct bh_statement *rows = NULL;
+	int rc = bh_store_query(host->store, &rows, err,
+	                        "SELECT address, length FROM addresses WHERE endpoint = ?"
+	                        " ORDER BY address LIKE '%:%', address", "i", (int64_t)endpoint);
+	size_t n = 0;
+
+	while (!rc && n < BH_ADDRESSES_MAX && (rc = bh_statement_step(rows, err)) == 1) {
+		rc = bh_address_parse(&addresses[n].address, bh_statement_text(rows, 0), err);
+		addresses[n++].length = (uint8_t)bh_statement_int(rows, 1);
+	}
+	if (rc < 0)
+		return rc;
+	*count = n;
+	return 0;
+}
+
+int bh_endpoint_nic(struct bh_host *host, uint32_t endpoint, struct bh_nic *nic,
+                    struct bh_error *err)
+{
+	BH_AUTOSTATEMENT struct bh_statement *row = NULL;
+	struct bh_nic made = {.endpoint = endpoint};
+	struct bh_switch network;
+	int rc = bh_store_query(host->store, &row, err,
+	                        "SELECT network, compartment, kind, mac, interface, ipv6 FROM endpoints WHERE id = ?",
+	                        "i", (int64_t)endpoint);
+
+	if (!rc)
+		rc = bh_statement_step(row, err);
+	if (rc < 0)
+		return rc;
+	if (rc == 0)
+		return bh_error_set(err, -ENOENT, "there is no endpoint %u", endpoint);
+	made.network = (uint32_t)bh_statement_int(row, 0);
+	made.compartment = (uint32_t)bh_statement_int(row, 1);
+	made.kind = strcmp(bh_statement_text(row, 2), "vmNIC") ? BH_NIC_HOST_VNIC : BH_NIC_SYNTHETIC;
+	made.ipv6 = bh_statement_int(row, 5) != 0;
+	snprintf(made.name, sizeof(made.name), "%s", bh_statement_text(row, 4));
+	rc = bh_mac_parse(made.mac, bh_statement_text(row, 3), err);
+	rc = rc ? rc : load_addresses(host, endpoint, made.addresses, &made.addresses_count, err);
+	rc = rc ? rc : bh_network_load(host, made.network, &network, err);
+	if (rc)
+		return rc;
+	made.mtu = network.mtu;
+	made.default_route = network.driver == BH_DRIVER_NAT;
+	for (size_t i = 0; i < network.subnets_count; i++)
+		for (size_t a = 0; a < made.addresses_count; a++)
+			if (bh_prefix_contains(&network.subnets[i].prefix, &made.addresses[a].address)) {
+				made.gateways[made.gateways_count++] = network.subnets[i].gateway;
+				break;
+			}
+	*nic = made;
+	return 0;
+}
+
+static int conf_table(struct bh_host *host, int64_t id, struct bh_table_ref *ref)
+{
+	ref->id = (uint32_t)id;
+	ref->blocks[BH_IN] = (uint32_t)bh_store_number(host->store, 0,
+	                                               "SELECT blocks_in FROM tables WHERE id = ?", "i", id);
+	ref->blocks[BH_OUT] = (uint32_t)bh_store_number(host->store, 0,
+	                                                "SELECT blocks_out FROM tables WHERE id = ?", "i", id);
+	return 0;
+}
+
+int bh_endpoint_conf(struct bh_host *host, uint32_t endpoint, struct bh_conf *conf,
+                     struct bh_error *err)
+{
+	BH_AUTOSTATEMENT struct bh_statement *row = NULL;
+	struct bh_nic nic;
+	const char *timeouts;
+	int rc = bh_endpoint_nic(host, endpoint, &nic, err);
+
+	rc = rc ? rc : bh_store_query(host->store, &row, err,
+	                              "SELECT ifnull(shared, 0), ifnull(own, 0), flags, timeouts, flows, generation"
+	                              " FROM endpoints WHERE id = ?", "i", (int64_t)endpoint);
+	if (!rc && (rc = bh_statement_step(row, err)) == 1)
+		rc = 0;
+	if (rc)
+		return rc;
+	bh_conf_init(conf);
+	conf->endpoint = endpoint;
+	conf->compartment = nic.compartment;
+	conf_table(host, bh_statement_int(row, 0), &conf->tables[0]);
+	conf_table(host, bh_statement_int(row, 1), &conf->tables[1]);
+	conf->flags = (uint32_t)bh_statement_int(row, 2);
+	timeouts = bh_statement_text(row, 3);
+	for (int t = 0; t < BH_TIMEOUT_COUNT && timeouts; t++) {
+		conf->timeouts[t] = (uint32_t)strtoul(timeouts, NULL, 10);
+		timeouts = strchr(timeouts, ',');
+		timeouts = timeouts ? timeouts + 1 : NULL;
+	}
+	conf->flows_limit = (uint32_t)bh_statement_int(row, 4);
+	if (conf->flows_guaranteed > conf->flows_limit)
+		conf->flows_guaranteed = conf->flows_limit;
+	conf->generation = (uint32_t)bh_statement_int(row, 5);
+	memcpy(conf->mac, nic.mac, 6);
+	conf->addresses_count = (uint8_t)nic.addresses_count;
+	for (size_t i = 0; i < nic.addresses_count; i++) {
+		bool v4 = bh_address_is_v4(&nic.addresses[i].address);
+
+		conf->addresses[i] = nic.addresses[i].address;
+		conf->broadcasts[i] = v4 && nic.addresses[i].length < 31 ? bh_prefix_range(&nic.addresses[i]).last
+		                                                        : nic.addresses[i].address;
+	}
+	if (nic.ipv6)
+		conf->link_local = bh_address_link_local(nic.mac);
+	return 0;
+}
+
+int bh_endpoint_gate(struct bh_host *host, uint32_t endpoint, struct bh_conf *conf,
+                     struct bh_ruleset *rulesets[2], struct bh_error *err)
+{
+	struct bh_ruleset *loaded[2] = {NULL, NULL};
+	struct bh_conf read;
+	int rc;
+
+	if (!bh_store_number(host->store, 0, "SELECT count(*) FROM endpoints WHERE id = ?", "i",
+	                     (int64_t)endpoint))
+		return bh_error_set(err, -ENOENT, "there is no endpoint %u", endpoint);
+	rc = host->platform->ops->gate_read(host->platform, endpoint, &read, err);
+	for (int i = 0; !rc && i < 2; i++)
+		rc = bh_rules_load(host, read.tables[i].id, &loaded[i], err);
+	if (rc) {
+		bh_ruleset_free(&loaded[0]);
+		bh_ruleset_free(&loaded[1]);
+		return rc;
+	}
+	*conf = read;
+	rulesets[0] = loaded[0];
+	rulesets[1] = loaded[1];
+	return 0;
+}

@@ -1,0 +1,307 @@
+/*
+ * host.c - opening a host, and the life of a change. See host.h.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../base/cleanup.h"
+#include "../base/log.h"
+#include "internal.h"
+
+/* Names kernel objects of this state: six characters made from its directory. */
+static void state_tag(const char *state, char tag[8])
+{
+	static const char digits[] = "0123456789abcdefghijklmnopqrstuvwxyz";
+	uint64_t hash = 0xcbf29ce484222325ULL; /* FNV-1a */
+
+	for (; *state; state++)
+		hash = (hash ^ (uint8_t)*state) * 0x100000001b3ULL;
+	hash ^= hash >> 32;
+	for (int i = 0; i < 6; i++, hash /= 36)
+		tag[i] = digits[hash % 36];
+	tag[6] = '\0';
+}
+
+/* The state directory, made (0700) if it may be; its resolved name goes to host->state. */
+static int state_open(struct bh_host *host, const char *state, struct bh_error *err)
+{
+	char resolved[4096];
+
+	if (host->write && mkdir(state, 0700) && errno != EEXIST)
+		return bh_error_errno(err, -errno, "cannot make the state directory '%s'", state);
+	if (!realpath(state, resolved)) {
+		if (errno == ENOENT && !host->write) {
+			host->ready = false;
+			snprintf(resolved, sizeof(resolved), "%s", state);
+		} else {
+			return bh_error_errno(err, -errno, "cannot open the state directory '%s'", state);
+		}
+	}
+	if (strlen(resolved) >= sizeof(host->state))
+		return bh_error_set(err, -ENAMETOOLONG, "the state directory '%s' has too long a name", state);
+	strcpy(host->state, resolved);
+	return 0;
+}
+
+static int read_boot_id(char boot[64], struct bh_error *err)
+{
+	BH_AUTOFILE FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+
+	if (!file || !fgets(boot, 64, file))
+		return bh_error_errno(err, -errno, "cannot read the boot id");
+	boot[strcspn(boot, "\n")] = '\0';
+	return 0;
+}
+
+/* {xxxxxxxx-xxxx-4xxx-xxxx-xxxxxxxxxxxx} */
+int bh_guid_new(char guid[40], struct bh_error *err)
+{
+	uint8_t b[16];
+
+	if (getrandom(b, sizeof(b), 0) != sizeof(b))
+		return bh_error_errno(err, -errno, "cannot make a GUID");
+	b[6] = (uint8_t)((b[6] & 0x0f) | 0x40);
+	b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
+	snprintf(guid, 40, "{%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x}",
+	         b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13],
+	         b[14], b[15]);
+	return 0;
+}
+
+/* The default compartment is there from the start. */
+static int first_rows(struct bh_host *host, struct bh_error *err)
+{
+	char guid[40];
+	int rc;
+
+	if (bh_store_number(host->store, 0, "SELECT count(*) FROM compartments WHERE id = 1", ""))
+		return 0;
+	rc = bh_guid_new(guid, err);
+	if (rc)
+		return rc;
+	return bh_store_run(host->store, err,
+	                    "INSERT OR IGNORE INTO compartments(id, guid, description, type, status)"
+	                    " VALUES (1, ?, 'Default Compartment', 'default', 'ready')", "s", guid);
+}
+
+static int open_linux(struct bh_host *host, const char *state, struct bh_error *err)
+{
+	char path[300], tag[8];
+	int rc = state_open(host, state, err);
+
+	if (rc)
+		return rc;
+	state_tag(host->state, tag);
+	snprintf(path, sizeof(path), "%s/state.db", host->state);
+	/* Opening makes what a first open must make, which two must not do at once. */
+	rc = host->write ? bh_lock_take(host, err) : 0;
+	rc = rc ? rc : bh_platform_linux_open(&host->platform, tag, host->write, err);
+	if (!rc && (host->write || (host->ready && !access(path, F_OK)))) {
+		rc = bh_store_open(&host->store, path, host->write, err);
+		bh_lock_release(host);
+		return rc;
+	}
+	bh_lock_release(host);
+	if (rc)
+		return rc;
+	host->ready = false;
+	return bh_store_open(&host->store, NULL, true, err); /* never made: an empty host */
+}
+
+static int open_memory(struct bh_host *host, struct bh_error *err)
+{
+	int rc = 0;
+
+	host->write = true;
+	if (host->lab)
+		host->platform = host->lab->platform;
+	else
+		rc = bh_platform_memory_open(&host->platform, err);
+	return rc ? rc : bh_store_open(&host->store, NULL, true, err);
+}
+
+int bh_host_open(struct bh_host **out, const struct bh_host_options *options, struct bh_error *err)
+{
+	struct bh_host *host = calloc(1, sizeof(*host));
+	int rc;
+
+	if (!host)
+		return bh_error_set(err, -ENOMEM, "not enough memory for a host");
+	host->lock = -1;
+	host->write = options->write;
+	host->ready = true;
+	host->lab = options->lab;
+	host->linux_platform = options->linux_platform;
+	rc = options->linux_platform ? open_linux(host, options->state, err) : open_memory(host, err);
+	if (!rc && (host->write || !host->ready))
+		rc = first_rows(host, err);
+	if (rc) {
+		bh_host_close(&host);
+		return rc;
+	}
+	if (host->lab)
+		host->lab->platform = host->platform;
+	*out = host;
+	return 0;
+}
+
+void bh_host_close(struct bh_host **host)
+{
+	if (!*host)
+		return;
+	bh_host_abort(*host);
+	bh_store_close(&(*host)->store);
+	if (!(*host)->lab || (*host)->linux_platform) {
+		if ((*host)->lab)
+			(*host)->lab->platform = NULL;
+		bh_platform_close(&(*host)->platform);
+	}
+	free(*host);
+	*host = NULL;
+}
+
+struct bh_platform *bh_host_platform(struct bh_host *host)
+{
+	return host->platform;
+}
+
+struct bh_store *bh_host_store(struct bh_host *host)
+{
+	return host->store;
+}
+
+int bh_host_require_change(struct bh_host *host, struct bh_error *err)
+{
+	if (host->changing)
+		return 0;
+	return bh_error_set(err, -EPERM, "nothing may be changed outside begin and commit");
+}
+
+/* A reboot took all kernel state: what containers held is free, networks are made again. */
+static int after_reboot(struct bh_host *host, const char *boot, struct bh_error *err)
+{
+	static const char *const statements[] = {
+		"DELETE FROM endpoints", "DELETE FROM containers", "DELETE FROM compartments WHERE id <> 1",
+		"DELETE FROM tables", "DELETE FROM networks WHERE status IN ('creating', 'removing')",
+		"UPDATE networks SET status = 'rebuild'",
+	};
+	int rc = bh_store_begin(host->store, err);
+
+	for (size_t i = 0; !rc && i < sizeof(statements) / sizeof(statements[0]); i++)
+		rc = bh_store_run(host->store, err, statements[i], "");
+	if (!rc)
+		rc = bh_store_run(host->store, err, "INSERT OR REPLACE INTO meta VALUES ('boot', ?)", "s", boot);
+	if (!rc)
+		rc = bh_store_commit(host->store, err);
+	if (rc)
+		bh_store_rollback(host->store);
+	return rc;
+}
+
+/* What a crash or a reboot left half done is undone or done. */
+static int host_mend(struct bh_host *host, struct bh_error *err)
+{
+	char boot[64] = "";
+	int rc = 0;
+
+	if (host->linux_platform) {
+		rc = read_boot_id(boot, err);
+		if (!rc && !bh_store_number(host->store, 0,
+		                            "SELECT count(*) FROM meta WHERE key = 'boot' AND value = ?", "s", boot))
+			rc = after_reboot(host, boot, err);
+	}
+	if (!rc)
+		rc = bh_realize_remove(host, true, err);
+	if (!rc && bh_store_number(host->store, 0, "SELECT count(*) FROM networks WHERE status = 'rebuild'", ""))
+		rc = bh_realize_create(host, err);
+	return rc;
+}
+
+int bh_host_begin(struct bh_host *host, struct bh_error *err)
+{
+	int rc;
+
+	if (!host->write)
+		return bh_error_set(err, -EROFS, "the host was opened for reading only");
+	if (host->changing)
+		return bh_error_set(err, -EBUSY, "a change is already begun");
+	rc = bh_lock_take(host, err);
+	if (!rc)
+		rc = host_mend(host, err);
+	if (!rc)
+		rc = bh_store_begin(host->store, err);
+	if (rc) {
+		bh_lock_release(host);
+		return rc;
+	}
+	host->changing = true;
+	return 0;
+}
+
+int bh_host_commit(struct bh_host *host, struct bh_error *err)
+{
+	struct bh_error undone;
+	int rc = bh_host_require_change(host, err);
+
+	if (rc)
+		return rc;
+	rc = bh_store_commit(host->store, err);
+	if (rc) {
+		bh_host_abort(host);
+		return rc;
+	}
+	rc = bh_realize_create(host, err);
+	if (rc) {
+		if (bh_realize_remove(host, true, &undone))
+			bh_log(BH_LOG_ERROR, "undoing a failed change: %s", undone.message);
+	} else {
+		rc = bh_realize_remove(host, false, err);
+	}
+	host->changing = false;
+	bh_lock_release(host);
+	return rc;
+}
+
+void bh_host_abort(struct bh_host *host)
+{
+	if (!host->changing)
+		return;
+	bh_store_rollback(host->store);
+	host->changing = false;
+	bh_lock_release(host);
+}
+
+int bh_host_reset(struct bh_host *host, struct bh_error *err)
+{
+	static const char *const files[] = {"state.db", "state.db-wal", "state.db-shm", "lock"};
+	char path[300];
+	int rc;
+
+	if (!host->write || host->changing)
+		return bh_error_set(err, -EPERM, "reset needs a host opened for writing, outside a change");
+	rc = bh_lock_take(host, err);
+	if (rc)
+		return rc;
+	rc = host->platform->ops->reset(host->platform, err);
+	if (!rc && host->state[0]) {
+		bh_store_close(&host->store);
+		for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+			snprintf(path, sizeof(path), "%s/%s", host->state, files[i]);
+			unlink(path);
+		}
+		rmdir(host->state); /* stays if somebody put something there */
+		rc = bh_store_open(&host->store, NULL, true, err);
+	} else if (!rc) {
+		bh_store_close(&host->store);
+		rc = bh_store_open(&host->store, NULL, true, err);
+		rc = rc ? rc : first_rows(host, err);
+	}
+	bh_lock_release(host);
+	return rc;
+}

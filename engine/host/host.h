@@ -1,0 +1,116 @@
+/*
+ * host.h - one host: the store's intent and the platform's reality, kept the same.
+ *
+ * A change is a transaction: bh_host_begin() takes the lock and mends what a crash left,
+ * bh_*_add/remove() write what is wanted, bh_host_commit() commits the intent, makes it real, and
+ * marks it done; what fails is undone. Reading takes no lock.
+ */
+#ifndef BH_HOST_HOST_H
+#define BH_HOST_HOST_H
+
+#include "../filter/evaluate.h"
+#include "../platform/lab.h"
+#include "../platform/platform.h"
+#include "../store/store.h"
+
+struct bh_host;
+
+struct bh_host_options {
+	bool linux_platform;  /* else memory */
+	const char *state;    /* directory; linux only */
+	bool write;           /* may make and change */
+	struct bh_lab *lab;   /* not owned; NULL = none */
+};
+
+int bh_host_open(struct bh_host **out, const struct bh_host_options *options, struct bh_error *err);
+void bh_host_close(struct bh_host **host);
+struct bh_platform *bh_host_platform(struct bh_host *host);
+struct bh_store *bh_host_store(struct bh_host *host);
+
+/* -EBUSY after 10 s, naming who holds the lock. */
+int bh_host_begin(struct bh_host *host, struct bh_error *err);
+int bh_host_commit(struct bh_host *host, struct bh_error *err);
+void bh_host_abort(struct bh_host *host);
+/* Removes everything of this state, the state's rows too. Not inside a change. */
+int bh_host_reset(struct bh_host *host, struct bh_error *err);
+
+/* All texts of the specs are borrowed for the call. */
+struct bh_network_spec {
+	const char *name;
+	const char *driver;
+	size_t subnets_count;
+	const char *subnets[BH_SUBNETS_MAX];
+	size_t gateways_count;
+	const char *gateways[BH_SUBNETS_MAX]; /* default: the first host of each subnet */
+	uint32_t mtu;      /* 0 = the uplink's */
+	const char *dns;   /* addresses with commas; "" = the gateways */
+	const char *reach; /* names with commas */
+};
+
+int bh_network_add(struct bh_host *host, const struct bh_network_spec *spec, struct bh_error *err);
+int bh_network_remove(struct bh_host *host, const char *name, struct bh_error *err);
+
+struct bh_property {
+	const char *kind; /* "annotation" or "label" */
+	const char *key;
+	const char *value;
+};
+
+struct bh_publish {
+	const char *address; /* NULL = all */
+	uint16_t host;
+	uint16_t container;
+	const char *protocol;
+};
+
+struct bh_container_spec {
+	const char *id;
+	const char *name;
+	const char *type;
+	const char *policies;
+	const char *policy;
+	const char *netns; /* NULL = a fresh namespace */
+	size_t properties_count;
+	const struct bh_property *properties;
+	size_t published_count;
+	const struct bh_publish *published;
+};
+
+int bh_container_add(struct bh_host *host, const struct bh_container_spec *spec,
+                     struct bh_error *err);
+int bh_container_remove(struct bh_host *host, const char *id, struct bh_error *err);
+
+struct bh_endpoint_spec {
+	const char *container;
+	const char *network;
+	size_t addresses_count;
+	const char *addresses[BH_ADDRESSES_MAX];
+	const char *interface; /* "" = the first free ethN */
+	const char *kind;      /* NULL = as the type asks; "vNIC" or "vmNIC" */
+	const char *mac;       /* NULL = one is made */
+	uint32_t flags;        /* enum bh_conf_flag */
+	uint32_t timeouts[BH_TIMEOUT_COUNT];
+	uint32_t flows_limit;
+	const char *origin_in; /* FILE:LINE of the defaults */
+	const char *origin_out;
+	size_t rules_count;
+	const struct bh_rule *rules; /* shared with other endpoints that have the same */
+};
+
+int bh_endpoint_add(struct bh_host *host, const struct bh_endpoint_spec *spec, uint32_t *id,
+                    struct bh_error *err);
+int bh_endpoint_add_rules(struct bh_host *host, uint32_t endpoint, const struct bh_rule *rules,
+                          size_t count, struct bh_error *err);
+
+/* What the endpoint's gate enforces, from the platform, with the rules from the store. `rulesets`
+ * are the shared one and its own; both are the caller's to free. */
+int bh_endpoint_gate(struct bh_host *host, uint32_t endpoint, struct bh_conf *conf,
+                     struct bh_ruleset *rulesets[2], struct bh_error *err);
+/* The NIC as the platform knows it. */
+int bh_endpoint_nic(struct bh_host *host, uint32_t endpoint, struct bh_nic *nic,
+                    struct bh_error *err);
+
+extern const char *const bh_driver_names[BH_DRIVER_COUNT];
+int bh_driver_parse(const char *name, enum bh_driver *driver, struct bh_error *err);
+
+#endif

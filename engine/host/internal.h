@@ -1,0 +1,53 @@
+/*
+ * internal.h - what the files of host/ share.
+ */
+#ifndef BH_HOST_INTERNAL_H
+#define BH_HOST_INTERNAL_H
+
+#include "host.h"
+
+struct bh_host {
+	struct bh_platform *platform; /* owned */
+	struct bh_store *store;       /* owned */
+	char state[256];              /* "" in memory */
+	int lock;                     /* descriptor of the lock file, -1 = not held */
+	bool linux_platform;
+	bool write;
+	bool changing;
+	bool ready; /* linux, read-only: false while the state was never made */
+	struct bh_lab *lab;
+};
+
+/* lock.c */
+int bh_lock_take(struct bh_host *host, struct bh_error *err);
+void bh_lock_release(struct bh_host *host);
+
+/* realize.c: pending rows to reality, or their removal. */
+int bh_realize_create(struct bh_host *host, struct bh_error *err);
+int bh_realize_remove(struct bh_host *host, bool half_made_too, struct bh_error *err);
+
+/* Refuses outside a change. */
+int bh_host_require_change(struct bh_host *host, struct bh_error *err);
+
+int bh_guid_new(char guid[40], struct bh_error *err);
+
+/* network.c */
+int bh_network_load(struct bh_host *host, uint32_t id, struct bh_switch *network,
+                    struct bh_error *err);
+int bh_network_words(struct bh_host *host, uint32_t id, struct bh_words *words,
+                     struct bh_error *err);
+
+/* tables.c */
+int bh_rules_store(struct bh_host *host, uint32_t network, const char *hash,
+                   const struct bh_rule *rules, size_t count, uint32_t *table, struct bh_error *err);
+int bh_rules_append(struct bh_host *host, uint32_t table, const struct bh_rule *rules, size_t count,
+                    struct bh_error *err);
+int bh_rules_load(struct bh_host *host, uint32_t table, struct bh_ruleset **out,
+                  struct bh_error *err);
+void bh_rules_hash(uint32_t network, const struct bh_rule *rules, size_t count, char hash[40]);
+
+/* endpoint.c */
+int bh_endpoint_conf(struct bh_host *host, uint32_t endpoint, struct bh_conf *conf,
+                     struct bh_error *err);
+
+#endif

@@ -1,0 +1,294 @@
+/*
+ * realize.c - from rows to reality: makes what is `creating`, takes away what is `removing`.
+ *
+ * Both walk the store and may be run again after a crash at any point. A row is marked or deleted
+ * only after the kernel was changed for it, all of a change in one transaction at its end.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../base/cleanup.h"
+#include "../base/log.h"
+#include "internal.h"
+
+#define TABLE_BYTES_MAX (64u << 20) /* compiled, of one table */
+
+/* Ids of the rows that a query selects; the caller's to free. */
+static int collect(struct bh_host *host, const char *sql, uint32_t **ids, size_t *count,
+                   struct bh_error *err)
+{
+	BH_AUTOSTATEMENT struct bh_statement *rows = NULL;
+	BH_AUTOFREE uint32_t *list = NULL;
+	size_t n = 0, room = 0;
+	int rc = bh_store_query(host->store, &rows, err, sql, "");
+
+	while (!rc && (rc = bh_statement_step(rows, err)) == 1) {
+		if (n == room) {
+			uint32_t *more = realloc(list, (room = room ? room * 2 : 16) * sizeof(*list));
+
+			if (!more)
+				return bh_error_set(err, -ENOMEM, "not enough memory for a change");
+			list = more;
+		}
+		list[n++] = (uint32_t)bh_statement_int(rows, 0);
+		rc = 0;
+	}
+	if (rc < 0)
+		return rc;
+	*ids = bh_take(&list);
+	*count = n;
+	return 0;
+}
+
+static int each(struct bh_host *host, const char *sql,
+                int (*act)(struct bh_host *, uint32_t, struct bh_error *), size_t *done,
+                struct bh_error *err)
+{
+	BH_AUTOFREE uint32_t *ids = NULL;
+	size_t count = 0;
+	int rc = collect(host, sql, &ids, &count, err);
+
+	for (size_t i = 0; !rc && i < count; i++)
+		rc = act(host, ids[i], err);
+	if (!rc && done)
+		*done += count;
+	return rc;
+}
+
+/* Whether the name is in a list with commas; `*` is every name. */
+static bool names(const char *list, const char *name)
+{
+	size_t length = strlen(name);
+
+	for (const char *p = list; *p; p += strcspn(p, ","), p += *p == ',')
+		if (!strncmp(p, "*", strcspn(p, ",")) || (strcspn(p, ",") == length && !strncmp(p, name, length)))
+			return true;
+	return false;
+}
+
+static bool reaches(struct bh_host *host, uint32_t from, const char *to)
+{
+	BH_AUTOSTATEMENT struct bh_statement *row = NULL;
+
+	if (bh_store_query(host->store, &row, NULL, "SELECT reach FROM networks WHERE id = ?", "i",
+	                   (int64_t)from) || bh_statement_step(row, NULL) != 1)
+		return false;
+	return names(bh_statement_text(row, 0), to);
+}
+
+/* Tells the platform of all networks that are to be there. */
+static int apply_uplink(struct bh_host *host, struct bh_error *err)
+{
+	BH_AUTOFREE struct bh_switch *switches = NULL;
+	BH_AUTOFREE uint32_t(*pairs)[2] = NULL;
+	BH_AUTOFREE uint32_t *ids = NULL;
+	struct bh_uplink uplink = {0};
+	size_t count;
+	int rc = collect(host, "SELECT id FROM networks WHERE status <> 'removing' ORDER BY id", &ids, &count,
+	                 err);
+
+	if (rc)
+		return rc;
+	switches = calloc(count + 1, sizeof(*switches));
+	pairs = calloc(count * count + 1, sizeof(*pairs));
+	if (!switches || !pairs)
+		return bh_error_set(err, -ENOMEM, "not enough memory for %zu networks", count);
+	for (size_t i = 0; !rc && i < count; i++)
+		rc = bh_network_load(host, ids[i], &switches[i], err);
+	for (size_t i = 0; !rc && i < count; i++)
+		for (size_t j = 0; j < i; j++)
+			if (reaches(host, ids[i], switches[j].name) && reaches(host, ids[j], switches[i].name)) {
+				pairs[uplink.pairs_count][0] = ids[i];
+				pairs[uplink.pairs_count++][1] = ids[j];
+			}
+	uplink.switches = switches;
+	uplink.switches_count = count;
+	uplink.pairs = (const uint32_t(*)[2])pairs;
+	return rc ? rc : host->platform->ops->uplink_apply(host->platform, &uplink, err);
+}
+
+static int create_network(struct bh_host *host, uint32_t id, struct bh_error *err)
+{
+	struct bh_switch network;
+	int rc = bh_network_load(host, id, &network, err);
+
+	return rc ? rc : host->platform->ops->switch_create(host->platform, &network, err);
+}
+
+static int create_compartment(struct bh_host *host, uint32_t id, struct bh_error *err)
+{
+	BH_AUTOSTATEMENT struct bh_statement *row = NULL;
+	uint64_t cookie;
+	int rc = bh_store_query(host->store, &row, err, "SELECT adopt FROM compartments WHERE id = ?", "i",
+	                        (int64_t)id);
+
+	if (!rc && (rc = bh_statement_step(row, err)) == 1)
+		rc = host->platform->ops->compartment_create(host->platform, id, bh_statement_text(row, 0), err);
+	rc = rc ? rc : host->platform->ops->compartment_cookie(host->platform, id, NULL, &cookie, err);
+	bh_statement_close(&row);
+	return rc ? rc : bh_store_run(host->store, err, "UPDATE compartments SET cookie = ? WHERE id = ?", "ii",
+	                              (int64_t)cookie, (int64_t)id);
+}
+
+/* Compiles a table that is not published yet; *out stays NULL for one that is. */
+static int compile_table(struct bh_host *host, uint32_t id, struct bh_table **out,
+                         struct bh_error *err)
+{
+	struct bh_ruleset *ruleset = NULL;
+	int rc;
+
+	if (!id || !bh_store_number(host->store, 0,
+	                            "SELECT count(*) FROM tables WHERE id = ? AND status = 'creating'", "i",
+	                            (int64_t)id))
+		return 0;
+	rc = bh_rules_load(host, id, &ruleset, err);
+	if (!rc)
+		rc = bh_table_compile(out, ruleset, TABLE_BYTES_MAX, err);
+	bh_ruleset_free(&ruleset);
+	if (rc)
+		return rc;
+	return bh_store_run(host->store, err, "UPDATE tables SET blocks_in = ?, blocks_out = ? WHERE id = ?",
+	                    "iii", (int64_t)(*out)->blocks[BH_IN], (int64_t)(*out)->blocks[BH_OUT], (int64_t)id);
+}
+
+static int create_endpoint(struct bh_host *host, uint32_t id, struct bh_error *err)
+{
+	struct bh_table *tables[2] = {NULL, NULL};
+	struct bh_gate gate;
+	struct bh_nic nic;
+	int rc = bh_endpoint_nic(host, id, &nic, err);
+
+	rc = rc ? rc : bh_endpoint_conf(host, id, &gate.conf, err);
+	for (int i = 0; !rc && i < 2; i++)
+		rc = compile_table(host, gate.conf.tables[i].id, &tables[i], err);
+	rc = rc ? rc : bh_endpoint_conf(host, id, &gate.conf, err); /* with the blocks now known */
+	gate.tables[0] = tables[0];
+	gate.tables[1] = tables[1];
+	rc = rc ? rc : host->platform->ops->nic_create(host->platform, &nic, &gate, err);
+	bh_table_free(&tables[0]);
+	bh_table_free(&tables[1]);
+	rc = rc ? rc : bh_store_run(host->store, err, "UPDATE endpoints SET interface = ? WHERE id = ?", "si",
+	                            nic.name, (int64_t)id);
+	/* The next endpoint of this change finds its tables published. */
+	return rc ? rc : bh_store_run(host->store, err,
+	                              "UPDATE tables SET status = 'ready' WHERE status = 'creating' AND id IN"
+	                              " (SELECT shared FROM endpoints WHERE id = ?1 UNION"
+	                              " SELECT own FROM endpoints WHERE id = ?1)", "i", (int64_t)id);
+}
+
+int bh_realize_create(struct bh_host *host, struct bh_error *err)
+{
+	static const char *const done[] = {
+		"UPDATE networks SET status = 'ready' WHERE status IN ('creating', 'rebuild')",
+		"UPDATE compartments SET status = 'ready' WHERE status = 'creating'",
+		"UPDATE containers SET status = 'ready' WHERE status = 'creating'",
+		"UPDATE endpoints SET status = 'ready' WHERE status = 'creating'",
+	};
+	size_t networks = 0, rows = 0;
+	int rc;
+
+	/* What is made is noted in the same transaction that marks it done: killed before, it is undone. */
+	rc = bh_store_begin(host->store, err);
+	rc = rc ? rc : each(host, "SELECT id FROM networks WHERE status IN ('creating', 'rebuild')",
+	                    create_network, &networks, err);
+	if (!rc && networks)
+		rc = apply_uplink(host, err);
+	rc = rc ? rc : each(host, "SELECT id FROM compartments WHERE status = 'creating'", create_compartment,
+	                    &rows, err);
+	rc = rc ? rc : each(host, "SELECT id FROM endpoints WHERE status = 'creating'", create_endpoint, &rows,
+	                    err);
+	for (size_t i = 0; !rc && i < sizeof(done) / sizeof(done[0]); i++)
+		rc = bh_store_run(host->store, err, done[i], "");
+	rc = rc ? rc : bh_store_commit(host->store, err);
+	if (rc)
+		bh_store_rollback(host->store);
+	return rc;
+}
+
+static int remove_endpoint(struct bh_host *host, uint32_t id, struct bh_error *err)
+{
+	struct bh_nic nic;
+	int rc = bh_endpoint_nic(host, id, &nic, err);
+
+	return rc ? rc : host->platform->ops->nic_remove(host->platform, &nic, err);
+}
+
+static int remove_table(struct bh_host *host, uint32_t id, struct bh_error *err)
+{
+	return host->platform->ops->table_remove(host->platform, id, err);
+}
+
+static int remove_compartment(struct bh_host *host, uint32_t id, struct bh_error *err)
+{
+	return host->platform->ops->compartment_remove(host->platform, id, err);
+}
+
+static int remove_network(struct bh_host *host, uint32_t id, struct bh_error *err)
+{
+	return host->platform->ops->switch_remove(host->platform, id, err);
+}
+
+/* Marks what was half made, so that one walk takes away both. */
+static int condemn(struct bh_host *host, struct bh_error *err)
+{
+	static const char *const statements[] = {
+		"UPDATE endpoints SET status = 'removing' WHERE status = 'creating'",
+		"UPDATE containers SET status = 'removing' WHERE status = 'creating'",
+		"UPDATE compartments SET status = 'removing' WHERE status = 'creating'",
+		"UPDATE networks SET status = 'removing' WHERE status = 'creating'",
+	};
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < sizeof(statements) / sizeof(statements[0]); i++)
+		rc = bh_store_run(host->store, err, statements[i], "");
+	return rc;
+}
+
+static bool anything_pending(struct bh_host *host, bool half_made_too)
+{
+	return bh_store_number(host->store, 0,
+	                       "SELECT EXISTS(SELECT 1 FROM endpoints WHERE status <> 'ready' AND (?1 OR status = 'removing'))"
+	                       " OR EXISTS(SELECT 1 FROM containers WHERE status <> 'ready' AND (?1 OR status = 'removing'))"
+	                       " OR EXISTS(SELECT 1 FROM compartments WHERE status <> 'ready' AND (?1 OR status = 'removing'))"
+	                       " OR EXISTS(SELECT 1 FROM networks WHERE status = 'removing' OR (?1 AND status = 'creating'))",
+	                       "i", (int64_t)half_made_too) != 0;
+}
+
+int bh_realize_remove(struct bh_host *host, bool half_made_too, struct bh_error *err)
+{
+	static const char *const unused =
+		"SELECT id FROM tables WHERE NOT EXISTS (SELECT 1 FROM endpoints e WHERE e.status <> 'removing'"
+		" AND (e.shared = tables.id OR e.own = tables.id))";
+	static const char *const done[] = {
+		"DELETE FROM endpoints WHERE status = 'removing'",
+		"DELETE FROM tables WHERE NOT EXISTS (SELECT 1 FROM endpoints e WHERE e.shared = tables.id"
+		" OR e.own = tables.id)",
+		"DELETE FROM containers WHERE status = 'removing'",
+		"DELETE FROM compartments WHERE status = 'removing'",
+		"DELETE FROM networks WHERE status = 'removing'",
+	};
+	size_t networks = 0;
+	int rc;
+
+	if (!anything_pending(host, half_made_too))
+		return 0;
+	rc = bh_store_begin(host->store, err);
+	rc = rc ? rc : half_made_too ? condemn(host, err) : 0;
+	rc = rc ? rc : each(host, "SELECT id FROM endpoints WHERE status = 'removing'", remove_endpoint, NULL,
+	                    err);
+	rc = rc ? rc : each(host, unused, remove_table, NULL, err);
+	rc = rc ? rc : each(host, "SELECT id FROM compartments WHERE status = 'removing'", remove_compartment,
+	                    NULL, err);
+	rc = rc ? rc : each(host, "SELECT id FROM networks WHERE status = 'removing'", remove_network,
+	                    &networks, err);
+	if (!rc && networks)
+		rc = apply_uplink(host, err);
+	for (size_t i = 0; !rc && i < sizeof(done) / sizeof(done[0]); i++)
+		rc = bh_store_run(host->store, err, done[i], "");
+	rc = rc ? rc : bh_store_commit(host->store, err);
+	if (rc)
+		bh_store_rollback(host->store);
+	return rc;
+}

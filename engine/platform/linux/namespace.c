@@ -1,0 +1,161 @@
+/*
+ * namespace.c - see namespace.h.
+ */
+#include "namespace.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <linux/magic.h>
+#include <linux/nsfs.h>
+
+#include "../../base/cleanup.h"
+#include "../../base/log.h"
+
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71 /* Linux 5.14; Debian 12's libc knows it only in asm/socket.h */
+#endif
+
+int bh_namespace_open(int directory, const char *path)
+{
+	BH_AUTOFD int fd = openat(directory, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	struct statfs fs;
+
+	if (fd < 0)
+		return -errno;
+	if (fstatfs(fd, &fs))
+		return -errno;
+	if (fs.f_type != NSFS_MAGIC || ioctl(fd, NS_GET_NSTYPE) != CLONE_NEWNET)
+		return -EINVAL;
+	return bh_take_fd(&fd);
+}
+
+int bh_namespace_current(struct bh_error *err)
+{
+	int fd = bh_namespace_open(AT_FDCWD, "/proc/thread-self/ns/net");
+
+	if (fd < 0)
+		return bh_error_errno(err, fd, "cannot open the current network namespace in /proc");
+	return fd;
+}
+
+bool bh_namespace_same(int a, int b)
+{
+	struct stat one, other;
+
+	return fstat(a, &one) == 0 && fstat(b, &other) == 0 && one.st_dev == other.st_dev &&
+	       one.st_ino == other.st_ino;
+}
+
+static int enter(struct bh_visit *visit, int namespace, struct bh_error *err)
+{
+	BH_AUTOFD int home = bh_namespace_current(err);
+	int rc;
+
+	if (home < 0)
+		return home;
+	rc = namespace < 0 ? unshare(CLONE_NEWNET) : setns(namespace, CLONE_NEWNET);
+	if (rc)
+		return bh_error_errno(err, -errno, namespace < 0 ? "cannot make a network namespace"
+		                                                 : "cannot enter a network namespace");
+	visit->home = bh_take_fd(&home) + 1;
+	return 0;
+}
+
+int bh_namespace_enter(struct bh_visit *visit, int namespace, struct bh_error *err)
+{
+	if (namespace < 0)
+		return bh_error_set(err, -ENOENT, "there is no such network namespace");
+	return enter(visit, namespace, err);
+}
+
+int bh_namespace_enter_new(struct bh_visit *visit, struct bh_error *err)
+{
+	return enter(visit, -1, err);
+}
+
+void bh_namespace_leave(struct bh_visit *visit)
+{
+	if (!visit->home)
+		return;
+	if (setns(visit->home - 1, CLONE_NEWNET)) {
+		bh_log(BH_LOG_ERROR, "cannot return to the network namespace this process came from: %s",
+		       strerror(errno));
+		abort();
+	}
+	close(visit->home - 1);
+	visit->home = 0;
+}
+
+int bh_namespace_cookie(int namespace, uint64_t *cookie, struct bh_error *err)
+{
+	BH_AUTOVISIT struct bh_visit visit = {0};
+	BH_AUTOFD int sock = -1;
+	uint64_t value;
+	socklen_t size = sizeof(value);
+	int rc = bh_namespace_enter(&visit, namespace, err);
+
+	if (rc)
+		return rc;
+	sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (sock < 0 || getsockopt(sock, SOL_SOCKET, SO_NETNS_COOKIE, &value, &size))
+		return bh_error_errno(err, -errno, "cannot read the cookie of a network namespace");
+	*cookie = value;
+	return 0;
+}
+
+static int open_sysctl(const char *path, int flags)
+{
+	char full[256];
+	int fd;
+
+	snprintf(full, sizeof(full), "/proc/sys/%s", path);
+	fd = open(full, flags | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+int bh_sysctl_read(const char *path, char *value, unsigned size, struct bh_error *err)
+{
+	BH_AUTOFD int fd = open_sysctl(path, O_RDONLY);
+	ssize_t n;
+
+	if (fd == -ENOENT)
+		return fd;
+	n = fd < 0 ? -1 : read(fd, value, size - 1);
+	if (n < 0)
+		return bh_error_errno(err, fd < 0 ? fd : -errno, "cannot read /proc/sys/%s", path);
+	value[n] = '\0';
+	value[strcspn(value, "\n")] = '\0';
+	return 0;
+}
+
+int bh_sysctl_write(const char *path, const char *value, bool optional, struct bh_error *err)
+{
+	BH_AUTOFD int fd = open_sysctl(path, O_WRONLY);
+
+	if (fd == -ENOENT && optional)
+		return 0;
+	if (fd < 0)
+		return bh_error_errno(err, fd, "cannot write to /proc/sys/%s", path);
+	if (write(fd, value, strlen(value)) < 0)
+		return bh_error_errno(err, -errno, "cannot write %s to /proc/sys/%s", value, path);
+	return 0;
+}
+
+int bh_sysctl_interface(int family, const char *interface, const char *name, const char *value,
+                        struct bh_error *err)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "net/ipv%d/conf/%s/%s", family, interface, name);
+	return bh_sysctl_write(path, value, family == 6, err);
+}

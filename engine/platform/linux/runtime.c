@@ -1,0 +1,314 @@
+/*
+ * runtime.c - see runtime.h.
+ *
+ * Every step may be the last before a kill: a directory without its mount, a mount point without
+ * its namespace and a mount done twice are all states that the next call takes up.
+ */
+#include "runtime.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <linux/magic.h>
+
+#include "../../base/cleanup.h"
+#include "namespace.h"
+
+#define TOP "/run/bulkhead"
+
+/* --- the mount namespace that counts --- */
+
+static pid_t parent_of(pid_t pid)
+{
+	char path[32], line[512];
+	BH_AUTOFILE FILE *file = NULL;
+	const char *rest;
+	int parent = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	file = fopen(path, "re");
+	if (!file || !fgets(line, sizeof(line), file))
+		return 0;
+	rest = strrchr(line, ')'); /* the name before it may hold anything */
+	return rest && sscanf(rest + 1, " %*c %d", &parent) == 1 ? parent : 0;
+}
+
+static int open_of(pid_t pid, const char *what, int flags)
+{
+	char path[48];
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, what);
+	return open(path, flags | O_CLOEXEC);
+}
+
+/* Pid 1, else the outermost ancestor we may look into, else ourselves. */
+static pid_t anchor(void)
+{
+	pid_t best = getpid(), pid = 1;
+	BH_AUTOFD int first = open_of(pid, "ns/mnt", O_RDONLY);
+
+	if (first >= 0)
+		return 1;
+	for (pid = getppid(); pid > 1; pid = parent_of(pid)) {
+		int fd = open_of(pid, "ns/mnt", O_RDONLY);
+
+		if (fd < 0)
+			continue;
+		best = pid;
+		close(fd);
+	}
+	return best;
+}
+
+static int open_mounts(struct bh_runtime *runtime, struct bh_error *err)
+{
+	pid_t pid = anchor();
+	BH_AUTOFD int theirs = open_of(pid, "ns/mnt", O_RDONLY);
+	BH_AUTOFD int ours = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	BH_AUTOFD int root = -1;
+	struct stat a, b;
+
+	if (theirs < 0 || ours < 0 || fstat(theirs, &a) || fstat(ours, &b))
+		return bh_error_errno(err, -errno, "cannot see this process's mount namespace in /proc");
+	if (a.st_ino == b.st_ino && a.st_dev == b.st_dev) {
+		root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	} else {
+		root = open_of(pid, "root", O_PATH | O_DIRECTORY);
+		runtime->mounts = bh_take_fd(&theirs);
+	}
+	if (root < 0)
+		return bh_error_errno(err, -errno, "cannot reach the host's files through /proc/%d/root, "
+		                                   "which holds what bulkhead made", (int)pid);
+	runtime->root = bh_take_fd(&root);
+	return 0;
+}
+
+/* One mount or unmount (with `source` NULL). Paths are absolute. */
+struct mounting {
+	const char *source, *target, *type;
+	unsigned long flags;
+};
+
+static int mount_once(const struct mounting *mounting)
+{
+	int rc = mounting->source ? mount(mounting->source, mounting->target, mounting->type,
+	                                  mounting->flags, NULL)
+	                          : umount2(mounting->target, MNT_DETACH | UMOUNT_NOFOLLOW);
+
+	return rc ? -errno : 0;
+}
+
+/* In the mount namespace that counts. Descriptors of ours are the child's too. Returns -errno. */
+static int mount_there(const struct bh_runtime *runtime, const struct mounting *mounting)
+{
+	pid_t pid;
+	int status;
+
+	if (runtime->mounts < 0)
+		return mount_once(mounting);
+	pid = fork();
+	if (pid < 0)
+		return -errno;
+	if (!pid)
+		_exit(setns(runtime->mounts, CLONE_NEWNS) ? errno : -mount_once(mounting));
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EINTR;
+}
+
+/* Mounts may lie one over the other. EINVAL = none left. */
+static int unmount_all(const struct bh_runtime *runtime, const char *path)
+{
+	struct mounting mounting = {.target = path};
+	int rc;
+
+	do
+		rc = mount_there(runtime, &mounting);
+	while (!rc);
+	return rc == -EINVAL || rc == -ENOENT ? 0 : rc;
+}
+
+/* --- the directory --- */
+
+static bool is_mount(int root, const char *path)
+{
+	struct statx at;
+
+	return statx(root, path, AT_SYMLINK_NOFOLLOW, STATX_INO, &at) == 0 &&
+	       (at.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) &&
+	       (at.stx_attributes & STATX_ATTR_MOUNT_ROOT);
+}
+
+static int make_directory(struct bh_runtime *runtime, struct bh_error *err)
+{
+	const char *relative = runtime->path + 1;
+	struct mounting bind = {runtime->path, runtime->path, NULL, MS_BIND};
+	struct mounting private = {"none", runtime->path, NULL, MS_PRIVATE};
+	int rc = 0;
+
+	for (int attempt = 0; attempt < 8; attempt++) { /* another state's reset may remove TOP */
+		if (mkdirat(runtime->root, TOP + 1, 0700) && errno != EEXIST)
+			break;
+		if (mkdirat(runtime->root, relative, 0700) == 0 || errno != ENOENT)
+			break;
+	}
+	if (!is_mount(runtime->root, relative))
+		rc = mount_there(runtime, &bind);
+	if (!rc)
+		rc = mount_there(runtime, &private);
+	if (rc)
+		return bh_error_errno(err, rc, "cannot make the runtime directory %s", runtime->path);
+	return 0;
+}
+
+int bh_runtime_open(struct bh_runtime *runtime, const char *tag, bool make, struct bh_error *err)
+{
+	int rc;
+
+	*runtime = (struct bh_runtime){.mounts = -1, .root = -1, .directory = -1};
+	snprintf(runtime->path, sizeof(runtime->path), TOP "/%.6s", tag);
+	rc = open_mounts(runtime, err);
+	if (!rc && make)
+		rc = make_directory(runtime, err);
+	if (rc)
+		return rc;
+	runtime->directory = openat(runtime->root, runtime->path + 1,
+	                            O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (runtime->directory < 0 && (errno != ENOENT || make))
+		return bh_error_errno(err, -errno, "cannot open the runtime directory %s", runtime->path);
+	return 0;
+}
+
+void bh_runtime_close(struct bh_runtime *runtime)
+{
+	bh_cleanup_fd(&runtime->directory);
+	bh_cleanup_fd(&runtime->root);
+	bh_cleanup_fd(&runtime->mounts);
+	*runtime = (struct bh_runtime){.mounts = -1, .root = -1, .directory = -1};
+}
+
+/* --- what is in it --- */
+
+int bh_runtime_namespace(const struct bh_runtime *runtime, const char *name)
+{
+	int fd;
+
+	if (runtime->directory < 0)
+		return -ENOENT;
+	fd = bh_namespace_open(runtime->directory, name);
+	return fd == -EINVAL ? -ENOENT : fd; /* a mount point without its mount */
+}
+
+int bh_runtime_bind(const struct bh_runtime *runtime, const char *name, int namespace,
+                    struct bh_error *err)
+{
+	char source[40], target[64];
+	struct mounting bind = {source, target, NULL, MS_BIND};
+	BH_AUTOFD int point = openat(runtime->directory, name, O_RDONLY | O_CREAT | O_CLOEXEC, 0600);
+	int rc;
+
+	snprintf(source, sizeof(source), "/proc/self/fd/%d", namespace);
+	snprintf(target, sizeof(target), "%s/%s", runtime->path, name);
+	rc = point < 0 ? -errno : mount_there(runtime, &bind);
+	if (rc)
+		return bh_error_errno(err, rc, "cannot bind a network namespace to %s", target);
+	return 0;
+}
+
+int bh_runtime_unbind(const struct bh_runtime *runtime, const char *name, struct bh_error *err)
+{
+	char target[64];
+	int rc;
+
+	if (runtime->directory < 0)
+		return 0;
+	snprintf(target, sizeof(target), "%s/%s", runtime->path, name);
+	rc = unmount_all(runtime, target);
+	if (!rc && unlinkat(runtime->directory, name, 0) && errno != ENOENT)
+		rc = -errno;
+	if (rc)
+		return bh_error_errno(err, rc, "cannot unmount and remove %s", target);
+	return 0;
+}
+
+int bh_runtime_bpf(const struct bh_runtime *runtime, bool make, char *path, unsigned size,
+                   struct bh_error *err)
+{
+	char target[64];
+	struct mounting bpf = {"bpf", target, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC};
+	struct statfs fs;
+	int rc = 0;
+
+	if (runtime->directory < 0)
+		return -ENOENT;
+	snprintf(target, sizeof(target), "%s/bpf", runtime->path);
+	snprintf(path, size, "/proc/self/fd/%d/bpf", runtime->directory);
+	if (statfs(path, &fs) == 0 && fs.f_type == BPF_FS_MAGIC)
+		return 0;
+	if (!make)
+		return -ENOENT;
+	if (mkdirat(runtime->directory, "bpf", 0700) && errno != EEXIST)
+		rc = -errno;
+	if (!rc)
+		rc = mount_there(runtime, &bpf);
+	if (rc)
+		return bh_error_errno(err, rc, "cannot mount a bpf file system on %s", target);
+	return 0;
+}
+
+static int remove_entries(const struct bh_runtime *runtime, struct bh_error *err)
+{
+	BH_AUTOFD int fd = openat(runtime->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *entries = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+	int rc = 0;
+
+	if (!entries)
+		return bh_error_errno(err, -errno, "cannot list %s", runtime->path);
+	bh_take_fd(&fd);
+	while (!rc && (entry = readdir(entries))) {
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+		    strcmp(entry->d_name, "bpf") == 0)
+			continue;
+		rc = bh_runtime_unbind(runtime, entry->d_name, err);
+	}
+	closedir(entries);
+	return rc;
+}
+
+int bh_runtime_remove(struct bh_runtime *runtime, struct bh_error *err)
+{
+	char bpf[64];
+	int rc;
+
+	if (runtime->directory < 0)
+		return 0;
+	rc = remove_entries(runtime, err);
+	if (rc)
+		return rc;
+	snprintf(bpf, sizeof(bpf), "%s/bpf", runtime->path);
+	rc = unmount_all(runtime, bpf);
+	if (!rc && unlinkat(runtime->directory, "bpf", AT_REMOVEDIR) && errno != ENOENT)
+		rc = -errno;
+	bh_cleanup_fd(&runtime->directory);
+	runtime->directory = -1;
+	if (!rc)
+		rc = unmount_all(runtime, runtime->path);
+	if (!rc && unlinkat(runtime->root, runtime->path + 1, AT_REMOVEDIR) && errno != ENOENT)
+		rc = -errno;
+	if (rc)
+		return bh_error_errno(err, rc, "cannot remove the runtime directory %s", runtime->path);
+	/* Other states may be in it. */
+	unlinkat(runtime->root, TOP + 1, AT_REMOVEDIR);
+	return 0;
+}

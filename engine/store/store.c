@@ -1,0 +1,251 @@
+/*
+ * store.c - see store.h. Statements are prepared once per connection and kept by their text.
+ */
+#include "store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CACHE_MAX 96
+
+struct bh_statement {
+	sqlite3_stmt *stmt;
+	bool busy; /* handed out and not closed yet */
+	bool once; /* not in the cache: finalised when closed */
+};
+
+struct bh_store {
+	sqlite3 *db;
+	size_t cached;
+	struct bh_statement cache[CACHE_MAX];
+};
+
+static int store_error(struct bh_store *store, struct bh_error *err)
+{
+	int code = sqlite3_errcode(store->db) & 0xff;
+
+	return bh_error_set(err, code == SQLITE_FULL ? -ENOSPC : code == SQLITE_BUSY ? -EBUSY
+	                         : code == SQLITE_READONLY ? -EROFS : -EIO,
+	                    "the store: %s", sqlite3_errmsg(store->db));
+}
+
+/* SQLite makes its files with the umask alone; the state is nobody else's to read. */
+static int make_private(const char *path, struct bh_error *err)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0)
+		return bh_error_errno(err, -errno, "cannot make the store '%s'", path);
+	close(fd);
+	return 0;
+}
+
+int bh_store_open(struct bh_store **out, const char *path, bool write, struct bh_error *err)
+{
+	struct bh_store *store = calloc(1, sizeof(*store));
+	int rc = store ? 0 : bh_error_set(err, -ENOMEM, "not enough memory for the store");
+
+	if (!rc && path && write)
+		rc = make_private(path, err);
+	if (!rc && path && !write && access(path, F_OK))
+		rc = bh_error_errno(err, -errno, "cannot open the store '%s'", path);
+	if (!rc && sqlite3_open_v2(path ? path : ":memory:", &store->db,
+	                           SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (path ? 0 : SQLITE_OPEN_CREATE),
+	                           NULL))
+		rc = store_error(store, err);
+	if (!rc) {
+		sqlite3_busy_timeout(store->db, 10000);
+		if (sqlite3_exec(store->db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; "
+		                 "PRAGMA foreign_keys=ON; PRAGMA temp_store=MEMORY", NULL, NULL, NULL))
+			rc = store_error(store, err);
+	}
+	if (!rc && (write || !path))
+		rc = bh_schema_apply(store, err);
+	if (rc) {
+		bh_store_close(&store);
+		return rc;
+	}
+	*out = store;
+	return 0;
+}
+
+void bh_store_close(struct bh_store **store)
+{
+	if (!*store)
+		return;
+	for (size_t i = 0; i < (*store)->cached; i++)
+		sqlite3_finalize((*store)->cache[i].stmt);
+	sqlite3_close((*store)->db);
+	free(*store);
+	*store = NULL;
+}
+
+/* A prepared statement, reset and without arguments. */
+static struct bh_statement *statement_get(struct bh_store *store, const char *sql)
+{
+	struct bh_statement *statement;
+	sqlite3_stmt *stmt;
+
+	for (size_t i = 0; i < store->cached; i++) {
+		statement = &store->cache[i];
+		if (!statement->busy && !strcmp(sqlite3_sql(statement->stmt), sql)) {
+			statement->busy = true;
+			return statement;
+		}
+	}
+	if (sqlite3_prepare_v3(store->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &stmt, NULL))
+		return NULL;
+	if (store->cached < CACHE_MAX) {
+		statement = &store->cache[store->cached++];
+		*statement = (struct bh_statement){stmt, true, false};
+		return statement;
+	}
+	statement = calloc(1, sizeof(*statement));
+	if (!statement) {
+		sqlite3_finalize(stmt);
+		return NULL;
+	}
+	*statement = (struct bh_statement){stmt, true, true};
+	return statement;
+}
+
+void bh_statement_close(struct bh_statement **statement)
+{
+	if (!*statement)
+		return;
+	if ((*statement)->once) {
+		sqlite3_finalize((*statement)->stmt);
+		free(*statement);
+	} else {
+		sqlite3_reset((*statement)->stmt);
+		sqlite3_clear_bindings((*statement)->stmt);
+		(*statement)->busy = false;
+	}
+	*statement = NULL;
+}
+
+static int statement_bind(struct bh_statement *statement, const char *types, va_list args)
+{
+	int rc = 0;
+
+	for (int i = 0; types[i] && !rc; i++) {
+		if (types[i] == 'i') {
+			rc = sqlite3_bind_int64(statement->stmt, i + 1, va_arg(args, int64_t));
+		} else {
+			const char *text = va_arg(args, const char *);
+
+			rc = text ? sqlite3_bind_text(statement->stmt, i + 1, text, -1, SQLITE_TRANSIENT)
+			          : sqlite3_bind_null(statement->stmt, i + 1);
+		}
+	}
+	return rc;
+}
+
+static int query(struct bh_store *store, struct bh_statement **out, struct bh_error *err,
+                 const char *sql, const char *types, va_list args)
+{
+	struct bh_statement *statement = statement_get(store, sql);
+
+	if (!statement || statement_bind(statement, types, args)) {
+		bh_statement_close(&statement);
+		return store_error(store, err);
+	}
+	*out = statement;
+	return 0;
+}
+
+int bh_store_query(struct bh_store *store, struct bh_statement **out, struct bh_error *err,
+                   const char *sql, const char *types, ...)
+{
+	va_list args;
+	int rc;
+
+	va_start(args, types);
+	rc = query(store, out, err, sql, types, args);
+	va_end(args);
+	return rc;
+}
+
+int bh_statement_step(struct bh_statement *statement, struct bh_error *err)
+{
+	int rc = sqlite3_step(statement->stmt);
+
+	if (rc == SQLITE_ROW)
+		return 1;
+	if (rc == SQLITE_DONE)
+		return 0;
+	return bh_error_set(err, rc == SQLITE_FULL ? -ENOSPC : rc == SQLITE_CONSTRAINT ? -EEXIST : -EIO,
+	                    "the store: %s", sqlite3_errmsg(sqlite3_db_handle(statement->stmt)));
+}
+
+int64_t bh_statement_int(struct bh_statement *statement, int column)
+{
+	return sqlite3_column_int64(statement->stmt, column);
+}
+
+const char *bh_statement_text(struct bh_statement *statement, int column)
+{
+	return (const char *)sqlite3_column_text(statement->stmt, column);
+}
+
+int bh_store_run(struct bh_store *store, struct bh_error *err, const char *sql, const char *types,
+                 ...)
+{
+	struct bh_statement *statement = NULL;
+	va_list args;
+	int rc;
+
+	va_start(args, types);
+	rc = query(store, &statement, err, sql, types, args);
+	va_end(args);
+	if (rc)
+		return rc;
+	rc = bh_statement_step(statement, err);
+	bh_statement_close(&statement);
+	return rc < 0 ? rc : 0;
+}
+
+int64_t bh_store_last_id(struct bh_store *store)
+{
+	return sqlite3_last_insert_rowid(store->db);
+}
+
+int64_t bh_store_number(struct bh_store *store, int64_t otherwise, const char *sql,
+                        const char *types, ...)
+{
+	struct bh_statement *statement = NULL;
+	va_list args;
+	int rc;
+
+	va_start(args, types);
+	rc = query(store, &statement, NULL, sql, types, args);
+	va_end(args);
+	if (rc)
+		return otherwise;
+	if (bh_statement_step(statement, NULL) == 1 &&
+	    sqlite3_column_type(statement->stmt, 0) != SQLITE_NULL)
+		otherwise = bh_statement_int(statement, 0);
+	bh_statement_close(&statement);
+	return otherwise;
+}
+
+int bh_store_begin(struct bh_store *store, struct bh_error *err)
+{
+	return bh_store_run(store, err, "BEGIN IMMEDIATE", "");
+}
+
+int bh_store_commit(struct bh_store *store, struct bh_error *err)
+{
+	return bh_store_run(store, err, "COMMIT", "");
+}
+
+void bh_store_rollback(struct bh_store *store)
+{
+	if (!sqlite3_get_autocommit(store->db))
+		bh_store_run(store, NULL, "ROLLBACK", "");
+}
