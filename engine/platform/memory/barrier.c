@@ -168,21 +168,20 @@ int bh_barrier_read(struct bh_platform *platform, uint32_t endpoint, struct bh_c
 	return 0;
 }
 
-int bh_barrier_table_remove(struct bh_platform *platform, const struct bh_table_ref *ref,
-                            struct bh_error *err)
+int bh_barrier_table_remove(struct bh_platform *platform, uint32_t id, struct bh_error *err)
 {
 	struct bh_memory *memory = of(platform);
-	struct bh_table *table = bh_hash_find(memory->tables, &ref->id);
+	struct bh_table *table = bh_hash_find(memory->tables, &id);
 
 	for (struct bh_port *port = memory->ports; table && port; port = port->next)
 		for (int i = 0; i < 2; i++)
-			if (port->nic.endpoint && port->conf.tables[i].id == ref->id)
-				return bh_error_set(err, -EBUSY, "Table %u is in use by endpoint %u.", ref->id,
+			if (port->nic.endpoint && port->conf.tables[i].id == id)
+				return bh_error_set(err, -EBUSY, "Table %u is in use by endpoint %u.", id,
 				                    port->nic.endpoint);
 	if (!table)
 		return 0;
 	free(table->pages);
-	bh_hash_remove(memory->tables, &ref->id);
+	bh_hash_remove(memory->tables, &id);
 	return 0;
 }
 

@@ -19,7 +19,7 @@ void bh_barrier_free_tables(struct bh_memory *memory);
 /* Operations of struct bh_platform_ops. */
 int bh_barrier_replace(struct bh_platform *, const struct bh_gate *, struct bh_error *);
 int bh_barrier_read(struct bh_platform *, uint32_t endpoint, struct bh_conf *, struct bh_error *);
-int bh_barrier_table_remove(struct bh_platform *, const struct bh_table_ref *, struct bh_error *);
+int bh_barrier_table_remove(struct bh_platform *, uint32_t id, struct bh_error *);
 int bh_barrier_table_read(struct bh_platform *, uint32_t table, uint32_t page, void *to,
                        struct bh_error *);
 int bh_barrier_flow_read(struct bh_platform *, const struct bh_flow_key *, struct bh_flow *);

@@ -1,7 +1,8 @@
 /*
  * lab.c - the lab of the memory platform: a peer on a wire to the host, and probes.
  *
- * The world is freed when both the lab and the platform have been closed, in either order.
+ * The lab owns the world: closing the platform in it changes nothing, and whoever uses the platform
+ * is done with it before the lab is closed.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -262,7 +263,7 @@ static int lab_route_outside(struct bh_lab *lab, const struct bh_prefix *prefix,
 
 static void lab_close(struct bh_lab *lab)
 {
-	bh_memory_release(of(lab));
+	bh_memory_free(of(lab));
 	free(lab);
 }
 
@@ -329,11 +330,11 @@ int bh_lab_memory_open(struct bh_lab **out, const struct bh_lab_options *options
 		rc = plug(memory, memory->outside, 2, options->outside, options->outside_count, NULL, 0, &peer,
 		          err);
 	if (rc) {
-		bh_memory_release(memory);
+		bh_memory_free(memory);
 		free(lab);
 		return rc;
 	}
-	memory->references++; /* the platform's: its user closes it */
+	memory->in_lab = true;
 	lab->lab.ops = &ops;
 	lab->lab.platform = &memory->platform;
 	lab->memory = memory;

@@ -227,7 +227,8 @@ static int reset(struct bh_platform *platform, struct bh_error *err)
 
 static void close_platform(struct bh_platform *platform)
 {
-	bh_memory_release(of(platform));
+	if (!of(platform)->in_lab)
+		bh_memory_free(of(platform));
 }
 
 static const struct bh_platform_ops ops = {
@@ -264,7 +265,6 @@ int bh_memory_new(struct bh_memory **out, struct bh_error *err)
 	if (!memory)
 		return bh_error_set(err, -ENOMEM, "There is not enough memory for a host.");
 	memory->platform.ops = &ops;
-	memory->references = 1;
 	memory->now = START;
 	memory->queue_end = &memory->queue;
 	rc = bh_flow_table_new(&memory->flows, FLOWS_BORROWED, err);
@@ -285,7 +285,7 @@ int bh_memory_new(struct bh_memory **out, struct bh_error *err)
 	if (!rc)
 		rc = foreign_of(memory, OWN_PATH, &own, err);
 	if (rc) {
-		bh_memory_release(memory);
+		bh_memory_free(memory);
 		return rc;
 	}
 	own->cookie = memory->host->cookie;
@@ -293,10 +293,8 @@ int bh_memory_new(struct bh_memory **out, struct bh_error *err)
 	return 0;
 }
 
-void bh_memory_release(struct bh_memory *memory)
+void bh_memory_free(struct bh_memory *memory)
 {
-	if (--memory->references)
-		return;
 	while (memory->segments)
 		bh_segment_free(memory, memory->segments);
 	if (memory->wire)

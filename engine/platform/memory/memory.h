@@ -42,7 +42,7 @@ struct bh_watch {
 
 struct bh_memory {
 	struct bh_platform platform; /* first: the one is the other */
-	int references;              /* the platform's and the lab's */
+	bool in_lab;                 /* the lab owns it; else whoever opened the platform */
 	uint64_t now;
 	uint64_t numbers;            /* the last one given to a stack, a path or a port */
 	struct bh_compartment *compartments;
@@ -63,8 +63,7 @@ struct bh_memory {
 };
 
 int bh_memory_new(struct bh_memory **out, struct bh_error *err);
-/* Gives back one reference; the last frees. */
-void bh_memory_release(struct bh_memory *memory);
+void bh_memory_free(struct bh_memory *memory);
 struct bh_compartment *bh_memory_compartment(const struct bh_memory *memory, uint32_t id);
 
 #endif
