@@ -159,7 +159,7 @@ void bh_link_add_address(struct bh_netlink *netlink, uint32_t index,
 		put_broadcast(message, address);
 }
 
-static void add_route(struct bh_netlink *netlink, uint32_t index, const struct bh_prefix *prefix,
+static void put_route(struct bh_netlink *netlink, uint32_t index, const struct bh_prefix *prefix,
                       const struct bh_address *gateway, bool onlink, const char *what)
 {
 	struct nlmsghdr *message = bh_netlink_add(netlink, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, "%s",
@@ -189,7 +189,7 @@ void bh_link_add_default(struct bh_netlink *netlink, uint32_t index,
 	char text[BH_ADDRESS_TEXT], what[BH_NETLINK_WHAT];
 
 	snprintf(what, sizeof(what), "make the default route by %s", bh_address_format(gateway, text));
-	add_route(netlink, index, NULL, gateway, onlink, what);
+	put_route(netlink, index, NULL, gateway, onlink, what);
 }
 
 void bh_link_add_route(struct bh_netlink *netlink, uint32_t index, const struct bh_prefix *prefix,
@@ -198,7 +198,7 @@ void bh_link_add_route(struct bh_netlink *netlink, uint32_t index, const struct 
 	char text[BH_ADDRESS_TEXT], what[BH_NETLINK_WHAT];
 
 	snprintf(what, sizeof(what), "make a route to %s", bh_prefix_format(prefix, text));
-	add_route(netlink, index, prefix, gateway, false, what);
+	put_route(netlink, index, prefix, gateway, false, what);
 }
 
 static int attr_kind(const struct nlattr *attr, void *arg)
