@@ -1,0 +1,56 @@
+--- compartments.lua - `bulkhead compartments [ID…]`: prints like Get-NetCompartment.
+local refuse = require "refuse"
+local session = require "session"
+local show = require "show"
+local validate = require "validate"
+
+local ORDER =
+  { "CompartmentId", "CompartmentDescription", "CompartmentGuid", "CompartmentType" }
+
+local compartments = {}
+
+function compartments.options(parser)
+  parser:argument("id", "Only these."):args "*"
+end
+
+local function record(compartment)
+  return {
+    CompartmentId = compartment.id, CompartmentDescription = compartment.description,
+    CompartmentGuid = compartment.guid, CompartmentType = compartment.type,
+  }
+end
+
+local function text(records)
+  local blocks = {}
+  for i, each in ipairs(records) do
+    local fields = {}
+    for f, key in ipairs(ORDER) do
+      fields[f] = { key, each[key] }
+    end
+    blocks[i] = show.fields(fields)
+  end
+  return table.concat(blocks, "\n")
+end
+
+function compartments.run(args)
+  local ids = {}
+  for i, word in ipairs(args.id) do
+    ids[i] = refuse.parsed(validate.number(word, "compartment id", 1, 0xffffffff))
+  end
+  session.with_host(false, function(host)
+    local records = {}
+    if #ids == 0 then
+      for i, each in ipairs(host:compartments()) do
+        records[i] = record(each)
+      end
+    end
+    for i, id in ipairs(ids) do
+      records[i] = record(refuse.check(host:compartments(id)))
+    end
+    session.print(records, function()
+      return text(records)
+    end, ORDER)
+  end)
+end
+
+return compartments

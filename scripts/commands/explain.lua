@@ -1,0 +1,154 @@
+--- explain.lua - `bulkhead explain [WHO] PACKET…`: why.
+local refuse = require "refuse"
+local session = require "session"
+local show = require "show"
+local validate = require "validate"
+
+local command = {}
+
+function command.options(parser)
+  parser:argument("words", "WHO, a container's name, id or prefix; then PACKETs like "
+    .. "'in tcp 10.0.0.9:51000 -> 172.16.0.2:80', one sequence."):args "+":argname "WHO|PACKET"
+  parser:option("--type", "Imagine a container: process or hyperv."):argname "T"
+  parser:option("--network", "A driver or a network; default nat."):argname "N"
+  parser:option("--address", "Its address; default the PACKET's local side. May be repeated.")
+    :argname "A[/LEN]":count "*":target "addresses"
+  parser:option("--publish", "A port it publishes; may be repeated."):argname "P":count "*"
+  parser:option("--policies", "The policy set."):argname "DIR"
+  parser:option("--policy", "The container policy in it; default the type."):argname "NAME"
+end
+
+local function is_packet(word)
+  return word:find "^%s*in%s" or word:find "^%s*out%s"
+end
+
+--- The words as WHO and PACKETs.
+local function sort_words(words)
+  local who, packets = nil, {}
+  for i, word in ipairs(words) do
+    if i == 1 and not is_packet(word) then
+      who = refuse.parsed(validate.id(word), ("%s is neither a container nor a PACKET, which begins "
+        .. "with `in ` or `out `"):format(validate.quoted(word)))
+    else
+      packets[#packets + 1] = word
+    end
+  end
+  if #packets == 0 then
+    refuse.input "a PACKET is missing, like 'in tcp 10.0.0.9:51000 -> 172.16.0.2:80'"
+  end
+  return who, packets
+end
+
+--- The imagined container that the options describe, checked; nil if there are none.
+local function imagined_spec(args)
+  local spec = {
+    type = refuse.parsed(validate.type(args.type or "process")),
+    network_name = refuse.parsed(validate.network_name(args.network or "nat")),
+    addresses = {}, policies = session.policies(args.policies),
+    policy = args.policy and refuse.parsed(validate.policy_name(args.policy)),
+  }
+  for i, address in ipairs(args.addresses) do
+    spec.addresses[i] = refuse.parsed(validate.address(address, true))
+  end
+  local texts = {}
+  for _, text in ipairs(args.publish) do
+    local parts = validate.list(text)
+    table.move(parts, 1, #parts, #texts + 1, texts)
+  end
+  spec.published = refuse.parsed(validate.published(texts))
+  if validate.driver(spec.network_name) then
+    spec.driver = spec.network_name
+  end
+  return spec
+end
+
+local LOST = { priority = "a lower number came first", block = "block beats allow" }
+
+--- A rule's line under "rules that match".
+local function match_line(match, names)
+  local mark = match.won and "=>" or "  "
+  local lost = match.lost_by
+  return show.wrap({
+    ("  %s %s"):format(mark, names(match.rule, "a rule without a name")) .. ":",
+    ("%s, priority %d,"):format(match.action, match.priority), names(match.origin, "origin unknown"),
+    LOST[lost] and "(lost: " .. LOST[lost] .. ")" or nil,
+  }, 80, "       ")
+end
+
+--- An answer for people, within 80 columns.
+local function describe(text, answer)
+  local null = require("json").null
+  local function names(value, otherwise)
+    return value ~= nil and value ~= null and show.clean(value) or otherwise
+  end
+  local colour = answer.delivered and "green" or "red"
+  local verdict = answer.verdict .. (answer.audit and " (audited)" or "")
+  if answer.verdict == "allow" and not answer.delivered then
+    verdict = "allow, but not delivered"
+  end
+  local lines = { show.wrap({ show.colour(colour, verdict) .. ":", show.clean(text) }, 80, "  ") }
+  local by = { "  by " .. answer.by }
+  if names(answer.rule) then
+    by[#by + 1] = "'" .. names(answer.rule) .. "',"
+  end
+  by[#by + 1] = names(answer.origin)
+  lines[#lines + 1] = show.wrap(by, 80, "    ")
+  local hops = {}
+  for i, hop in ipairs(answer.hops) do
+    local word = ("%s %s"):format(hop.hop, hop.at ~= hop.hop and show.clean(hop.at) or "")
+    word = word:gsub("%s+$", "")
+    if hop.verdict == "block" then
+      word = show.colour("red", word .. " [blocked: " .. hop.by .. "]")
+    end
+    hops[#hops + 1] = (i == 1 and "  " or "-> ") .. word
+  end
+  lines[#lines + 1] = show.wrap(hops, 80, "    ")
+  for _, match in ipairs(answer.matched) do
+    lines[#lines + 1] = match_line(match, names)
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+local function answer_all(world, packets)
+  local explain = require "explain"
+  local answers, texts = {}, {}
+  for i, text in ipairs(packets) do
+    answers[i] = refuse.parsed(explain.packet(world, text))
+    texts[i] = describe(text, answers[i])
+  end
+  session.print(#answers == 1 and answers[1] or answers, table.concat(texts, "\n"), explain.ORDER)
+end
+
+function command.run(args)
+  local who, packets = sort_words(args.words)
+  local asks = args.type or args.network or args.addresses[1] or args.publish[1] or args.policies
+    or args.policy
+  if who and asks then
+    refuse.input "WHO is either a live container or an imagined one, not both"
+  end
+  local spec = not who and imagined_spec(args)
+  local filter, parsed = require "bulkhead.filter", {}
+  for i, text in ipairs(packets) do
+    parsed[i] = refuse.parsed(filter.packet(text))
+  end
+  local worlds = require "worlds"
+  if spec and spec.driver then
+    return answer_all(refuse.check(worlds.imagined(spec, parsed)), packets)
+  end
+  session.with_host(false, function(host)
+    if who then
+      return answer_all(refuse.check(worlds.live(host, who, parsed)), packets)
+    end
+    for _, network in ipairs(host:networks()) do
+      if network.name == spec.network_name then
+        spec.network = network
+      end
+    end
+    if not spec.network then
+      refuse.world(("there is no network '%s'"):format(spec.network_name))
+    end
+    answer_all(refuse.check(worlds.imagined(spec, parsed)), packets)
+  end)
+end
+
+return command

@@ -1,0 +1,63 @@
+--- flows.lua - `bulkhead flows [CONTAINER]`: conversations that were allowed to start.
+local refuse = require "refuse"
+local session = require "session"
+local show = require "show"
+local validate = require "validate"
+
+local flows = {}
+
+function flows.options(parser)
+  parser:argument("container", "Only this one's."):args "?"
+end
+
+local function end_of(side)
+  return function(flow)
+    local address, port = flow[side .. "_address"], flow[side .. "_port"]
+    if not port or port == 0 then
+      return address
+    end
+    return (address:find(":", 1, true) and "[%s]:%d" or "%s:%d"):format(address, port)
+  end
+end
+
+local COLUMNS = {
+  { title = "Ep", key = "endpoint", right = true },
+  { title = "Proto", key = "protocol" },
+  { title = "Opened", value = function(flow)
+    return flow.direction == "inbound" and "in" or "out"
+  end },
+  { title = "Local", value = end_of "local" },
+  { title = "Remote", value = end_of "remote" },
+  { title = "State", value = function(flow)
+    return flow.blocked and "blocked" or flow.state
+  end },
+  { title = "Age", right = true },
+  { title = "Idle", right = true },
+  { title = "In", key = "packets_in", right = true },
+  { title = "Out", key = "packets_out", right = true },
+}
+
+local ORDER = {
+  "endpoint", "compartment", "protocol", "direction", "local_address", "local_port",
+  "remote_address", "remote_port", "state",
+}
+
+function flows.run(args)
+  local who = args.container and refuse.parsed(validate.id(args.container))
+  session.with_host(false, function(host)
+    local list = {}
+    if who then
+      for _, endpoint in ipairs(host:endpoints(refuse.check(host:container(who)).id)) do
+        local found = host:flows(endpoint.id)
+        table.move(found, 1, #found, #list + 1, list)
+      end
+    else
+      list = host:flows()
+    end
+    session.print(list, function()
+      return show.table(COLUMNS, list, show.width())
+    end, ORDER)
+  end)
+end
+
+return flows

@@ -1,0 +1,86 @@
+--- rules.lua - `bulkhead rules [CONTAINER]`: an endpoint's rules in the order of precedence.
+local refuse = require "refuse"
+local session = require "session"
+local show = require "show"
+local validate = require "validate"
+
+local rules = {}
+
+function rules.options(parser)
+  parser:argument("container", "Only this one's."):args "?"
+end
+
+--- What a rule matches, in words: `udp local 1.2.3.4 port 68 remote … port 67`.
+local function matches(rule)
+  local parts = { rule.protocol or "any" }
+  local function add(word, value)
+    if value then
+      parts[#parts + 1] = word .. " " .. value
+    end
+  end
+  add("type", rule.icmp)
+  add("local", rule["local"])
+  add("local port", rule.local_port)
+  add("remote", rule.remote)
+  add("remote port", rule.remote_port)
+  if rule.audit then
+    parts[#parts + 1] = "(audit)"
+  end
+  return table.concat(parts, " ")
+end
+
+local COLUMNS = {
+  { title = "Prio", key = "priority", right = true },
+  { title = "Action" },
+  { title = "Dir", value = function(rule)
+    return rule.direction == "inbound" and "in" or "out"
+  end },
+  { title = "Name" },
+  { title = "Matches", value = matches },
+  { title = "Hits", right = true },
+  { title = "Origin" },
+}
+
+local ORDER = {
+  "container", "endpoint", "default", "inbound", "outbound", "rules", "id", "name", "action",
+  "direction", "priority", "protocol", "local", "local_port", "remote", "remote_port", "icmp", "log",
+  "audit", "origin", "own", "hits",
+}
+
+local function head(host, endpoint)
+  local names = {}
+  for _, container in ipairs(host:containers()) do
+    names[container.id] = container.name
+  end
+  return ("%s, endpoint %d on %s: inbound %s (%s), outbound %s (%s)"):format(
+    names[endpoint.container] or endpoint.container, endpoint.id, endpoint.network,
+    endpoint.default_inbound, endpoint.default_inbound_origin or "-",
+    endpoint.default_outbound, endpoint.default_outbound_origin or "-")
+end
+
+local function default_of(endpoint, direction)
+  return {
+    action = endpoint["default_" .. direction], origin = endpoint["default_" .. direction .. "_origin"],
+  }
+end
+
+function rules.run(args)
+  local who = args.container and refuse.parsed(validate.id(args.container))
+  session.with_host(false, function(host)
+    local list, blocks = {}, {}
+    for i, endpoint in ipairs(host:endpoints(who and refuse.check(host:container(who)).id)) do
+      local found = host:rules(endpoint.id)
+      list[i] = {
+        container = endpoint.container, endpoint = endpoint.id, rules = found,
+        default = {
+          inbound = default_of(endpoint, "inbound"), outbound = default_of(endpoint, "outbound"),
+        },
+      }
+      blocks[i] = show.wrap({ head(host, endpoint):match "^(.-:) (.*), (outbound .*)$" },
+        show.width() or math.huge, "  ") .. "\n" .. show.table(COLUMNS, found, show.width())
+    end
+    session.print(list, table.concat(blocks, "\n"), ORDER)
+  end)
+end
+
+return rules

@@ -1,0 +1,152 @@
+--- dispatch.lua - from words to a command, from its end to an exit status.
+---
+--- 0 done; 1 understood but refused; 2 arguments or input that do not parse. Whatever is not 0 has
+--- one sentence on standard error.
+local argparse = require "argparse"
+local catalogue = require "catalogue"
+local refuse = require "refuse"
+local session = require "session"
+
+local dispatch = {}
+
+--- Takes the command out of the words; options before it stay in front of the rest.
+---@return string? name
+---@return string[] rest
+local function take_command(words)
+  local at = 1
+  while words[at] and words[at]:sub(1, 1) == "-" do
+    at = at + 1
+    -- The word after an option may be its value, if a command still follows.
+    local next_word = words[at]
+    if next_word and next_word:sub(1, 1) ~= "-" and not catalogue[next_word] and words[at + 1] then
+      at = at + 1
+    end
+  end
+  local rest = table.move(words, 1, #words, 1, {})
+  return table.remove(rest, at), rest
+end
+
+--- The words up to the first that is no option, and what follows it (the script's own).
+local function split_tail(words)
+  local head, tail = {}, {}
+  for i, word in ipairs(words) do
+    if word == "--" or word:sub(1, 1) ~= "-" then
+      local first = word == "--" and i + 1 or i
+      head[#head + 1] = words[first]
+      table.move(words, first + 1, #words, 1, tail)
+      break
+    end
+    head[#head + 1] = word
+  end
+  return head, tail
+end
+
+local function add_options(parser, command)
+  if command.options then
+    command.options(parser)
+  end
+  if not command.silent then
+    parser:flag "--json":description "Print one JSON document."
+  end
+end
+
+--- The argument parser of a command, and by verb its parts.
+local function parser_of(entry, command)
+  local parser = argparse("bulkhead " .. entry[1], entry[2]:gsub("^%l", string.upper) .. ".")
+  parser:add_help(false)
+  add_options(parser, command)
+  local parts, verbs = {}, {}
+  if command.verbs then
+    parser:command_target "verb"
+    for _, verb in ipairs(command.verbs) do
+      local part = parser:command(verb.name, verb.summary)
+      part:add_help(false)
+      add_options(part, verb)
+      parts[verb.name], verbs[verb.name] = part, verb
+    end
+  end
+  return parser, parts, verbs
+end
+
+local function load_command(name)
+  if name:sub(1, 1) == "-" then
+    refuse.input(("there is no option '%s' without a command; see `bulkhead help`"):format(name))
+  end
+  local entry = catalogue[name]
+  if type(entry) ~= "table" then
+    local shown = require("validate").quoted(name)
+    refuse.input(("there is no command %s; see `bulkhead help`"):format(shown))
+  end
+  return entry, require("commands." .. name)
+end
+
+--- The help of a command, or of one of its verbs.
+---@return string
+function dispatch.help(name, verb)
+  local entry, command = load_command(name)
+  local parser, parts = parser_of(entry, command)
+  local part = verb and parts[verb]
+  if verb and not part then
+    refuse.input(("'%s' has no verb '%s'; see `bulkhead help %s`"):format(name, verb, name))
+  end
+  return (part or parser):get_help() .. "\n"
+end
+
+local function wants_help(words)
+  for _, word in ipairs(words) do
+    if word == "--" then
+      return false
+    elseif word == "--help" or word == "-h" then
+      return true
+    end
+  end
+  return false
+end
+
+local function perform(words, here)
+  if #words == 0 then
+    refuse.input "a command is missing; see `bulkhead help`"
+  elseif words[1] == "--version" then
+    io.stdout:write("bulkhead ", arg.version, "\n")
+    return 0
+  elseif words[1] == "--help" or words[1] == "-h" then
+    io.stdout:write(catalogue.text())
+    return 0
+  end
+  local name, rest = take_command(words)
+  local entry, command = load_command(name or words[1])
+  local head, tail = rest, nil
+  if command.tail then
+    head, tail = split_tail(rest)
+  end
+  if wants_help(head) then
+    local verb = command.verbs and head[1] ~= "--help" and head[1] ~= "-h" and head[1] or nil
+    io.stdout:write(dispatch.help(name, verb))
+    return 0
+  end
+  local parser, _, verbs = parser_of(entry, command)
+  local ok, args = parser:pparse(head)
+  if not ok then
+    refuse.input(("%s; see `bulkhead help %s`"):format(args:gsub("%s+", " "), name))
+  end
+  args.tail = tail
+  if command.lua then
+    package.path, package.cpath = here.path, here.cpath
+  end
+  session.json = args.json or false
+  return (verbs[args.verb] or command).run(args) or 0
+end
+
+--- Runs the words; returns the exit status.
+---@param words string[]
+---@param here { path: string, cpath: string } where programs of the user are looked for
+function dispatch.main(words, here)
+  local ok, result = pcall(perform, words, here)
+  if ok then
+    return result
+  end
+  session.say(result)
+  return refuse.is(result) and result.status or 1
+end
+
+return dispatch

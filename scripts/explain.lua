@@ -1,0 +1,254 @@
+--- explain.lua - why a packet passes or not: the gate's judgement and the hops before and after it.
+---
+--- The gate judges (filter, the very code the kernel runs); what is added here is what stands around
+--- it: the switch, the siblings' gates, the network's own say (DESIGN 3.1), translation, and other
+--- programs' tables on the host. A world holds what there is to know:
+---@class world
+---@field at string the container's name
+---@field gate gate
+---@field network network name, driver, subnets, reach
+---@field published published[]
+---@field networks network[] all of the host's
+---@field default { inbound: table, outbound: table } action and origin, by direction
+---@field live boolean whether `peer` knows every endpoint
+---@field peer fun(address: string): { at: string, gate: gate, network: string }|nil
+---@field foreign fun(packet: packet): string|nil the foreign chain that drops what is forwarded
+local json = require "json"
+local filter = require "bulkhead.filter"
+
+local explain = {}
+
+--- Keys of the answer, in order.
+explain.ORDER = {
+  "hop", "at", "verdict", "by", "rule", "origin", "audit", "delivered", "hops", "matched",
+  "action", "priority", "won", "lost_by",
+}
+
+local function in_any(subnets, address)
+  for _, subnet in ipairs(subnets) do
+    if filter.contains(subnet.prefix, address) then
+      return subnet
+    end
+  end
+end
+
+--- Whether an address never leaves the link: multicast, broadcast, link-local, unspecified.
+local function stays_on_link(address)
+  for _, prefix in ipairs { "224.0.0.0/4", "169.254.0.0/16", "ff00::/8", "fe80::/10" } do
+    if filter.contains(prefix, address) then
+      return true
+    end
+  end
+  return address == "255.255.255.255" or address == "0.0.0.0" or address == "::"
+end
+explain.stays_on_link = stays_on_link
+
+--- Where an address is, seen from the world: "link", "host", "inside", "network" (and which),
+--- "outside".
+local function locate(world, address)
+  if stays_on_link(address) then
+    return "link"
+  end
+  local subnet = in_any(world.network.subnets, address)
+  if subnet then
+    return subnet.gateway == address and "host" or "inside"
+  end
+  for _, network in ipairs(world.networks) do
+    if network.name ~= world.network.name and in_any(network.subnets, address) then
+      return "network", network
+    end
+  end
+  return "outside"
+end
+
+local function lists(names, name)
+  for _, each in ipairs(names or {}) do
+    if each == name then
+      return true
+    end
+  end
+  return false
+end
+
+local function reach_each_other(a, b)
+  return lists(a.reach, b.name) and lists(b.reach, a.name)
+end
+
+--- The published entry whose container port the packet goes to.
+local function published_for(world, packet)
+  for _, entry in ipairs(world.published) do
+    if entry.protocol == packet.protocol and entry.container == packet.target_port then
+      return entry
+    end
+  end
+end
+
+local Path = {}
+Path.__index = Path
+
+--- Adds a hop, unless the packet went no further than an earlier one.
+function Path:add(hop, at, by, verdict)
+  if not self.blocked then
+    self.hops[#self.hops + 1] = { hop = hop, at = at, verdict = verdict or "allow", by = by }
+    self.blocked = verdict == "block"
+  end
+end
+
+--- Adds a gate by its judgement. An audited block lets pass.
+function Path:gate(hop, at, judgement)
+  local stops = judgement.verdict == "block" and not judgement.audit
+  self:add(hop, at, judgement.by, stops and "block" or "allow")
+end
+
+--- Adds a sibling's gate, which sees the same packet the other way round.
+function Path:peer(hop, peer, text)
+  if peer and not self.blocked then
+    local judgement = peer.gate:judge(text)
+    if judgement then
+      self:gate(hop, peer.at, judgement)
+    end
+  end
+end
+
+local function bridged(driver)
+  return driver == "l2bridge" or driver == "transparent"
+end
+
+local function add_foreign(path, world, packet)
+  local chain = not path.blocked and world.foreign(packet)
+  if chain then
+    path:add("foreign", chain, "drop", "block")
+  end
+end
+
+--- Whether an address is the broadcast address of one of the network's subnets.
+local function is_broadcast(world, address)
+  local subnet = in_any(world.network.subnets, address)
+  return subnet ~= nil and filter.prefix(subnet.prefix).last == address
+end
+
+local function outbound(path, world, packet, judgement)
+  local network = world.network
+  path:gate("gate out", world.at, judgement)
+  local where, other = locate(world, packet.target)
+  local peer = world.peer(packet.target)
+  local mirrored = "in" .. packet.text:sub(4)
+  if where == "inside" and world.live and not peer and not is_broadcast(world, packet.target)
+    and (network.driver == "nat" or network.driver == "internal") then
+    path:add("switch", network.name, "no such endpoint", "block")
+    return
+  end
+  path:add("switch", network.name, "port")
+  if where == "inside" then
+    path:peer("gate in", peer, mirrored)
+  elseif where == "host" then
+    path:add("host", "host", "management vNIC")
+  elseif where == "network" then
+    if not reach_each_other(network, other) then
+      path:add("network", network.name, "reach", "block")
+    end
+    path:add("host", "host", "route")
+    path:add("switch", other.name, "port")
+    path:peer("gate in", peer, mirrored)
+  elseif where == "outside" and network.driver == "nat" then
+    path:add("host", "host", "route")
+    if judgement.by ~= "flow" then
+      add_foreign(path, world, packet)
+    end
+    path:add("translation", network.name, "masquerade")
+  elseif where == "outside" and not bridged(network.driver) then
+    path:add("network", network.name, "outside", "block")
+  end
+end
+
+local function inbound(path, world, packet, judgement)
+  local network = world.network
+  local where, other = locate(world, packet.source)
+  local peer = world.peer(packet.source)
+  local mirrored = "out" .. packet.text:sub(3)
+  if where == "inside" then
+    path:peer("gate out", peer, mirrored)
+  elseif where == "host" then
+    path:add("host", "host", "management vNIC")
+  elseif where == "network" then
+    path:peer("gate out", peer, mirrored)
+    path:add("switch", other.name, "port")
+    if not reach_each_other(network, other) then
+      path:add("network", network.name, "reach", "block")
+    end
+    path:add("host", "host", "route")
+  elseif where == "outside" and not bridged(network.driver) then
+    path:add("host", "host", "route")
+    local entry = network.driver == "nat" and published_for(world, packet)
+    -- The host's connection tracking translates what belongs to a connection back by itself.
+    if network.driver == "nat" and (judgement.by == "flow" or judgement.by == "fragment") then
+      path:add("translation", network.name, "connection")
+    elseif entry then
+      path:add("translation", network.name, "published " .. entry.host)
+      add_foreign(path, world, packet)
+    else
+      local by = network.driver == "nat" and "untranslated" or "outside"
+      path:add("network", network.name, by, "block")
+    end
+  end
+  path:add("switch", network.name, "port")
+  path:gate("gate in", world.at, judgement)
+end
+
+--- Where the verdict comes from. The line of a default is not the gate's to know; a flow that no
+--- rule opened was opened by the direction whose default allows, if only one does.
+local function origin_of(world, judgement)
+  local default = world.default
+  local towards, from = default.inbound, default.outbound
+  if judgement.by == "default" then
+    return default[judgement.direction].origin
+  elseif judgement.by == "flow" and not judgement.rule and not judgement.origin
+    and towards.action ~= from.action then
+    return (towards.action == "allow" and towards or from).origin
+  end
+  return judgement.origin
+end
+
+local function or_null(value)
+  if value == nil then
+    return json.null
+  end
+  return value
+end
+
+--- Judges a packet and follows it. Flows it opens are known to the next one asked about.
+---@param world world
+---@param text string PACKET
+---@return table? answer as DESIGN 6 has it
+---@return string? message
+---@return string? code
+function explain.packet(world, text)
+  text = text:match "^%s*(.-)%s*$"
+  local packet, message, code = filter.packet(text)
+  if not packet then
+    return nil, message, code
+  end
+  local judgement
+  judgement, message, code = world.gate:judge(text)
+  if not judgement then
+    return nil, message, code
+  end
+  packet.text = text
+  local path = setmetatable({ hops = {}, blocked = false }, Path)
+  local follow = packet.direction == "outbound" and outbound or inbound
+  follow(path, world, packet, judgement)
+  local matched = {}
+  for i, match in ipairs(judgement.matched or {}) do
+    matched[i] = {
+      rule = or_null(match.rule), origin = or_null(match.origin), action = match.action,
+      priority = match.priority, won = match.won, lost_by = or_null(match.lost_by),
+    }
+  end
+  return {
+    verdict = judgement.verdict, by = judgement.by, rule = or_null(judgement.rule),
+    origin = or_null(origin_of(world, judgement)), audit = judgement.audit or false,
+    delivered = not path.blocked, hops = path.hops, matched = matched,
+  }
+end
+
+return explain

@@ -1,0 +1,84 @@
+--- session.lua - what one run of the program knows: platform, state, policies, where output goes.
+local lfs = require "lfs"
+local json = require "json"
+local refuse = require "refuse"
+
+local session = {
+  ---@type "linux"|"memory" where `run` and `repl` make things; commands are always about linux
+  platform = "linux",
+  json = false, -- was --json given
+}
+
+--- The directory that scripts/ and policies/ are in.
+session.root = arg.root
+
+--- The directory of the state.
+function session.state()
+  local given = os.getenv "BULKHEAD_STATE"
+  return given and given ~= "" and given or "/var/lib/bulkhead"
+end
+
+--- Opens the host of this session.
+---@param write? boolean to change it
+---@return host? host
+---@return string? message
+---@return string? code
+function session.host(write)
+  local linux = session.platform == "linux"
+  return require("bulkhead").open {
+    platform = session.platform, state = linux and session.state() or nil, write = write or not linux,
+  }
+end
+
+--- Opens the host and gives it to `body`; closes it however that ends. Refuses where it cannot be
+--- opened.
+function session.with_host(write, body)
+  local host <const> = refuse.check(session.host(write))
+  local result = table.pack(pcall(body, host))
+  host:close()
+  if not result[1] then
+    error(result[2], 0)
+  end
+  return table.unpack(result, 2, result.n)
+end
+
+--- A path without `.`, `..` and doubled slashes, from the root; symbolic links stay.
+function session.absolute(path)
+  local whole = path:sub(1, 1) == "/" and path or lfs.currentdir() .. "/" .. path
+  local parts = {}
+  for part in whole:gmatch "[^/]+" do
+    if part == ".." then
+      table.remove(parts)
+    elseif part ~= "." then
+      parts[#parts + 1] = part
+    end
+  end
+  return "/" .. table.concat(parts, "/")
+end
+
+--- The directory of the policy set: the one asked for, else the default set.
+function session.policies(given)
+  if given == nil then
+    return session.root .. "/policies/default"
+  end
+  return session.absolute(given)
+end
+
+--- Prints what people read, or with --json the value instead.
+---@param value any for --json
+---@param text string|fun(): string
+---@param order? string[] order of keys
+function session.print(value, text, order)
+  if session.json then
+    io.stdout:write(json.encode(value, order), "\n")
+  else
+    io.stdout:write(type(text) == "function" and text() or text)
+  end
+end
+
+--- A line on standard error.
+function session.say(message)
+  io.stderr:write("bulkhead: ", (tostring(message):gsub("%c+", " ")), "\n")
+end
+
+return session

@@ -1,0 +1,237 @@
+--- worlds.lua - what `explain` looks at: a container that is there, or one that is imagined.
+local explain = require "explain"
+local filter = require "bulkhead.filter"
+local foreign = require "foreign"
+local lifecycle = require "lifecycle"
+local nft = require "nft"
+local policies = require "policies"
+local uplink = require "uplink"
+
+local worlds = {}
+
+local function bare(address)
+  return (address:match "^[^/]+")
+end
+
+--- Asks once for the host's ruleset, and only if a packet is forwarded at all.
+local function lazy_foreign()
+  local asked, ruleset, name = false, nil, nil
+  return function(packet)
+    if not asked then
+      asked, ruleset, name = true, nft.read(), uplink.name()
+    end
+    return ruleset and foreign.chain(ruleset, {
+      direction = packet.direction, protocol = packet.protocol, dport = packet.target_port,
+      family = packet.target:find(":", 1, true) and "ip6" or "ip",
+    }, name)
+  end
+end
+
+local function nothing()
+  return nil
+end
+
+--- The endpoint that a sequence of packets is about: the one whose address the first names.
+local function choose_endpoint(endpoints, packets)
+  for _, endpoint in ipairs(endpoints) do
+    for _, address in ipairs(endpoint.addresses) do
+      if packets[1] and bare(address) == packets[1]["local"] then
+        return endpoint
+      end
+    end
+  end
+  return endpoints[1]
+end
+
+--- Finds endpoints by address and keeps their gates, so that a sequence of packets is one.
+local function peers_of(host, own)
+  local gates, names = {}, {}
+  for _, container in ipairs(host:containers()) do
+    names[container.id] = container.name
+  end
+  return function(address)
+    for _, endpoint in ipairs(host:endpoints()) do
+      if endpoint.id ~= own.id and endpoint.status ~= "removing" then
+        for _, each in ipairs(endpoint.addresses) do
+          if bare(each) == address then
+            gates[endpoint.id] = gates[endpoint.id] or host:gate(endpoint.id)
+            return gates[endpoint.id] and {
+              at = names[endpoint.container] or endpoint.container,
+              gate = gates[endpoint.id], network = endpoint.network,
+            }
+          end
+        end
+      end
+    end
+  end
+end
+
+--- The world around a container that is there.
+---@param host host
+---@param who string
+---@param packets packet[]
+---@return world?
+---@return string? message
+---@return string? code
+function worlds.live(host, who, packets)
+  local container, message, code = host:container(who)
+  if not container then
+    return nil, message, code
+  end
+  local endpoint = choose_endpoint(host:endpoints(container.id), packets)
+  if not endpoint then
+    return nil, ("container '%s' has no endpoint"):format(container.name), "ENOENT"
+  end
+  local gate
+  gate, message, code = host:gate(endpoint.id)
+  if not gate then
+    return nil, message, code
+  end
+  local networks, network = host:networks(), nil
+  for _, each in ipairs(networks) do
+    if each.name == endpoint.network then
+      network = each
+    end
+  end
+  return {
+    at = container.name, gate = gate, network = network, networks = networks,
+    default = {
+      inbound = { action = endpoint.default_inbound, origin = endpoint.default_inbound_origin },
+      outbound = { action = endpoint.default_outbound, origin = endpoint.default_outbound_origin },
+    },
+    published = container.published, live = true, peer = peers_of(host, endpoint),
+    foreign = host:platform() == "linux" and lazy_foreign() or nothing,
+  }
+end
+
+--- The first host of a prefix: its network address and one.
+local function first_host(prefix)
+  local parsed = filter.prefix(prefix, true)
+  local bits = parsed.first:find(":", 1, true) and 128 or 32
+  if parsed.length >= bits - 1 then
+    return nil
+  elseif bits == 32 then
+    return (parsed.first:gsub("%d+$", function(octet)
+      return tostring(tonumber(octet) + 1)
+    end))
+  elseif parsed.first:sub(-2) == "::" then
+    return parsed.first .. "1"
+  end
+  return (parsed.first:gsub("%x+$", function(group)
+    return ("%x"):format(tonumber(group, 16) + 1)
+  end))
+end
+
+--- An address with its length: of the live network's subnet, else /24 and /64.
+local function with_length(address, subnets)
+  if address:find("/", 1, true) then
+    return address
+  end
+  for _, subnet in ipairs(subnets) do
+    if filter.contains(subnet.prefix, address) then
+      return address .. "/" .. filter.prefix(subnet.prefix).length
+    end
+  end
+  return address .. (address:find(":", 1, true) and "/64" or "/24")
+end
+
+--- The addresses that packets name as the container's own.
+local function locals_of(packets)
+  local list, seen = {}, {}
+  for _, packet in ipairs(packets) do
+    local address = packet["local"]
+    local link_local = address and filter.contains("fe80::/10", address)
+    if address and not seen[address] and (link_local or not explain.stays_on_link(address)) then
+      seen[address] = true
+      list[#list + 1] = address
+    end
+  end
+  return list
+end
+
+--- Subnets around imagined addresses.
+local function subnets_of(addresses)
+  local subnets = {}
+  for _, address in ipairs(addresses) do
+    if not filter.contains("fe80::/10", bare(address)) then
+      local parsed = filter.prefix(address, true)
+      subnets[#subnets + 1] = {
+        prefix = parsed.first .. "/" .. parsed.length, gateway = first_host(address),
+      }
+    end
+  end
+  return subnets
+end
+
+--- What the words of `remote` stand for on a network.
+local function words_of(network)
+  local prefixes, gateways = {}, {}
+  for i, subnet in ipairs(network.subnets) do
+    prefixes[i] = subnet.prefix
+    gateways[#gateways + 1] = subnet.gateway
+  end
+  prefixes[#prefixes + 1] = "fe80::/64"
+  local dns = network.dns and network.dns[1] and network.dns or gateways
+  return { LocalSubnet = prefixes, DefaultGateway = gateways, DNS = dns, DHCP = gateways }
+end
+
+---@class imagined_spec
+---@field name? string
+---@field type string
+---@field driver? string of a network that is imagined too
+---@field network? network one that is there, instead of a driver
+---@field addresses string[] empty: the packets' local sides
+---@field published published[]
+---@field policies string
+---@field policy? string
+
+--- The world around a container that is imagined.
+---@param spec imagined_spec
+---@param packets packet[]
+---@return world?
+---@return string? message
+---@return string? code
+function worlds.imagined(spec, packets)
+  local addresses = {}
+  local live_subnets = spec.network and spec.network.subnets or {}
+  for i, address in ipairs(#spec.addresses > 0 and spec.addresses or locals_of(packets)) do
+    addresses[i] = with_length(address, live_subnets)
+  end
+  local network = spec.network
+    or { name = spec.driver, driver = spec.driver, subnets = subnets_of(addresses) }
+  local set, message, code =
+    policies.load(spec.policies, spec.policy or spec.type, network.driver)
+  if not set then
+    return nil, message, code
+  end
+  local name = spec.name or "imagined"
+  local view = lifecycle.container_view {
+    id = name, type = spec.type, published = spec.published,
+  }
+  local endpoint = lifecycle.endpoint_view {
+    addresses = addresses, mac = "02:00:00:00:00:02", network = network.name,
+  }
+  local ok, own
+  ok, message, code = set:run("create", view)
+  if not ok then
+    return nil, message, code
+  end
+  own, message, code = set:run("attach", view, endpoint)
+  if not own then
+    return nil, message, code
+  end
+  local gate
+  gate, message, code = filter.gate {
+    mac = endpoint.mac, addresses = addresses, default = set:default(), options = set:options(),
+    rules = set:rules(), own = own, words = words_of(network),
+  }
+  if not gate then
+    return nil, message, code
+  end
+  return {
+    at = name, gate = gate, network = network, networks = {}, published = spec.published,
+    default = set:default(), live = false, peer = nothing, foreign = nothing,
+  }
+end
+
+return worlds
