@@ -39,6 +39,16 @@ $(B)/%.o: %.c | packages
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -I$(B) -MMD -MP -c -o $@ $<
 
+# Test programs in C: each .c below tests/ that has a main of its own.
+TESTS   := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/filter/*.c tests/fuzz/*.c))
+ENGINE_OBJS := $(filter $(B)/engine/%,$(OBJS))
+
+$(B)/tests/%: tests/%.c $(ENGINE_OBJS) $(wildcard tests/support/*.h)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -I$(B) -o $@ $< $(ENGINE_OBJS) $(LIBS)
+
+tests: $(B)/bulkhead $(TESTS)
+
 # Only kernel uapi headers; the triplet's directory holds asm/. The bytes become a C initializer.
 $(B)/%.bpf.o: %.bpf.c | packages
 	@mkdir -p $(@D)
@@ -60,12 +70,13 @@ packages:
 
 setup:
 	@sh scripts/install-packages.sh
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory $(or $(GOAL),all)
 
 run: setup
 	@$(B)/bulkhead run scripts/scene.lua --linux
 
-test: setup
+test:
+	@$(MAKE) --no-print-directory setup GOAL=tests
 	@sh tests/run.sh $(B)
 
 install: all
@@ -79,5 +90,5 @@ install: all
 clean:
 	rm -rf build build-san
 
-.PHONY: all packages setup run test install clean
+.PHONY: all tests packages setup run test install clean
 .SECONDARY:

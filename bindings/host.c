@@ -77,7 +77,7 @@ static int host_compartments(lua_State *L)
 {
 	struct bh_error err;
 	lua_Integer id = luaL_optinteger(L, 2, 0);
-	bool all = lua_isnoneornil(L, 2); /* asked now: the rows come to stand there */
+	bool all = lua_isnoneornil(L, 2);
 	int rc = bh_rows_compartments(L, bh_check_host(L, 1), &err);
 
 	if (rc || all)

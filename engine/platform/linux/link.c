@@ -159,13 +159,11 @@ void bh_link_add_address(struct bh_netlink *netlink, uint32_t index,
 		put_broadcast(message, address);
 }
 
-void bh_link_add_default(struct bh_netlink *netlink, uint32_t index,
-                         const struct bh_address *gateway, bool onlink)
+static void put_route(struct bh_netlink *netlink, uint32_t index, const struct bh_prefix *prefix,
+                      const struct bh_address *gateway, bool onlink, const char *what)
 {
-	char text[BH_ADDRESS_TEXT];
-	struct nlmsghdr *message = bh_netlink_add(netlink, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL,
-	                                          "make the default route by %s",
-	                                          bh_address_format(gateway, text));
+	struct nlmsghdr *message = bh_netlink_add(netlink, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, "%s",
+	                                          what);
 	struct rtmsg *header = mnl_nlmsg_put_extra_header(message, sizeof(*header));
 	uint8_t bytes[16];
 	size_t size = bh_address_to_bytes(gateway, bytes);
@@ -178,6 +176,29 @@ void bh_link_add_default(struct bh_netlink *netlink, uint32_t index,
 	header->rtm_flags = onlink ? RTNH_F_ONLINK : 0;
 	mnl_attr_put(message, RTA_GATEWAY, size, bytes);
 	mnl_attr_put_u32(message, RTA_OIF, index);
+	if (prefix) {
+		header->rtm_dst_len = prefix->length;
+		size = bh_address_to_bytes(&prefix->address, bytes);
+		mnl_attr_put(message, RTA_DST, size, bytes);
+	}
+}
+
+void bh_link_add_default(struct bh_netlink *netlink, uint32_t index,
+                         const struct bh_address *gateway, bool onlink)
+{
+	char text[BH_ADDRESS_TEXT], what[BH_NETLINK_WHAT];
+
+	snprintf(what, sizeof(what), "make the default route by %s", bh_address_format(gateway, text));
+	put_route(netlink, index, NULL, gateway, onlink, what);
+}
+
+void bh_link_add_route(struct bh_netlink *netlink, uint32_t index, const struct bh_prefix *prefix,
+                       const struct bh_address *gateway)
+{
+	char text[BH_ADDRESS_TEXT], what[BH_NETLINK_WHAT];
+
+	snprintf(what, sizeof(what), "make a route to %s", bh_prefix_format(prefix, text));
+	put_route(netlink, index, prefix, gateway, false, what);
 }
 
 static int attr_kind(const struct nlattr *attr, void *arg)

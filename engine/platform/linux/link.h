@@ -49,6 +49,9 @@ void bh_link_add_address(struct bh_netlink *netlink, uint32_t index,
 void bh_link_add_default(struct bh_netlink *netlink, uint32_t index,
                          const struct bh_address *gateway, bool onlink);
 
+void bh_link_add_route(struct bh_netlink *netlink, uint32_t index, const struct bh_prefix *prefix,
+                       const struct bh_address *gateway);
+
 /* -ENODEV if there is none. */
 int bh_link_find(struct bh_netlink *netlink, const char *name, struct bh_link *link,
                  struct bh_error *err);

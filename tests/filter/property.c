@@ -1,0 +1,282 @@
+/*
+ * property.c - linear = compiled = in the kernel: the same verdict and the same rule.
+ *
+ *   property NATIVE KERNEL [SEED]     so many lookups natively, so many packets in the kernel
+ *
+ * Natively: random rulesets of many sizes and shapes, random keys. In the kernel, where it may be
+ * used: whole verdicts of random packets, flows and all, by the program itself (BPF_PROG_TEST_RUN)
+ * against the same text in this process. Prints one line a property and the counts.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../../engine/filter/evaluate.h"
+#include "../../engine/gate/gate.h"
+#include "../support/random.h"
+
+static int passed, failed, skipped;
+
+static void report(const char *property, bool ok, const char *detail)
+{
+	printf("%s %s%s%s\n", ok ? "ok" : "FAILED", property, *detail ? ": " : "", detail);
+	*(ok ? &passed : &failed) += 1;
+}
+
+static struct bh_ruleset *random_ruleset(uint32_t count)
+{
+	struct bh_ruleset *ruleset = NULL;
+	struct bh_words words;
+	struct bh_rule rule;
+
+	if (bh_ruleset_new(&ruleset, NULL))
+		abort();
+	bh_rule_init(&rule, BH_ALLOW, BH_IN);
+	for (uint32_t i = 0; i < count; i++) {
+		random_rule(&rule, i + 1);
+		if (bh_ruleset_add(ruleset, &rule, NULL))
+			abort();
+	}
+	bh_rule_clear(&rule);
+	random_words(&words);
+	bh_ruleset_set_words(ruleset, &words);
+	return ruleset;
+}
+
+static void compare_native(uint32_t lookups)
+{
+	uint32_t done = 0, wrong = 0;
+	char detail[200] = "";
+
+	while (done < lookups) {
+		uint32_t sizes[] = {0, 1, 5, 20, 64, 65, 200, 700};
+		struct bh_ruleset *ruleset = random_ruleset(sizes[random_below(8)]);
+		struct bh_table *table = NULL;
+
+		if (bh_table_compile(&table, ruleset, 64u << 20, NULL))
+			abort();
+		for (int i = 0; i < 500; i++, done++) {
+			struct bh_notation packet;
+			struct bh_entry entry = {0};
+			struct bh_key key;
+			const struct bh_rule *rule;
+			bool found;
+
+			random_notation(&packet);
+			key_of(&key, &packet);
+			rule = bh_ruleset_lookup(ruleset, &key);
+			found = bh_table_lookup(table, &key, &entry);
+			if (found != (rule != NULL) || (rule && entry.rule != rule->id)) {
+				char text[BH_NOTATION_TEXT];
+
+				snprintf(detail, sizeof(detail), "%s: linear says rule %u, compiled %u of %zu",
+				         bh_notation_format(&packet, text), rule ? rule->id : 0, found ? entry.rule : 0,
+				         bh_ruleset_count(ruleset));
+				wrong++;
+			}
+		}
+		bh_table_free(&table);
+		bh_ruleset_free(&ruleset);
+	}
+	if (!wrong)
+		snprintf(detail, sizeof(detail), "%u lookups", done);
+	report("linear = compiled", !wrong, detail);
+}
+
+/* One rule whose lists alone overflow a page, beside others. */
+static void compare_wide(void)
+{
+	static char text[BH_LIST_MAX * 20];
+	struct bh_ruleset *ruleset = random_ruleset(30);
+	struct bh_table *table = NULL;
+	struct bh_rule rule;
+	uint32_t wrong = 0;
+
+	bh_rule_init(&rule, BH_BLOCK, BH_IN);
+	rule.id = 1000;
+	rule.priority = 1;
+	for (int i = 0; i < BH_LIST_MAX; i++)
+		sprintf(text + strlen(text), "%s10.%d.%d.%d", i ? "," : "", i % 4, i / 4 % 256, i * 7 % 256);
+	if (bh_rule_set(&rule, "remote", text, NULL) || bh_ruleset_add(ruleset, &rule, NULL) ||
+	    bh_table_compile(&table, ruleset, 64u << 20, NULL))
+		abort();
+	for (int i = 0; i < 20000; i++) {
+		struct bh_notation packet;
+		struct bh_entry entry = {0};
+		struct bh_key key;
+		const struct bh_rule *want;
+
+		random_notation(&packet);
+		key_of(&key, &packet);
+		if (!key.v6)
+			key.remote = bh_address_v4(0x0a000000 | random_below(4) << 16 | random_below(256) << 8 | random_below(256));
+		want = bh_ruleset_lookup(ruleset, &key);
+		wrong += bh_table_lookup(table, &key, &entry) != (want != NULL) || (want && want->id != entry.rule);
+	}
+	bh_table_free(&table);
+	bh_ruleset_free(&ruleset);
+	report("a rule larger than a page", !wrong, "");
+}
+
+static const void *page_of(void *arg, uint32_t id, uint32_t page)
+{
+	struct bh_table **tables = arg;
+
+	return tables[id & 1]->pages + (size_t)page * BH_PAGE_SIZE;
+}
+
+/* A gate of random rules in both places, for table ids `id` and `id` + 1. */
+static void make_conf(struct bh_conf *conf, struct bh_table *tables[2], uint32_t id)
+{
+	static const uint8_t mac[6] = {0x02, 0, 0, 0, 0, 0x02};
+
+	bh_conf_init(conf);
+	conf->endpoint = conf->compartment = id;
+	conf->generation = id;
+	conf->flags = random_below(4) | (random_below(4) << 3);
+	memcpy(conf->mac, mac, 6);
+	for (int i = 0; i < 2; i++) {
+		struct bh_ruleset *ruleset = random_ruleset(random_below(120));
+
+		if (bh_table_compile(&tables[i], ruleset, 64u << 20, NULL))
+			abort();
+		bh_ruleset_free(&ruleset);
+		conf->tables[i].id = id + (uint32_t)i;
+		memcpy(conf->tables[i].blocks, tables[i]->blocks, sizeof(conf->tables[i].blocks));
+	}
+	/* Half of the little world is the endpoint's own. */
+	for (uint32_t i = 0; i < 4; i++) {
+		char text[80];
+
+		sprintf(text, i < 3 ? "10.0.%u.%u" : "fd00::%u", i, i);
+		bh_address_parse(&conf->addresses[conf->addresses_count], text, NULL);
+		conf->broadcasts[conf->addresses_count] = conf->addresses[conf->addresses_count];
+		conf->addresses_count++;
+	}
+	conf->link_local = bh_address_link_local(mac);
+}
+
+/* Damages a frame a little: lengths, flags, fragments, headers. */
+static uint32_t mangle(uint8_t *frame, uint32_t size)
+{
+	switch (random_below(8)) {
+	case 0:
+		return 14 + random_below(size - 13);
+	case 1:
+		frame[12 + random_below(size - 12)] ^= (uint8_t)(1 << random_below(8));
+		return size;
+	case 2:
+		frame[20] = (uint8_t)random_below(64);
+		frame[21] = (uint8_t)random_below(256);
+		return size;
+	default:
+		return size;
+	}
+}
+
+static void compare_kernel(struct bh_gate_kernel *gate, uint32_t packets)
+{
+	static const uint8_t mac[6] = {0x02, 0, 0, 0, 0, 0x02}, peer[6] = {0x02, 0, 0, 0, 0, 0x01};
+	uint32_t wrong = 0, by[BH_BY_COUNT] = {0};
+	char detail[300] = "";
+	struct bh_error err = {0};
+
+	for (uint32_t done = 0, id = 2; done < packets; id += 2) {
+		struct bh_flow_table *flows = NULL;
+		struct bh_table *tables[2];
+		struct bh_conf conf;
+
+		make_conf(&conf, tables, id);
+		if (bh_flow_table_new(&flows, 1 << 19, NULL) || bh_flow_table_add_share(flows, id, NULL) ||
+		    bh_gate_share_put(gate, id, &err) || bh_gate_table_put(gate, id, tables[0], &err) ||
+		    bh_gate_table_put(gate, id + 1, tables[1], &err) || bh_gate_conf_put(gate, id, &conf, &err)) {
+			report("linear = compiled = in the kernel", false, err.message);
+			return;
+		}
+		for (int i = 0; i < 400; i++, done++) {
+			struct bh_env env = {.page = page_of, .page_arg = tables, .flows = flows, .now = bh_gate_now()};
+			struct bh_verdict here, there;
+			uint8_t frame[BH_FRAME_MAX];
+			struct bh_notation packet;
+			bool out;
+			int rc;
+
+			random_notation(&packet);
+			out = packet.direction == BH_OUT;
+			if (random_below(4)) /* mostly our own */
+				*(out ? &packet.source : &packet.target) =
+					conf.addresses[bh_address_is_v4(&packet.source) ? random_below(3) : 3];
+			env.size = mangle(frame, bh_notation_frame(&packet, out ? mac : peer, out ? peer : mac, frame));
+			env.frame = frame;
+			bh_evaluate(&env, &conf, packet.direction, NULL, &here);
+			rc = bh_gate_test_run(gate, id, packet.direction, frame, env.size, &there, &err);
+			if (rc == -EINVAL && env.size < 54 && here.by == BH_BY_MALFORMED)
+				continue; /* less than an IP header: some kernels do not run that */
+			if (rc) {
+				report("linear = compiled = in the kernel", false, err.message);
+				return;
+			}
+			by[here.by]++;
+			if (memcmp(&here, &there, sizeof(here))) {
+				char text[BH_NOTATION_TEXT];
+
+				snprintf(detail, sizeof(detail), "%s (%u bytes): here %s by %s rule %u, in the kernel %s by %s rule %u",
+				         bh_notation_format(&packet, text), env.size, bh_action_name(here.action),
+				         bh_by_name(here.by), here.rule, bh_action_name(there.action), bh_by_name(there.by),
+				         there.rule);
+				wrong++;
+			}
+		}
+		bh_gate_conf_remove(gate, id, NULL);
+		bh_gate_table_remove(gate, id, NULL);
+		bh_gate_table_remove(gate, id + 1, NULL);
+		bh_gate_share_remove(gate, id, NULL);
+		bh_flow_table_free(&flows);
+		bh_table_free(&tables[0]);
+		bh_table_free(&tables[1]);
+	}
+	if (!wrong)
+		for (int b = 0; b < BH_BY_COUNT; b++)
+			snprintf(detail + strlen(detail), sizeof(detail) - strlen(detail), "%s%u by %s", b ? ", " : "",
+			         by[b], bh_by_name(b));
+	report("linear = compiled = in the kernel", !wrong, detail);
+}
+
+/* Pins go to a bpffs in a mount namespace of this process: nothing is left behind. */
+static void kernel_properties(uint32_t packets)
+{
+	struct bh_gate_kernel *gate = NULL;
+	char directory[] = "/tmp/bulkhead-test-XXXXXX";
+	struct bh_error err;
+
+	if (geteuid() || unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    !mkdtemp(directory)) {
+		printf("skipped linear = compiled = in the kernel: needs root\n");
+		skipped++;
+		return;
+	}
+	if (mount("bpf", directory, "bpf", 0, NULL) || bh_gate_open(&gate, directory, true, &err)) {
+		report("linear = compiled = in the kernel", false, err.message);
+	} else {
+		compare_kernel(gate, packets);
+	}
+	bh_gate_close(&gate);
+	umount2(directory, MNT_DETACH);
+	rmdir(directory);
+}
+
+int main(int argc, char **argv)
+{
+	uint32_t native = argc > 1 ? (uint32_t)atol(argv[1]) : 1000000;
+	uint32_t kernel = argc > 2 ? (uint32_t)atol(argv[2]) : 100000;
+
+	random_state = argc > 3 ? (uint64_t)atol(argv[3]) : 20250101;
+	compare_native(native);
+	compare_wide();
+	kernel_properties(kernel);
+	printf("%d passed, %d failed, %d skipped\n", passed, failed, skipped);
+	return failed != 0;
+}
