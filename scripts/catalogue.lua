@@ -1,25 +1,25 @@
---- catalogue.lua - the commands as data: what help prints, what completion offers, what is loaded.
+--- catalogue.lua - the commands as data: what help prints and what is loaded.
 ---
 --- Each command is scripts/commands/NAME.lua, which returns
 ---   options(parser)     declares arguments, with argparse
 ---   run(args)           does it; returns an exit status or nothing for 0; refuses by raising
 --- or, for a command of several verbs, `verbs`: a list of { name, summary, options, run }.
 local catalogue = {
-  { "run", "runs a Lua script with the API", "[--linux] SCRIPT.lua [ARG...]" },
-  { "repl", "looks into a host interactively", "[--linux] [FILE]" },
-  { "hook", "called by an OCI runtime, the container's state on standard input", "EVENT" },
-  { "network", "makes, lists and removes networks", "create|list|remove" },
-  { "container", "makes and removes containers by hand", "create|remove" },
-  { "compartments", "lists network compartments", "[ID...]" },
-  { "endpoints", "lists endpoints", "[CONTAINER]" },
-  { "rules", "lists rules in the order of precedence, with hits", "[CONTAINER]" },
-  { "flows", "lists live flows", "[CONTAINER]" },
-  { "topology", "draws NICs, switches and compartments", "[--dot|--svg]" },
-  { "explain", "says why a packet passes or not", "[WHO] PACKET..." },
-  { "doctor", "checks that this machine can do it all", "" },
-  { "reconcile", "mends what a crash left half done", "" },
-  { "reset", "removes everything that this state ever made", "" },
-  { "help", "explains a command", "[COMMAND]" },
+  { "run", "runs a Lua script with the API" },
+  { "repl", "looks into a host interactively" },
+  { "hook", "an OCI runtime's hook, state on standard input" },
+  { "network", "makes, lists and removes networks" },
+  { "container", "makes and removes containers by hand" },
+  { "compartments", "lists network compartments" },
+  { "endpoints", "lists endpoints" },
+  { "rules", "lists rules in the order of precedence, with hits" },
+  { "flows", "lists live flows" },
+  { "topology", "draws NICs, switches and compartments" },
+  { "explain", "says why a packet passes or not" },
+  { "doctor", "checks that this machine can do it all" },
+  { "reconcile", "mends what a crash left half done" },
+  { "reset", "removes everything that this state ever made" },
+  { "help", "explains a command" },
 }
 
 for _, entry in ipairs(catalogue) do

@@ -1,4 +1,5 @@
 --- pretty.lua - values as the REPL prints them: lists of records as tables, the rest as Lua.
+local json = require "json"
 local show = require "show"
 
 local pretty = {}
@@ -23,7 +24,9 @@ end
 function pretty.line(value, depth, seen)
   depth, seen = depth or 0, seen or {}
   local meta = getmetatable(value)
-  if type(value) == "string" then
+  if value == json.null then
+    return "null"
+  elseif type(value) == "string" then
     return (("%q"):format(value):gsub("\\\n", "\\n"))
   elseif type(value) ~= "table" or (type(meta) == "table" and meta.__tostring) then
     return show.clean(value)

@@ -58,17 +58,25 @@ local function help_on(env, list, topic)
   return stub.signature .. "\n" .. stub.text .. "\n"
 end
 
+--- The value, or its message raised as it is, without a line of this file in front.
+local function need(value, message)
+  if value == nil then
+    error(message, 0)
+  end
+  return value
+end
+
 --- Explains packets about a live container: explain("web", "in tcp …", …).
 local function explain_with(host)
   return function(who, ...)
     local filter = require "bulkhead.filter"
     local parsed, answers = {}, {}
     for i, text in ipairs { ... } do
-      parsed[i] = assert(filter.packet(text))
+      parsed[i] = need(filter.packet(text))
     end
-    local world = assert(require("worlds").live(host, who, parsed))
+    local world = need(require("worlds").live(host, who, parsed))
     for i, text in ipairs { ... } do
-      answers[i] = assert(require("explain").packet(world, text))
+      answers[i] = need(require("explain").packet(world, text))
     end
     return #answers == 1 and answers[1] or answers
   end
