@@ -38,6 +38,8 @@ static int bulkhead_open(lua_State *L)
 	host = bh_host_push(L);
 	if (lua_getfield(L, 1, "lab") != LUA_TNIL) {
 		options.lab = bh_check_lab(L, -1);
+		if (options.linux_platform && !bh_field_text(L, 1, "state", NULL))
+			return luaL_error(L, "a host in a lab needs a state of its own");
 		lua_setiuservalue(L, -2, 1); /* the lab lives as long as the host in it */
 	} else {
 		lua_pop(L, 1);

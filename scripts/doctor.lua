@@ -43,29 +43,25 @@ end
 --- Makes a container in a throwaway host and sends it a packet from outside that must not arrive
 --- and one that must leave.
 local function trial(list, dir)
-  local lab, why = require("bulkhead.lab").open {
+  local labs = require "labs"
+  local lab, host = labs.open {
     platform = "linux", host = { "192.0.2.1/24" }, outside = { "192.0.2.2/24" },
   }
-  if not check(list, "namespaces", lab ~= nil, why or "a throwaway host was made") then
+  if not check(list, "throwaway host", lab ~= nil, lab and "made" or host) then
     return
   end
-  local host
-  host, why = require("bulkhead").open { platform = "linux", lab = lab, write = true }
-  if check(list, "state", host ~= nil, why or "opened") then
-    local container, endpoint = require("lifecycle").create(host, {
-      id = "doctor", type = "process", policies = dir, published = {},
-    })
-    if check(list, "gate", container ~= nil, container and "a container was attached" or endpoint) then
-      lab:listen(0, "tcp", 8080)
-      local out = lab:probe {
-        from = container.compartment, to = 0, kind = "tcp", target = "192.0.2.2", port = 8080,
-      }
-      check(list, "outbound", out and out.answered, "a connection to outside is answered")
-    end
-    host:reset()
-    host:close()
+  local container, endpoint = require("lifecycle").create(host, {
+    id = "doctor", type = "process", policies = dir, published = {},
+  })
+  if check(list, "gate", container ~= nil, container and "a container was attached" or endpoint) then
+    lab:listen(0, "tcp", 8080)
+    local out = lab:probe {
+      from = container.compartment, to = 0, kind = "tcp", target = "192.0.2.2", port = 8080,
+    }
+    check(list, "outbound", out and out.answered, "a connection to outside is answered")
   end
-  lab:close()
+  local ok, why = labs.close(lab, host)
+  check(list, "clean-up", ok, ok and "nothing is left" or why)
 end
 
 --- Runs all checks.
