@@ -1,9 +1,9 @@
 /*
  * answer.c - see answer.h.
  *
- * An open TCP port answers a SYN with SYN-ACK, the prober confirms it; what belongs to nothing gets
- * an RST. A UDP port echoes, a closed one is reported unreachable. An echo request is replied to. No
- * data, no retransmission, no reassembly.
+ * An open TCP port answers a SYN with SYN-ACK, the prober confirms it; what belongs to nothing
+ * gets an RST. A UDP port echoes, a closed one is reported unreachable. An echo request is
+ * replied to. No data, no retransmission, no reassembly.
  */
 #include "answer.h"
 
@@ -115,7 +115,7 @@ static void send_unreachable(struct bh_stack *stack, const struct bh_frame *fram
 
 	if (!answer)
 		return;
-	/* The notation's own example of an inner packet has a plain header and 8 bytes, as ours must. */
+	/* The notation's example of an inner packet has a plain header and 8 bytes, as ours must. */
 	inner = packet->key.v6 ? 40 : 20;
 	memcpy(answer->bytes + 14 + inner + 8, frame->bytes + 14, inner);
 	memcpy(answer->bytes + 14 + inner + 8 + inner, frame->bytes + transport, 8);

@@ -141,7 +141,8 @@ static struct bh_memory *of(struct bh_platform *platform)
 	return (struct bh_memory *)platform;
 }
 
-static struct bh_port *port_of(struct bh_platform *platform, uint32_t endpoint, struct bh_error *err)
+static struct bh_port *port_of(struct bh_platform *platform, uint32_t endpoint,
+                               struct bh_error *err)
 {
 	struct bh_port *port = bh_port_find(of(platform), endpoint);
 
@@ -150,7 +151,8 @@ static struct bh_port *port_of(struct bh_platform *platform, uint32_t endpoint, 
 	return port;
 }
 
-int bh_barrier_replace(struct bh_platform *platform, const struct bh_gate *gate, struct bh_error *err)
+int bh_barrier_replace(struct bh_platform *platform, const struct bh_gate *gate,
+                       struct bh_error *err)
 {
 	struct bh_port *port = port_of(platform, gate->conf.endpoint, err);
 

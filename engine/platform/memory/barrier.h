@@ -1,5 +1,5 @@
 /*
- * barrier.h - the gate of a port in the memory platform: the evaluator, and what it reads and counts.
+ * barrier.h - the gate of a port in the memory platform: the evaluator, what it reads and counts.
  */
 #ifndef BH_PLATFORM_MEMORY_BARRIER_H
 #define BH_PLATFORM_MEMORY_BARRIER_H

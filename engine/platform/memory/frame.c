@@ -67,8 +67,12 @@ static uint32_t walk(const struct bh_frame *frame, uint8_t *protocol, bool *frag
 		return IP + (uint32_t)(p[IP] & 15) * 4;
 	}
 	*protocol = p[IP + 6];
-	for (int i = 0; i < BH_EXTENSIONS_MAX && bh_is_extension(*protocol) && at + 8 <= frame->size; i++) {
-		uint8_t next = p[at];
+	for (int i = 0; i < BH_EXTENSIONS_MAX && bh_is_extension(*protocol); i++) {
+		uint8_t next;
+
+		if (at + 8 > frame->size)
+			break;
+		next = p[at];
 
 		if (*protocol == 44) {
 			*fragment = bh_get16(p + at + 2) & 0xfff9;

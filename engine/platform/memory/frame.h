@@ -11,7 +11,7 @@
 
 struct bh_frame {
 	struct bh_frame *next;  /* in the queue, or waiting for a neighbour */
-	struct bh_port *port;   /* where it entered the switch, or will leave the stack; NULL: loopback */
+	struct bh_port *port;   /* where it entered the switch, or leaves the stack; NULL: loopback */
 	struct bh_stack *stack; /* whose loopback */
 	struct bh_address hop;  /* the neighbour it waits for */
 	uint32_t tag;           /* of the probe it descends from; 0 = none */

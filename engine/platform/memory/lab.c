@@ -67,12 +67,13 @@ static int lab_listen(struct bh_lab *lab, uint32_t where, uint8_t protocol, uint
 	if (rc)
 		return rc;
 	if (protocol != BH_PROTO_TCP && protocol != BH_PROTO_UDP)
-		return bh_error_set(err, -EINVAL, "Only TCP and UDP ports can be listened on, not protocol %u.",
-		                    protocol);
+		return bh_error_set(err, -EINVAL, "Only TCP and UDP ports can be listened on, not "
+		                                  "protocol %u.", protocol);
 	rc = bh_hash_insert(stack->listeners, &listener, &yes);
 	if (rc == -EEXIST)
-		return bh_error_set(err, -EADDRINUSE, "%s port %u is already listened on in compartment %u.",
-		                    protocol == BH_PROTO_TCP ? "TCP" : "UDP", port, where);
+		return bh_error_set(err, -EADDRINUSE, "%s port %u is already listened on in compartment "
+		                                      "%u.", protocol == BH_PROTO_TCP ? "TCP" : "UDP", port,
+		                    where);
 	return rc ? bh_error_set(err, rc, "There is not enough memory for a listener.") : 0;
 }
 
@@ -87,7 +88,8 @@ static int lab_guest_start(struct bh_lab *lab, const struct bh_nic *nic, struct 
 	if (port->nic.kind != BH_NIC_SYNTHETIC)
 		return bh_error_set(err, -EINVAL, "Endpoint %u has no vmNIC for a guest.", nic->endpoint);
 	if (port->stack)
-		return bh_error_set(err, -EBUSY, "A guest already has the vmNIC of endpoint %u.", nic->endpoint);
+		return bh_error_set(err, -EBUSY, "A guest already has the vmNIC of endpoint %u.",
+		                    nic->endpoint);
 	compartment = bh_memory_compartment(memory, port->nic.compartment);
 	if (!compartment->guest) {
 		int rc = bh_stack_new(memory, &compartment->guest, err);
@@ -199,8 +201,8 @@ static int lab_probe(struct bh_lab *lab, const struct bh_probe *probe,
 	return 0;
 }
 
-static int lab_inject(struct bh_lab *lab, uint32_t from, uint32_t to, const void *bytes, size_t size,
-                      bool *arrived, struct bh_error *err)
+static int lab_inject(struct bh_lab *lab, uint32_t from, uint32_t to, const void *bytes,
+                      size_t size, bool *arrived, struct bh_error *err)
 {
 	struct bh_memory *memory = of(lab);
 	struct bh_watch *watch;
@@ -327,8 +329,8 @@ int bh_lab_memory_open(struct bh_lab **out, const struct bh_lab_options *options
 		rc = plug(memory, memory->host, 1, options->host, options->host_count, options->outside,
 		          options->outside_count, &memory->uplink, err);
 	if (!rc)
-		rc = plug(memory, memory->outside, 2, options->outside, options->outside_count, NULL, 0, &peer,
-		          err);
+		rc = plug(memory, memory->outside, 2, options->outside, options->outside_count, NULL, 0,
+		          &peer, err);
 	if (rc) {
 		bh_memory_free(memory);
 		free(lab);

@@ -88,8 +88,8 @@ static int adopt_stack(struct bh_memory *memory, const char *path, struct bh_sta
 	if (rc)
 		return rc;
 	if (foreign->cookie == memory->host->cookie)
-		return bh_error_set(err, -EINVAL, "%s is the host's own network namespace: a container in the "
-		                                  "host's own namespace cannot be isolated.", path);
+		return bh_error_set(err, -EINVAL, "%s is the host's own network namespace: a container in "
+		                                  "the host's own namespace cannot be isolated.", path);
 	for (struct bh_compartment *c = memory->compartments; c; c = c->next)
 		if (c->stack->cookie == foreign->cookie) {
 			c->stack->references++;
@@ -172,8 +172,8 @@ static int compartment_cookie(struct bh_platform *platform, uint32_t id, const c
 static int compartment_open(struct bh_platform *platform, uint32_t id, struct bh_error *err)
 {
 	(void)platform;
-	return bh_error_set(err, -ENOTSUP, "Compartment %u is only in memory: there is no namespace to open.",
-	                    id);
+	return bh_error_set(err, -ENOTSUP, "Compartment %u is only in memory: there is no namespace to "
+	                                   "open.", id);
 }
 
 static uint32_t uplink_mtu(struct bh_platform *platform)
@@ -200,7 +200,7 @@ static int reset(struct bh_platform *platform, struct bh_error *err)
 	tables = bh_hash_new(sizeof(uint32_t), sizeof(struct bh_table));
 	hits = bh_hash_new(2 * sizeof(uint32_t), sizeof(uint64_t));
 	rc = tables && hits ? bh_router_reset(&memory->router, err)
-	                    : bh_error_set(err, -ENOMEM, "There is not enough memory to reset the host.");
+	                    : bh_error_set(err, -ENOMEM, "There is not enough memory for a host.");
 	if (!rc)
 		rc = bh_flow_table_add_share(flows, BH_DEFAULT_COMPARTMENT, err);
 	if (rc) {

@@ -1,6 +1,6 @@
 /*
- * neighbour.c - see neighbour.h. Nothing ages: what is learnt is replaced when it is said anew, as a
- * test has no time to wait for it.
+ * neighbour.c - see neighbour.h. Nothing ages: what is learnt is replaced when it is said anew, as
+ * a test has no time to wait for it.
  */
 #include "neighbour.h"
 

@@ -1,8 +1,8 @@
 /*
  * neighbour.h - who has an address on a segment: ARP and neighbour discovery, over the wire.
  *
- * Requests and answers pass the gates like everything else, so their verdicts are exercised by every
- * first packet.
+ * Requests and answers pass the gates like everything else, so their verdicts are exercised by
+ * every first packet.
  */
 #ifndef BH_PLATFORM_MEMORY_NEIGHBOUR_H
 #define BH_PLATFORM_MEMORY_NEIGHBOUR_H

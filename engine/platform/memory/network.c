@@ -51,8 +51,9 @@ int bh_network_switch_create(struct bh_platform *platform, const struct bh_switc
 	int rc;
 
 	if (!what->id || what->subnets_count > BH_SUBNETS_MAX)
-		return bh_error_set(err, -EINVAL, "The switch of network '%s' cannot be made: it has the id %u, or "
-		                                  "more than %d subnets.", what->name, what->id, BH_SUBNETS_MAX);
+		return bh_error_set(err, -EINVAL, "The switch of network '%s' cannot be made: it has the "
+		                                  "id %u, or more than %d subnets.", what->name,
+		                    what->id, BH_SUBNETS_MAX);
 	if (bh_segment_find(memory, what->id))
 		return bh_error_set(err, -EEXIST, "The switch of network '%s' already exists.", what->name);
 	rc = bh_segment_new(memory, what, &segment, err);
@@ -100,8 +101,10 @@ static int choose_name(const struct bh_memory *memory, const struct bh_stack *st
 		if (!is_name_taken(memory, stack, name))
 			memcpy(nic->name, name, sizeof(name));
 	}
-	return nic->name[0] ? 0 : bh_error_set(err, -ENOSPC, "Compartment %u has no free interface name.",
-	                                       nic->compartment);
+	if (nic->name[0])
+		return 0;
+	return bh_error_set(err, -ENOSPC, "Compartment %u has no free interface name.",
+	                    nic->compartment);
 }
 
 static int check(const struct bh_memory *memory, const struct bh_nic *nic, struct bh_error *err)

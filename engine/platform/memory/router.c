@@ -38,7 +38,9 @@ enum decision { REFUSED, PLAIN, MASQUERADED };
 int bh_router_init(struct bh_router *router, struct bh_error *err)
 {
 	router->tracks = bh_hash_new(sizeof(struct tuple), sizeof(struct track));
-	return router->tracks ? 0 : bh_error_set(err, -ENOMEM, "There is not enough memory for a router.");
+	if (!router->tracks)
+		return bh_error_set(err, -ENOMEM, "There is not enough memory for a router.");
+	return 0;
 }
 
 void bh_router_clear(struct bh_router *router)
@@ -318,7 +320,8 @@ static void translate(struct bh_frame *frame, const struct bh_packet *packet,
 
 /* Sends a copy on, by `out` or to the host itself. */
 static void forward(struct bh_memory *memory, const struct bh_frame *frame,
-                    const struct bh_packet *packet, const struct tuple *from, const struct tuple *to)
+                    const struct bh_packet *packet, const struct tuple *from,
+                    const struct tuple *to)
 {
 	struct bh_frame *copy;
 	struct bh_address target, hop;

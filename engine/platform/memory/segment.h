@@ -1,9 +1,10 @@
 /*
  * segment.h - the switches of the memory platform, their ports, and the frames under way.
  *
- * A segment is one network's switch, or the wire between the host and the peer outside. A port is a
- * cable: one end on the segment, a stack at the other, the NIC's gate in between. Frames wait in one
- * queue of the world and are taken one by one, so nothing recurses and the order is always the same.
+ * A segment is one network's switch, or the wire between the host and the peer outside. A port is
+ * a cable: one end on the segment, a stack at the other, the NIC's gate in between. Frames wait in
+ * one queue of the world and are taken one by one, so nothing recurses and the order is always
+ * the same.
  */
 #ifndef BH_PLATFORM_MEMORY_SEGMENT_H
 #define BH_PLATFORM_MEMORY_SEGMENT_H

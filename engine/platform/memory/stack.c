@@ -267,7 +267,8 @@ bool bh_stack_source(const struct bh_stack *stack, const struct bh_address *targ
 		          : bh_address_is_v4(target) ? LOOPBACK_V4 : LOOPBACK_V6;
 		return true;
 	}
-	port = is_group(stack, target) ? group_port(stack, target) : bh_stack_route(stack, target, &hop);
+	port = is_group(stack, target) ? group_port(stack, target)
+	                               : bh_stack_route(stack, target, &hop);
 	if (!port || !bh_port_source(port, target, &from))
 		return false;
 	*source = from;

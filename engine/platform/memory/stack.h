@@ -1,8 +1,9 @@
 /*
  * stack.h - a network stack of the memory platform: a compartment's, a guest's, the peer outside.
  *
- * It has what its ports' NICs say (addresses, gateways), tables of who listens and who talks, and no
- * sockets. It takes part in the protocols below it honestly: neighbours are asked for over the wire.
+ * It has what its ports' NICs say (addresses, gateways), tables of who listens and who talks, and
+ * no sockets. It takes part in the protocols below it honestly: neighbours are asked for over the
+ * wire.
  */
 #ifndef BH_PLATFORM_MEMORY_STACK_H
 #define BH_PLATFORM_MEMORY_STACK_H
