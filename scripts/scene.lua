@@ -16,8 +16,12 @@ local worlds = require "worlds"
 
 local OUTSIDE = "10.0.0.9"
 
-local function must(value, message)
-  return value or error(message, 0)
+--- What a call returned, or its refusal as an error.
+local function must(value, ...)
+  if value == nil then
+    error((...), 0)
+  end
+  return value, ...
 end
 
 --- The host of the scene; what is in it by name: { where, address, address6 }.
