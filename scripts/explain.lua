@@ -86,18 +86,27 @@ end
 local Path = {}
 Path.__index = Path
 
+--- Where the verdict comes from. The line of a default is not the gate's to know.
+local function origin_of(default, judgement)
+  if judgement.origin or judgement.rule_id then
+    return judgement.origin
+  elseif judgement.by == "default" or judgement.by == "flow" or judgement.by == "fragment" then
+    return default[judgement.opener].origin
+  end
+end
+
 --- Adds a hop, unless the packet went no further than an earlier one.
-function Path:add(hop, at, by, verdict)
+function Path:add(hop, at, by, verdict, origin)
   if not self.blocked then
-    self.hops[#self.hops + 1] = { hop = hop, at = at, verdict = verdict or "allow", by = by }
+    self.hops[#self.hops + 1] =
+      { hop = hop, at = at, verdict = verdict or "allow", by = by, origin = origin }
     self.blocked = verdict == "block"
   end
 end
 
---- Adds a gate by its judgement. An audited block lets pass.
-function Path:gate(hop, at, judgement)
-  local stops = judgement.verdict == "block" and not judgement.audit
-  self:add(hop, at, judgement.by, stops and "block" or "allow")
+--- Adds a gate by its judgement.
+function Path:gate(hop, at, judgement, default)
+  self:add(hop, at, judgement.by, judgement.verdict, origin_of(default, judgement))
 end
 
 --- Adds a sibling's gate, which sees the same packet the other way round.
@@ -105,7 +114,7 @@ function Path:peer(hop, peer, text)
   if peer and not self.blocked then
     local judgement = peer.gate:judge(text)
     if judgement then
-      self:gate(hop, peer.at, judgement)
+      self:gate(hop, peer.at, judgement, peer.default)
     end
   end
 end
@@ -129,7 +138,7 @@ end
 
 local function outbound(path, world, packet, judgement)
   local network = world.network
-  path:gate("gate out", world.at, judgement)
+  path:gate("gate out", world.at, judgement, world.default)
   local where, other = locate(world, packet.target)
   local peer = world.peer(packet.target)
   local mirrored = "in" .. packet.text:sub(4)
@@ -192,21 +201,7 @@ local function inbound(path, world, packet, judgement)
     end
   end
   path:add("switch", network.name, "port")
-  path:gate("gate in", world.at, judgement)
-end
-
---- Where the verdict comes from. The line of a default is not the gate's to know; a flow that no
---- rule opened was opened by the direction whose default allows, if only one does.
-local function origin_of(world, judgement)
-  local default = world.default
-  local towards, from = default.inbound, default.outbound
-  if judgement.by == "default" then
-    return default[judgement.direction].origin
-  elseif judgement.by == "flow" and not judgement.rule and not judgement.origin
-    and towards.action ~= from.action then
-    return (towards.action == "allow" and towards or from).origin
-  end
-  return judgement.origin
+  path:gate("gate in", world.at, judgement, world.default)
 end
 
 local function or_null(value)
@@ -246,7 +241,7 @@ function explain.packet(world, text)
   end
   return {
     verdict = judgement.verdict, by = judgement.by, rule = or_null(judgement.rule),
-    origin = or_null(origin_of(world, judgement)), audit = judgement.audit or false,
+    origin = or_null(origin_of(world.default, judgement)), audit = judgement.audit or false,
     delivered = not path.blocked, hops = path.hops, matched = matched,
   }
 end

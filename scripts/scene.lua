@@ -79,6 +79,9 @@ local function plan(cast)
     target = target or cast[to].address
     local out = cast[from].endpoint ~= nil
     local origin = target:find(":", 1, true) and source.address6 or source.address
+    if from == "host" and to == "cell" then
+      origin = "10.9.0.1" -- the management vNIC of that network
+    end
     local text
     if kind == "ping" then
       text = (target:find(":", 1, true) and "icmp6[128:0] %s -> %s" or "icmp[8:0] %s -> %s")
@@ -114,7 +117,7 @@ local function plan(cast)
   simple("host", "web", "tcp 80", true)
   simple("db", "outside", "tcp 80", true)
   simple("db", "outside", "ping", true)
-  simple("outside", "web", "tcp 80", false)
+  simple("outside", "web", "tcp 81", false)
   simple("outside", "vm", "tcp 22", false)
   simple("db", "vm", "tcp 22", true)
   simple("vm", "web", "tcp 81", false)
@@ -164,8 +167,7 @@ local function play(host, lab, cast, entry)
   local said, by, line = answer.delivered, answer.by, answer.origin
   if refusing and refusing.verdict == "block" then
     by = refusing.by
-    line = refusing.origin or (refusing.hop:find "^gate" and answer.verdict == "block" and answer.origin)
-      or refusing.hop .. " " .. refusing.at
+    line = refusing.origin or refusing.hop .. " " .. refusing.at
   end
   local function word(passes)
     return passes and "passes" or "dropped"
@@ -173,7 +175,7 @@ local function play(host, lab, cast, entry)
   return {
     probe = entry.from .. " → " .. entry.to, what = entry.what, expected = word(entry.passes), wire = word(wire),
     explain = word(said), by = by, line = line,
-    agrees = wire == entry.passes and said == entry.passes and "" or "≠",
+    agrees = wire == entry.passes and said == entry.passes,
   }
 end
 
@@ -203,7 +205,8 @@ local function scene(lab, host)
   local rows, wrong = {}, 0
   for i, entry in ipairs(plan(cast)) do
     rows[i] = play(host, lab, cast, entry)
-    wrong = wrong + (rows[i].agrees == "" and 0 or 1)
+    wrong = wrong + (rows[i].agrees and 0 or 1)
+    rows[i].agrees = rows[i].agrees and "=" or "≠"
   end
   print_rows(rows)
   print_compartments(host)

@@ -43,6 +43,14 @@ local function choose_endpoint(endpoints, packets)
   return endpoints[1]
 end
 
+--- The defaults of an endpoint, by direction.
+local function defaults_of(endpoint)
+  return {
+    inbound = { action = endpoint.default_inbound, origin = endpoint.default_inbound_origin },
+    outbound = { action = endpoint.default_outbound, origin = endpoint.default_outbound_origin },
+  }
+end
+
 --- Finds endpoints by address and keeps their gates, so that a sequence of packets is one.
 local function peers_of(host, own)
   local gates, names = {}, {}
@@ -57,7 +65,7 @@ local function peers_of(host, own)
             gates[endpoint.id] = gates[endpoint.id] or host:gate(endpoint.id)
             return gates[endpoint.id] and {
               at = names[endpoint.container] or endpoint.container,
-              gate = gates[endpoint.id], network = endpoint.network,
+              gate = gates[endpoint.id], network = endpoint.network, default = defaults_of(endpoint),
             }
           end
         end
@@ -95,10 +103,7 @@ function worlds.live(host, who, packets)
   end
   return {
     at = container.name, gate = gate, network = network, networks = networks,
-    default = {
-      inbound = { action = endpoint.default_inbound, origin = endpoint.default_inbound_origin },
-      outbound = { action = endpoint.default_outbound, origin = endpoint.default_outbound_origin },
-    },
+    default = defaults_of(endpoint),
     published = container.published, live = true, peer = peers_of(host, endpoint),
     foreign = host:platform() == "linux" and lazy_foreign() or nothing,
   }
