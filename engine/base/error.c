@@ -3,6 +3,7 @@
  */
 #include "error.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -47,7 +48,7 @@ int bh_error_prefix(struct bh_error *err, const char *format, ...)
 	int n;
 
 	if (!err)
-		return -1;
+		return -EINVAL; /* what nearly all of them are; nobody is there to read the text either */
 	va_start(args, format);
 	n = vsnprintf(text, sizeof(text), format, args);
 	va_end(args);

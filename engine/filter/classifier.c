@@ -84,6 +84,8 @@ static void spans_join(struct spans *spans)
 {
 	size_t n = 0;
 
+	if (spans->count < 2)
+		return;
 	qsort(spans->ranges, spans->count, sizeof(*spans->ranges), by_first);
 	for (size_t i = 0; i < spans->count; i++) {
 		struct bh_range *last = n ? &spans->ranges[n - 1] : NULL, range = spans->ranges[i];
@@ -130,15 +132,26 @@ static int spans_subtract(struct spans *result, const struct spans *from, const 
 	return 0;
 }
 
+/* A range of IPv6 addresses leaves out the block that stands for IPv4, if it spans it. */
+static int spans_add_range(struct spans *spans, const struct bh_range *range)
+{
+	static const struct bh_address before = {0, BH_V4_MAPPED - 1}, after = {0, BH_V4_MAPPED + (1ULL << 32)};
+
+	if (bh_address_is_v4(&range->first) || bh_address_below(&range->last, &after) ||
+	    bh_address_below(&before, &range->first))
+		return spans_add(spans, range->first, range->last);
+	return spans_add(spans, range->first, before) ? -ENOMEM : spans_add(spans, after, range->last);
+}
+
 static int spans_add_set(struct spans *spans, const struct bh_range *ranges, size_t count,
                          uint8_t mask, const struct bh_words *words)
 {
 	for (size_t i = 0; i < count; i++)
-		if (spans_add(spans, ranges[i].first, ranges[i].last))
+		if (spans_add_range(spans, &ranges[i]))
 			return -ENOMEM;
 	for (int w = 0; words && w < BH_WORDS; w++)
 		for (size_t i = 0; mask & (1 << w) && i < words->count[w]; i++)
-			if (spans_add(spans, words->ranges[w][i].first, words->ranges[w][i].last))
+			if (spans_add_range(spans, &words->ranges[w][i]))
 				return -ENOMEM;
 	return 0;
 }
@@ -169,10 +182,9 @@ static int spans_of_service(struct spans *spans, const struct bh_rule *rule)
 {
 	static const uint8_t with_ports[] = {BH_PROTO_TCP, BH_PROTO_UDP, BH_PROTO_DCCP, BH_PROTO_SCTP,
 	                                     BH_PROTO_UDPLITE};
-	static const uint8_t with_types[] = {BH_PROTO_ICMP, BH_PROTO_ICMP6};
 	const struct bh_number_set *set = rule->icmp.count ? &rule->icmp : &rule->local_port;
-	const uint8_t *protocols = rule->icmp.count ? with_types : with_ports;
-	size_t count = rule->icmp.count ? sizeof(with_types) : sizeof(with_ports);
+	const uint8_t *protocols = with_ports;
+	size_t count = sizeof(with_ports);
 	uint8_t one = (uint8_t)rule->protocol;
 	int rc = 0;
 
@@ -180,7 +192,7 @@ static int spans_of_service(struct spans *spans, const struct bh_rule *rule)
 		protocols = &one;
 		count = 1;
 	} else if (!set->count && !rule->remote_port.count) {
-		return spans_add_numbers(spans, 0, 0xffffff);
+		return spans_add_numbers(spans, 0, BH_SERVICE_MAX);
 	}
 	for (size_t p = 0; p < count; p++) {
 		uint64_t base = (uint64_t)protocols[p] << 16;
@@ -274,7 +286,7 @@ static bool filling_add(struct filling *filling, const struct piece *piece)
 		memcpy(starts[f], filling->starts[f], counts[f] * sizeof(starts[f][0]));
 	for (size_t f = 0; fits && f < BH_FIELDS; f++) {
 		struct bh_address top = is_address(f) ? address_max
-		                        : (struct bh_address){0, f == BH_FIELD_SERVICE ? 0xffffff : 0xffff};
+		                        : (struct bh_address){0, f == BH_FIELD_SERVICE ? BH_SERVICE_MAX : 0xffff};
 
 		for (size_t i = 0; fits && i < piece->fields[f].count; i++) {
 			const struct bh_range *range = &piece->fields[f].ranges[i];

@@ -13,8 +13,8 @@
  * from one compartment costs no other a flow, and costs itself the half-open ones first.
  *
  * Concurrency. Counters are atomic, a place in a list is claimed by one fetch-and-add, and rows are
- * inserted with "only if absent". A place just claimed may have no row yet: the evictor steps over
- * such a gap, and moves the head past it only when 64 newer places are claimed.
+ * inserted with "only if absent". A place just claimed may have no row yet: who finds such a gap
+ * steps over it, and moves the head past it only when 64 newer places are claimed.
  *
  * An eBPF includer provides, before including this (rows stay where they are until deleted):
  *   uint64_t bh_now(BH_CTX *)                                         nanoseconds, any fixed origin
@@ -57,7 +57,8 @@ struct bh_flow {
 	uint8_t list;    /* enum bh_flow_list */
 	uint8_t blocked; /* a later policy blocks it: its packets are dropped until it expires */
 	uint8_t audit;   /* it passes only because the rule is audited */
-	uint8_t reserved[3];
+	uint8_t borrowed; /* charged to the common room, not to the guarantee */
+	uint8_t reserved[2];
 };
 
 struct bh_ledger_key {
@@ -69,6 +70,7 @@ struct bh_ledger_key {
 /* What a compartment has taken. Created with the compartment, shared by its endpoints. */
 struct bh_share {
 	uint64_t used;
+	uint64_t owned;           /* of these, charged to the guarantee; the others are borrowed */
 	uint64_t head[BH_LISTS]; /* the oldest place that may be in use */
 	uint64_t tail[BH_LISTS]; /* the next place to be given */
 };
@@ -178,24 +180,29 @@ static inline uint64_t bh_fetch_add(uint64_t *counter, uint64_t n)
 }
 
 /* Gives back what one flow was charged. */
-static inline void bh_share_release(BH_CTX *ctx, struct bh_share *share, const struct bh_conf *conf)
+static inline void bh_share_release(BH_CTX *ctx, struct bh_share *share, uint8_t borrowed)
 {
 	struct bh_room *room = bh_room(ctx);
 
-	if (bh_fetch_add(&share->used, (uint64_t)-1) > conf->flows_guaranteed && room)
+	bh_fetch_add(&share->used, (uint64_t)-1);
+	if (!borrowed)
+		bh_fetch_add(&share->owned, (uint64_t)-1);
+	else if (room)
 		bh_fetch_add(&room->borrowed, (uint64_t)-1);
 }
 
 /* Forgets a flow and gives back its place. */
-BH_GLOBAL int bh_flow_forget(BH_CTX *ctx, const struct bh_conf *conf, const struct bh_flow_key *key)
+BH_GLOBAL int bh_flow_forget(BH_CTX *ctx, const struct bh_flow_key *key)
 {
-	BH_ENTER(ctx, conf && key, 0);
+	BH_ENTER(ctx, key, 0);
 	struct bh_flow *flow = bh_flow_find(ctx, key);
 	struct bh_ledger_key place = {0, 0, 0};
 	struct bh_share *share;
+	uint8_t borrowed;
 
 	if (!flow)
 		return 0;
+	borrowed = flow->borrowed;
 	place.compartment = flow->compartment;
 	place.list = flow->list;
 	place.place = flow->place;
@@ -203,7 +210,7 @@ BH_GLOBAL int bh_flow_forget(BH_CTX *ctx, const struct bh_conf *conf, const stru
 	if (bh_flow_remove(ctx, key) || !share)
 		return 0;
 	bh_ledger_remove(ctx, &place);
-	bh_share_release(ctx, share, conf);
+	bh_share_release(ctx, share, borrowed);
 	return 1;
 }
 
@@ -254,7 +261,7 @@ static long bh_evict_place(uint32_t index, void *arg)
 	search->looked++;
 	if (!search->any && !bh_flow_expired(search->conf, flow, &key, search->now))
 		return 0;
-	if (!bh_flow_forget(search->ctx, search->conf, &key))
+	if (!bh_flow_forget(search->ctx, &key))
 		return 0;
 	search->done = 1;
 	return 1;
@@ -293,55 +300,81 @@ static inline int bh_evict(BH_CTX *ctx, const struct bh_conf *conf)
 	return 0;
 }
 
-/* Charges one flow to the compartment. Non-zero: it has no room and nothing to give up. */
-static inline int bh_share_charge(BH_CTX *ctx, const struct bh_conf *conf)
+/*
+ * Charges `flow` to the compartment's guarantee or, where that is full, to the room all share.
+ * Non-zero: neither has a place.
+ */
+static inline int bh_share_take(BH_CTX *ctx, const struct bh_conf *conf, struct bh_share *share,
+                                struct bh_flow *flow)
 {
-	struct bh_share *share = bh_share_find(ctx, conf->compartment);
 	struct bh_room *room = bh_room(ctx);
-	uint64_t used;
 
-	if (!share || !room)
+	flow->borrowed = bh_fetch_add(&share->owned, 1) >= conf->flows_guaranteed;
+	if (flow->borrowed)
+		bh_fetch_add(&share->owned, (uint64_t)-1);
+	if (flow->borrowed && (!room || bh_fetch_add(&room->borrowed, 1) >= room->capacity)) {
+		if (room)
+			bh_fetch_add(&room->borrowed, (uint64_t)-1);
 		return -1;
-	used = bh_fetch_add(&share->used, 1) + 1;
-	if (used <= conf->flows_guaranteed && used <= conf->flows_limit)
+	}
+	if (bh_fetch_add(&share->used, 1) < conf->flows_limit)
 		return 0;
-	if (used > conf->flows_guaranteed)
-		bh_fetch_add(&room->borrowed, 1);
-	if (used <= conf->flows_limit && room->borrowed <= room->capacity)
-		return 0;
-	if (bh_evict(ctx, conf))
-		return 0;
-	bh_share_release(ctx, share, conf);
+	bh_share_release(ctx, share, flow->borrowed);
 	return -1;
 }
 
-/* Puts the flow at the end of a list. */
-static inline uint64_t bh_ledger_claim(struct bh_share *share, uint32_t list)
+/* The same; without a place the compartment gives up a flow of its own. */
+static inline int bh_share_charge(BH_CTX *ctx, const struct bh_conf *conf, struct bh_share *share,
+                                  struct bh_flow *flow)
 {
-	return bh_fetch_add(&share->tail[list < BH_LISTS ? list : 0], 1);
+	if (!bh_share_take(ctx, conf, share, flow))
+		return 0;
+	return bh_evict(ctx, conf) ? bh_share_take(ctx, conf, share, flow) : -1;
+}
+
+/*
+ * Takes the next place of a list. Places of flows that are gone are stepped over here, two a time,
+ * so that the head keeps up however many of them there are.
+ */
+static inline uint64_t bh_ledger_claim(BH_CTX *ctx, struct bh_share *share, uint32_t compartment,
+                                       uint32_t list)
+{
+	uint32_t which = list < BH_LISTS ? list : 0;
+	struct bh_ledger_key place = {0, 0, 0};
+	uint64_t tail = bh_fetch_add(&share->tail[which], 1);
+
+	place.compartment = compartment;
+	place.list = which;
+	for (int i = 0; i < 2; i++) {
+		place.place = share->head[which];
+		if (tail < place.place + BH_EVICT_SCAN || bh_ledger_find(ctx, &place))
+			break;
+		__sync_val_compare_and_swap(&share->head[which], place.place, place.place + 1);
+	}
+	return tail;
 }
 
 /* Adds a row for `flow`, charged and in its list. Non-zero: no room. */
-BH_GLOBAL int bh_flow_start(BH_CTX *ctx, const struct bh_conf *conf,
-                                     const struct bh_flow_key *key, struct bh_flow *flow)
+BH_GLOBAL int bh_flow_start(BH_CTX *ctx, const struct bh_conf *conf, const struct bh_flow_key *key,
+                            struct bh_flow *flow)
 {
 	BH_ENTER(ctx, conf && key && flow, -1);
 	struct bh_share *share = bh_share_find(ctx, conf->compartment);
 	struct bh_ledger_key place = {0, 0, 0};
 	int rc;
 
-	if (!share || bh_share_charge(ctx, conf))
+	if (!share || bh_share_charge(ctx, conf, share, flow))
 		return -1;
 	place.compartment = conf->compartment;
 	place.list = flow->list < BH_LISTS ? flow->list : 0;
-	place.place = bh_ledger_claim(share, place.list);
+	place.place = bh_ledger_claim(ctx, share, place.compartment, place.list);
 	flow->compartment = conf->compartment;
 	flow->place = place.place;
 	rc = bh_flow_insert(ctx, key, flow);
 	if (!rc && bh_ledger_insert(ctx, &place, key))
 		rc = bh_flow_remove(ctx, key) ? 0 : -12;
 	if (rc)
-		bh_share_release(ctx, share, conf);
+		bh_share_release(ctx, share, flow->borrowed);
 	return rc == -17 ? 0 : rc; /* EEXIST: another CPU was first, with the same verdict */
 }
 
@@ -359,7 +392,7 @@ BH_GLOBAL int bh_flow_move(BH_CTX *ctx, struct bh_flow *flow, const struct bh_fl
 	from.list = flow->list;
 	from.place = flow->place;
 	to.list = list;
-	to.place = bh_ledger_claim(share, list);
+	to.place = bh_ledger_claim(ctx, share, flow->compartment, list);
 	if (bh_ledger_insert(ctx, &to, key))
 		return 0;
 	flow->place = to.place;

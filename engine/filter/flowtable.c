@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "../base/buffer.h"
 #include "../base/hash.h"
 
 struct bh_flow_table {
@@ -57,29 +58,35 @@ void bh_flow_table_remove_share(struct bh_flow_table *table, uint32_t compartmen
 	bh_hash_remove(table->shares, &compartment);
 }
 
-struct first_of {
+/* Keys of an endpoint's rows, collected before any is removed. */
+struct owned {
 	uint32_t endpoint;
-	struct bh_flow_key key;
+	struct bh_buffer keys;
 };
 
-static int is_first_of(const void *key, void *value, void *arg)
+static int collect_owned(const void *key, void *value, void *arg)
 {
-	struct first_of *search = arg;
+	struct owned *owned = arg;
 
 	(void)value;
-	if (((const struct bh_flow_key *)key)->endpoint != search->endpoint)
-		return 0;
-	search->key = *(const struct bh_flow_key *)key;
-	return 1;
+	if (((const struct bh_flow_key *)key)->endpoint == owned->endpoint)
+		bh_buffer_append(&owned->keys, key, sizeof(struct bh_flow_key));
+	return 0;
 }
 
-void bh_flow_table_forget(struct bh_flow_table *table, const struct bh_conf *conf)
+void bh_flow_table_forget(struct bh_flow_table *table, uint32_t endpoint)
 {
-	struct first_of search = {.endpoint = conf->endpoint};
+	struct owned owned = {.endpoint = endpoint};
 	struct bh_env env = {.flows = table};
 
-	while (bh_hash_each(table->flows, is_first_of, &search))
-		bh_flow_forget(&env, conf, &search.key);
+	bh_hash_each(table->flows, collect_owned, &owned);
+	for (size_t at = 0; at < owned.keys.size; at += sizeof(struct bh_flow_key)) {
+		struct bh_flow_key key;
+
+		memcpy(&key, owned.keys.data + at, sizeof(key));
+		bh_flow_forget(&env, &key);
+	}
+	bh_buffer_clear(&owned.keys);
 }
 
 uint64_t bh_flow_table_used(const struct bh_flow_table *table, uint32_t compartment)

@@ -16,8 +16,8 @@ int bh_flow_table_add_share(struct bh_flow_table *table, uint32_t compartment,
                             struct bh_error *err);
 /* Removes a compartment's account. Its flows must be gone. */
 void bh_flow_table_remove_share(struct bh_flow_table *table, uint32_t compartment);
-/* Forgets all flows of an endpoint, whose conf this is. */
-void bh_flow_table_forget(struct bh_flow_table *table, const struct bh_conf *conf);
+/* Forgets all flows of an endpoint. */
+void bh_flow_table_forget(struct bh_flow_table *table, uint32_t endpoint);
 
 uint64_t bh_flow_table_used(const struct bh_flow_table *table, uint32_t compartment);
 int bh_flow_table_each(const struct bh_flow_table *table,

@@ -58,7 +58,7 @@ static int parse_protocol(struct bh_notation *packet, char *word, struct bh_erro
 		packet->icmp_type = (uint8_t)(range.first >> 8);
 		packet->icmp_code = (uint8_t)range.first;
 	}
-	packet->tcp_flags = bracket ? 0 : BH_TCP_SYN;
+	packet->tcp_flags = bracket || protocol != BH_PROTO_TCP ? 0 : BH_TCP_SYN;
 	for (const char *p = bracket ? bracket + 1 : ""; !icmp && *p; p++) {
 		const char *letter = strchr(flag_letters, *p);
 
@@ -337,6 +337,8 @@ uint32_t bh_notation_frame(const struct bh_notation *packet, const uint8_t sourc
 {
 	bool v4 = bh_address_is_v4(&packet->source);
 	bool nd = packet->protocol == BH_PROTO_ICMP6 && packet->icmp_type >= 133 && packet->icmp_type <= 137;
+	bool mld = packet->protocol == BH_PROTO_ICMP6 &&
+	           ((packet->icmp_type >= 130 && packet->icmp_type <= 132) || packet->icmp_type == 143);
 	uint8_t *ip = frame + 14, *l4 = ip + (v4 ? 20 : 40), pseudo[40] = {0};
 	int at = checksum_at(packet->protocol);
 	uint32_t size, sum = 0, n;
@@ -346,7 +348,7 @@ uint32_t bh_notation_frame(const struct bh_notation *packet, const uint8_t sourc
 	memcpy(frame + 6, source_mac, 6);
 	put16(frame + 12, v4 ? BH_ETH_IP : BH_ETH_IP6);
 	size = put_transport(l4, packet, source_mac);
-	put_ip(ip, &packet->source, &packet->target, packet->protocol, nd ? 255 : 64, size);
+	put_ip(ip, &packet->source, &packet->target, packet->protocol, nd ? 255 : mld ? 1 : 64, size);
 	if (at >= 0) {
 		if (packet->protocol != BH_PROTO_ICMP) {
 			n = (uint32_t)bh_address_to_bytes(&packet->source, pseudo);
@@ -355,7 +357,8 @@ uint32_t bh_notation_frame(const struct bh_notation *packet, const uint8_t sourc
 			pseudo[n + 5] = packet->protocol;
 			sum = bh_checksum_add(0, pseudo, n + 6);
 		}
-		put16(l4 + at, bh_checksum_fold(bh_checksum_add(sum, l4, size)));
+		sum = bh_checksum_fold(bh_checksum_add(sum, l4, size));
+		put16(l4 + at, sum || packet->protocol != BH_PROTO_UDP ? sum : 0xffff); /* 0 = none, in UDP */
 	}
 	return 14 + (v4 ? 20u : 40u) + size;
 }

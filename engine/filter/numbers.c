@@ -68,7 +68,7 @@ const char *bh_protocol_format(int protocol, char text[8])
 int bh_port_range_parse(struct bh_number_range *range, const char *text, const char *field,
                         struct bh_error *err)
 {
-	unsigned first, last;
+	unsigned first = 0, last;
 	const char *p = parse_number(text, 65535, &first);
 
 	last = first;

@@ -67,6 +67,7 @@ enum bh_form { BH_FORM_MALFORMED, BH_FORM_IP, BH_FORM_ARP, BH_FORM_OTHER };
 enum bh_fragment { BH_WHOLE, BH_FIRST, BH_LATER };
 
 #define BH_EXTENSIONS_MAX 8 /* IPv6 extension headers walked before a packet is malformed */
+#define BH_OPTIONS_MAX 8    /* options of a neighbour discovery message, likewise */
 
 /*
  * What rules look at. `local` is the container's side whatever the direction. For ICMP and ICMPv6
@@ -119,6 +120,12 @@ struct bh_packet {
 	uint8_t lladdr[6]; /* ARP sender's, or of the ND option */
 	uint8_t reserved[3];
 };
+
+static inline bool bh_is_extension(uint8_t next)
+{
+	return next == 0 || next == 43 || next == 44 || next == 51 || next == 60 || next == 135 ||
+	       next == 139 || next == 140;
+}
 
 static inline bool bh_has_ports(uint8_t protocol)
 {
@@ -248,11 +255,14 @@ BH_GLOBAL int bh_parse_inner(BH_CTX *ctx, struct bh_packet *packet, uint32_t off
 		packet->inner_id = bh_get16(l4 + 4);
 		if (bh_icmp_is_error(inner))
 			return 0;
+	} else if (inner->v6 && bh_is_extension(inner->protocol)) {
+		return 0;
 	}
 	packet->has_inner = bh_address_equal(&inner->local, &packet->key.local);
 	return 0;
 }
 
+/* Neighbour discovery: the target, and the link-layer address if an option has one. */
 static inline int bh_parse_neighbour(BH_CTX *ctx, struct bh_packet *packet, uint32_t offset,
                                      uint32_t left)
 {
@@ -267,15 +277,20 @@ static inline int bh_parse_neighbour(BH_CTX *ctx, struct bh_packet *packet, uint
 			return -1;
 		bh_get_v6(&packet->target, nd + 8);
 	}
-	if (left < header + 8)
-		return 0;
-	if (bh_load(ctx, offset + header, option, 8) || !option[1])
-		return -1;
-	if (option[0] == 1 || option[0] == 2) {
-		packet->lladdr_option = option[0];
-		__builtin_memcpy(packet->lladdr, option + 2, 6);
+	for (int i = 0; i < BH_OPTIONS_MAX; i++) {
+		if (left < header + 8)
+			return 0;
+		if (bh_load(ctx, offset + header, option, 8) || !option[1])
+			return -1;
+		if (option[0] == 1 || option[0] == 2) {
+			if (packet->lladdr_option)
+				return -1;
+			packet->lladdr_option = option[0];
+			__builtin_memcpy(packet->lladdr, option + 2, 6);
+		}
+		header += (uint32_t)option[1] * 8;
 	}
-	return 0;
+	return left > header ? -1 : 0;
 }
 
 BH_GLOBAL int bh_parse_icmp(BH_CTX *ctx, struct bh_packet *packet, uint32_t offset,
@@ -289,12 +304,11 @@ BH_GLOBAL int bh_parse_icmp(BH_CTX *ctx, struct bh_packet *packet, uint32_t offs
 		return -1;
 	key->local_port = bh_get16(header);
 	packet->id = bh_get16(header + 4);
-	if (packet->fragment != BH_WHOLE)
-		return 0;
-	if (bh_icmp_is_error(key))
-		return bh_parse_inner(ctx, packet, offset + 8, left - 8);
 	if (key->v6 && bh_icmp_type(key) >= 133 && bh_icmp_type(key) <= 137)
-		return bh_parse_neighbour(ctx, packet, offset, left);
+		return packet->fragment == BH_WHOLE ? bh_parse_neighbour(ctx, packet, offset, left)
+		                                    : -1; /* RFC 6980 */
+	if (packet->fragment == BH_WHOLE && bh_icmp_is_error(key))
+		return bh_parse_inner(ctx, packet, offset + 8, left - 8);
 	return 0;
 }
 
@@ -402,12 +416,6 @@ BH_GLOBAL int bh_parse_ip4(BH_CTX *ctx, struct bh_packet *packet)
 	if (packet->fragment == BH_LATER)
 		return 0;
 	return bh_parse_transport(ctx, packet, 14 + header, total - header);
-}
-
-static inline bool bh_is_extension(uint8_t next)
-{
-	return next == 0 || next == 43 || next == 44 || next == 51 || next == 60 || next == 135 ||
-	       next == 139 || next == 140;
 }
 
 /*

@@ -263,18 +263,23 @@ int bh_rule_check(const struct bh_rule *rule, struct bh_error *err)
 {
 	char text[8];
 	bool ports = rule->local_port.count || rule->remote_port.count;
+	unsigned families = 3;
 
 	if (rule->audit && rule->action == BH_ALLOW)
 		return bh_error_set(err, -EINVAL, "audit belongs to block rules; an allow passes anyway");
 	if (ports && rule->protocol >= 0 && !bh_has_ports((uint8_t)rule->protocol))
 		return bh_error_set(err, -EINVAL, "protocol %s has no ports (tcp, udp, sctp, dccp and udplite do)",
 		                    bh_protocol_format(rule->protocol, text));
-	if (rule->icmp.count && rule->protocol >= 0 && rule->protocol != BH_PROTO_ICMP &&
-	    rule->protocol != BH_PROTO_ICMP6)
+	if (rule->icmp.count && rule->protocol != BH_PROTO_ICMP && rule->protocol != BH_PROTO_ICMP6)
 		return bh_error_set(err, -EINVAL, "icmp goes with protocol icmp or icmp6, not with %s",
-		                    bh_protocol_format(rule->protocol, text));
+		                    rule->protocol < 0 ? "any" : bh_protocol_format(rule->protocol, text));
+	if (rule->protocol == BH_PROTO_ICMP || rule->protocol == BH_PROTO_ICMP6)
+		families = rule->protocol == BH_PROTO_ICMP ? 1 : 2;
 	if (ports && rule->icmp.count)
 		return bh_error_set(err, -EINVAL, "a rule has either ports or icmp types, not both");
+	if (!(set_families(&rule->local) & families) || !(set_families(&rule->remote) & families))
+		return bh_error_set(err, -EINVAL, "protocol %s has only %s addresses",
+		                    bh_protocol_format(rule->protocol, text), families == 1 ? "IPv4" : "IPv6");
 	if (!(set_families(&rule->local) & set_families(&rule->remote)))
 		return bh_error_set(err, -EINVAL,
 		                    "local %s and remote %s are of different families; no packet has both",
@@ -309,11 +314,18 @@ const char *bh_rule_get(const struct bh_rule *rule, const char *field, char buff
 	return NULL;
 }
 
+/* A range has one family: ::/0 is no IPv4 address, though those are mapped into it. */
+static bool in_range(const struct bh_range *range, const struct bh_address *address)
+{
+	return bh_address_is_v4(&range->first) == bh_address_is_v4(address) &&
+	       bh_range_contains(range, address);
+}
+
 static bool in_words(uint8_t mask, const struct bh_words *meaning, const struct bh_address *address)
 {
 	for (int w = 0; meaning && w < BH_WORDS; w++)
 		for (size_t i = 0; mask & (1 << w) && i < meaning->count[w]; i++)
-			if (bh_range_contains(&meaning->ranges[w][i], address))
+			if (in_range(&meaning->ranges[w][i], address))
 				return true;
 	return false;
 }
@@ -325,11 +337,11 @@ static bool in_addresses(const struct bh_address_set *set, const struct bh_words
 	bool in = any || in_words(set->include_words, meaning, address);
 
 	for (size_t i = 0; !in && i < set->include_count; i++)
-		in = bh_range_contains(&set->include[i], address);
+		in = in_range(&set->include[i], address);
 	if (!in || in_words(set->exclude_words, meaning, address))
 		return false;
 	for (size_t i = 0; i < set->exclude_count; i++)
-		if (bh_range_contains(&set->exclude[i], address))
+		if (in_range(&set->exclude[i], address))
 			return false;
 	return true;
 }
@@ -351,9 +363,9 @@ bool bh_rule_matches(const struct bh_rule *rule, const struct bh_words *meaning,
 		return false;
 	if (rule->protocol >= 0 && rule->protocol != key->protocol)
 		return false;
+	if (rule->protocol == (key->v6 ? BH_PROTO_ICMP : BH_PROTO_ICMP6))
+		return false; /* icmp is IPv4's, icmp6 is IPv6's */
 	if ((rule->local_port.count || rule->remote_port.count) && !bh_has_ports(key->protocol))
-		return false;
-	if (rule->icmp.count && key->protocol != BH_PROTO_ICMP && key->protocol != BH_PROTO_ICMP6)
 		return false;
 	if (rule->icmp.count && !in_numbers(&rule->icmp, key->local_port))
 		return false;

@@ -42,10 +42,20 @@ struct bh_block {
 	} fields[BH_FIELDS];
 };
 
-/* Local port and protocol as one number; for ICMP the port is type << 8 | code. */
+/*
+ * Local port and protocol as one number; for ICMP the port is type << 8 | code. ICMP's number in the
+ * other family's packets is a protocol that no rule names, only one without a protocol matches.
+ */
+#define BH_SERVICE_FOREIGN 0x1000000u
+#define BH_SERVICE_MAX 0x1ffffffu
+
 static inline uint32_t bh_service(const struct bh_key *key)
 {
-	return (uint32_t)key->protocol << 16 | key->local_port;
+	uint32_t service = (uint32_t)key->protocol << 16 | key->local_port;
+
+	if (key->protocol == (key->v6 ? BH_PROTO_ICMP : BH_PROTO_ICMP6))
+		service |= BH_SERVICE_FOREIGN;
+	return service;
 }
 
 #define BH_SEARCH_STEPS 8 /* 2^8 > intervals that fit a page */

@@ -80,7 +80,8 @@ static inline bool bh_is_impostor(const struct bh_conf *conf, const struct bh_ke
 	return false;
 }
 
-static inline bool bh_is_lawful_unspecified(const struct bh_packet *packet)
+static inline bool bh_is_lawful_unspecified(const struct bh_conf *conf,
+                                            const struct bh_packet *packet)
 {
 	const struct bh_key *key = &packet->key;
 	uint8_t type = bh_icmp_type(key);
@@ -91,7 +92,9 @@ static inline bool bh_is_lawful_unspecified(const struct bh_packet *packet)
 		return key->protocol == BH_PROTO_UDP && key->local_port == 68 && key->remote_port == 67;
 	if (key->protocol != BH_PROTO_ICMP6)
 		return false;
-	return (type == 135 && !packet->lladdr_option) || (type >= 130 && type <= 132) || type == 143;
+	if (type == 135) /* is this address, which is mine, taken? */
+		return !packet->lladdr_option && bh_is_own(conf, &packet->target);
+	return (type >= 130 && type <= 132) || type == 143;
 }
 
 /* Solicitations and advertisements of neighbours, once the addresses of the packet are lawful. */
@@ -134,7 +137,7 @@ BH_GLOBAL int bh_identity(const struct bh_conf *conf, const struct bh_packet *pa
 	if (conf->addresses_count) {
 		if (key->direction == BH_OUT) {
 			if (bh_address_is_unspecified(&key->local)) {
-				if (!bh_is_lawful_unspecified(packet))
+				if (!bh_is_lawful_unspecified(conf, packet))
 					return BH_IDENTITY_SPOOF;
 			} else if (!bh_is_own(conf, &key->local)) {
 				return BH_IDENTITY_SPOOF;
@@ -205,7 +208,7 @@ BH_GLOBAL int bh_judge_flow(BH_CTX *ctx, const struct bh_conf *conf,
 	if (!flow)
 		return 0;
 	if (bh_flow_expired(conf, flow, key, now)) {
-		bh_flow_forget(ctx, conf, key);
+		bh_flow_forget(ctx, key);
 		return 0;
 	}
 	if (flow->generation != conf->generation)
@@ -244,7 +247,7 @@ BH_GLOBAL int bh_flow_open(BH_CTX *ctx, const struct bh_conf *conf,
 	flow.list = bh_flow_list_of(key->protocol, flow.state);
 	old = bh_flow_find(ctx, key);
 	if (old) /* a bare SYN opens the same conversation anew */
-		bh_flow_forget(ctx, conf, key);
+		bh_flow_forget(ctx, key);
 	return bh_flow_start(ctx, conf, key, &flow);
 }
 
@@ -252,11 +255,16 @@ BH_GLOBAL int bh_fragment_open(BH_CTX *ctx, const struct bh_conf *conf, struct b
                                const struct bh_verdict *verdict)
 {
 	BH_ENTER(ctx, conf && packet && verdict, -1);
-	struct bh_flow flow = {0};
+	struct bh_flow flow = {0}, *old;
 
 	bh_fragment_key_of(&packet->flow, conf->endpoint, packet);
-	if (bh_flow_find(ctx, &packet->flow))
+	old = bh_flow_find(ctx, &packet->flow);
+	if (old) { /* the identification is in use again */
+		old->seen = bh_now(ctx);
+		old->rule = verdict->rule;
+		old->audit = verdict->audit;
 		return 0;
+	}
 	flow.created = flow.seen = bh_now(ctx);
 	flow.generation = conf->generation;
 	flow.rule = verdict->rule;

@@ -322,11 +322,11 @@ static int gate_forget_flows(struct bh_gate_kernel *gate, const struct bh_conf *
                              struct bh_error *err)
 {
 	struct doomed doomed = {.endpoint = conf->endpoint};
+	uint64_t owned = 0, borrowed = 0;
 	struct bh_share share;
 	struct bh_room room;
 	uint32_t zero = 0;
 	int rc = bh_gate_flow_each(gate, doom, &doomed, err);
-	uint64_t removed = 0, borrowed;
 
 	for (size_t i = 0; i < doomed.count; i++) {
 		struct bh_ledger_key place = {doomed.flows[i].compartment, doomed.flows[i].list,
@@ -334,18 +334,17 @@ static int gate_forget_flows(struct bh_gate_kernel *gate, const struct bh_conf *
 
 		bpf_map_delete_elem(gate->maps[LEDGER], &place);
 		if (!bpf_map_delete_elem(gate->maps[FLOWS], &doomed.keys[i]))
-			removed++;
+			*(doomed.flows[i].borrowed ? &borrowed : &owned) += 1;
 	}
 	free(doomed.keys);
 	free(doomed.flows);
-	if (!removed || bpf_map_lookup_elem(gate->maps[SHARES], &conf->compartment, &share))
-		return rc;
-	borrowed = share.used > conf->flows_guaranteed ? share.used - conf->flows_guaranteed : 0;
-	share.used -= removed < share.used ? removed : share.used;
-	borrowed -= share.used > conf->flows_guaranteed ? share.used - conf->flows_guaranteed : 0;
-	bpf_map_update_elem(gate->maps[SHARES], &conf->compartment, &share, BPF_EXIST);
+	if (owned + borrowed && !bpf_map_lookup_elem(gate->maps[SHARES], &conf->compartment, &share)) {
+		share.used -= owned + borrowed;
+		share.owned -= owned;
+		bpf_map_update_elem(gate->maps[SHARES], &conf->compartment, &share, BPF_EXIST);
+	}
 	if (borrowed && !bpf_map_lookup_elem(gate->maps[ROOMS], &zero, &room)) {
-		room.borrowed -= borrowed < room.borrowed ? borrowed : room.borrowed;
+		room.borrowed -= borrowed;
 		bpf_map_update_elem(gate->maps[ROOMS], &zero, &room, BPF_EXIST);
 	}
 	return rc;

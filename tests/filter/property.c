@@ -137,6 +137,10 @@ static void make_conf(struct bh_conf *conf, struct bh_table *tables[2], uint32_t
 	conf->endpoint = conf->compartment = id;
 	conf->generation = id;
 	conf->flags = random_below(4) | (random_below(4) << 3);
+	if (random_below(2)) {
+		conf->flows_limit = 4 + random_below(20);
+		conf->flows_guaranteed = random_below(conf->flows_limit);
+	}
 	memcpy(conf->mac, mac, 6);
 	for (int i = 0; i < 2; i++) {
 		struct bh_ruleset *ruleset = random_ruleset(random_below(120));
@@ -168,13 +172,51 @@ static uint32_t mangle(uint8_t *frame, uint32_t size)
 	case 1:
 		frame[12 + random_below(size - 12)] ^= (uint8_t)(1 << random_below(8));
 		return size;
-	case 2:
-		frame[20] = (uint8_t)random_below(64);
-		frame[21] = (uint8_t)random_below(256);
+	case 2: /* a fragment, IPv4's */
+		frame[18] = 0;
+		frame[19] = (uint8_t)random_below(2);
+		frame[20] = (uint8_t)(random_below(3) ? 0x20 : random_below(64));
+		frame[21] = (uint8_t)(random_below(2) ? 0 : random_below(8));
 		return size;
 	default:
 		return size;
 	}
+}
+
+/* A new packet or, half of the time, an earlier one again, its answer, or its neighbour. */
+static void next_packet(struct bh_notation *packet, const struct bh_conf *conf)
+{
+	static struct bh_notation earlier[16];
+	struct bh_notation *slot = &earlier[random_below(16)];
+	struct bh_address address;
+	uint16_t port;
+
+	if (slot->protocol && random_below(2)) {
+		*packet = *slot;
+		if (random_below(3) == 0)
+			packet->tcp_flags = (uint8_t)random_below(32);
+		if (random_below(3)) {
+			packet->direction = !packet->direction;
+			address = packet->source;
+			packet->source = packet->target;
+			packet->target = address;
+			port = packet->source_port;
+			packet->source_port = packet->target_port;
+			packet->target_port = port;
+			if (packet->protocol == BH_PROTO_ICMP && packet->icmp_type == 8)
+				packet->icmp_type = 0;
+			else if (packet->protocol == BH_PROTO_ICMP6 && packet->icmp_type == 128)
+				packet->icmp_type = 129;
+		}
+		return;
+	}
+	random_notation(packet);
+	if (packet->protocol == BH_PROTO_ICMP6 && !random_below(4))
+		packet->icmp_type = (uint8_t)(130 + random_below(8));
+	if (random_below(4)) /* mostly our own */
+		*(packet->direction == BH_OUT ? &packet->source : &packet->target) =
+			conf->addresses[bh_address_is_v4(&packet->source) ? random_below(3) : 3];
+	*slot = *packet;
 }
 
 static void compare_kernel(struct bh_gate_kernel *gate, uint32_t packets)
@@ -204,11 +246,8 @@ static void compare_kernel(struct bh_gate_kernel *gate, uint32_t packets)
 			bool out;
 			int rc;
 
-			random_notation(&packet);
+			next_packet(&packet, &conf);
 			out = packet.direction == BH_OUT;
-			if (random_below(4)) /* mostly our own */
-				*(out ? &packet.source : &packet.target) =
-					conf.addresses[bh_address_is_v4(&packet.source) ? random_below(3) : 3];
 			env.size = mangle(frame, bh_notation_frame(&packet, out ? mac : peer, out ? peer : mac, frame));
 			env.frame = frame;
 			bh_evaluate(&env, &conf, packet.direction, NULL, &here);

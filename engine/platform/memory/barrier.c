@@ -116,7 +116,7 @@ void bh_barrier_forget(struct bh_memory *memory, struct bh_port *port)
 
 	if (!port->nic.endpoint)
 		return;
-	bh_flow_table_forget(memory->flows, &port->conf);
+	bh_flow_table_forget(memory->flows, port->conf.endpoint);
 	while (bh_hash_each(memory->hits, is_hit_of, &search))
 		bh_hash_remove(memory->hits, &search.key);
 }
