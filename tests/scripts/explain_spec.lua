@@ -1,3 +1,4 @@
+--- explain_spec.lua - hops and verdicts that explain composes, on imagined and fake worlds.
 local explain = require "explain"
 local filter = require "bulkhead.filter"
 
