@@ -218,8 +218,12 @@ static int host_mend(struct bh_host *host, struct bh_error *err)
 	}
 	if (!rc)
 		rc = bh_realize_remove(host, true, err);
-	if (!rc && bh_store_number(host->store, 0, "SELECT count(*) FROM networks WHERE status = 'rebuild'", ""))
+	if (!rc && bh_store_number(host->store, 0,
+	                           "SELECT EXISTS(SELECT 1 FROM networks WHERE status = 'rebuild')"
+	                           " OR EXISTS(SELECT 1 FROM endpoints WHERE status = 'changing')", ""))
 		rc = bh_realize_create(host, err);
+	if (!rc)
+		bh_tables_collect(host);
 	return rc;
 }
 
@@ -263,6 +267,7 @@ int bh_host_commit(struct bh_host *host, struct bh_error *err)
 	} else {
 		rc = bh_realize_remove(host, false, err);
 	}
+	bh_tables_collect(host);
 	host->changing = false;
 	bh_lock_release(host);
 	return rc;
