@@ -165,13 +165,18 @@ function stage.hops(answer)
   return table.concat(parts, ", ")
 end
 
+--- The place of an actor, or the place itself.
+local function where(actor)
+  return type(actor) == "table" and actor.where or actor
+end
+
 --- Sends one probe: who it comes from, `tcp PORT`, `udp PORT` or `ping`, to whom; `target` overrides
 --- the address. Waits longer for what should arrive.
 ---@return probe_result
 function stage:send(from, what, to, passes, target)
   local kind, port = what:match "^(%a+)%s*(%d*)"
   return assert(self.lab:probe {
-    from = from.where or from, to = to.where or to, kind = kind, port = math.tointeger(port),
+    from = where(from), to = where(to), kind = kind, port = math.tointeger(port),
     target = target or to.address, timeout = passes and 2 or 0.15,
   })
 end
@@ -179,7 +184,7 @@ end
 --- Sends one packet as the notation says. True if it arrived.
 function stage:send_raw(from, packet, to, passes)
   return assert(self.lab:probe {
-    from = from.where or from, to = to.where or to, kind = "raw", packet = packet,
+    from = where(from), to = where(to), kind = "raw", packet = packet,
     timeout = passes and 2 or 0.15,
   }).arrived
 end

@@ -1,0 +1,42 @@
+--- namespaces.lua - looking into network namespaces from a shell, and making one for a pod.
+local namespaces = {}
+
+--- The output of a shell command, its status appended as a second value.
+function namespaces.shell(command)
+  local pipe = assert(io.popen(command .. " 2>&1"))
+  local text = pipe:read "a"
+  local _, _, status = pipe:close()
+  return text, status
+end
+
+--- Runs a command in a compartment of a stage's host; raises unless it succeeds.
+function namespaces.inside(stage, compartment, command)
+  local text, status = namespaces.shell(("nsenter --net=/run/bulkhead/%s/c%d -- %s")
+    :format(stage.tag, compartment, command))
+  assert(status == 0, text)
+  return text
+end
+
+--- Names of the interfaces of a compartment, sorted, as one line.
+function namespaces.links(stage, compartment)
+  local names = {}
+  for name in namespaces.inside(stage, compartment, "cat /proc/self/net/dev"):gmatch "([^%s:|]+):" do
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  return table.concat(names, " ")
+end
+
+--- A namespace as a pod's: a process that sleeps in one. Returns its path and what ends it.
+---@return string path
+---@return fun() stop
+function namespaces.pod()
+  local pipe = assert(io.popen "exec unshare --net sh -c 'echo $$; exec sleep 60'")
+  local pid = assert(pipe:read "l")
+  return ("/proc/%s/ns/net"):format(pid), function()
+    os.execute("kill " .. pid)
+    pipe:close()
+  end
+end
+
+return namespaces
