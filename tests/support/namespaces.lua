@@ -3,7 +3,7 @@ local namespaces = {}
 
 --- The output of a shell command, its status appended as a second value.
 function namespaces.shell(command)
-  local pipe = assert(io.popen(command .. " 2>&1"))
+  local pipe = assert(io.popen("exec 2>&1\n" .. command))
   local text = pipe:read "a"
   local _, _, status = pipe:close()
   return text, status
