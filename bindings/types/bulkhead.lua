@@ -98,7 +98,7 @@ bulkhead.version = ""
 ---@field router boolean
 ---@field dhcp_server boolean
 ---@field timeouts table<string, integer> seconds
----@field status "creating"|"ready"|"changing"|"removing"
+---@field status "creating"|"ready"|"removing"
 
 ---@class rule
 ---@field id? integer

@@ -155,43 +155,12 @@ int bh_endpoint_add(struct bh_host *host, const struct bh_endpoint_spec *spec, u
 	return rc;
 }
 
-/*
- * The own rules of an endpoint and some more. Those of a live one are never changed in place: it gets
- * a table of its own anew and a new generation, `changing` until the kernel has both, and remembers
- * which table it had, to have it back if that fails.
- */
-static int change_own(struct bh_host *host, uint32_t endpoint, int64_t network,
-                      const struct bh_rule *rules, size_t count, struct bh_error *err)
-{
-	int64_t id = endpoint, own, live;
-	uint32_t table;
-	char hash[48];
-	int rc;
-
-	own = bh_store_number(host->store, 0, "SELECT own FROM endpoints WHERE id = ?", "i", id);
-	live = bh_store_number(host->store, 0, "SELECT generation FROM endpoints WHERE id = ? AND status = 'ready'",
-	                       "i", id);
-	if (own && !live)
-		return bh_rules_append(host, (uint32_t)own, rules, count, err);
-	snprintf(hash, sizeof(hash), "endpoint %u generation %lld", endpoint, (long long)live + 1);
-	rc = bh_rules_store(host, (uint32_t)network, hash, NULL, 0, &table, err);
-	if (!rc && own)
-		rc = bh_rules_copy(host, (uint32_t)own, table, err);
-	rc = rc ? rc : bh_rules_append(host, table, rules, count, err);
-	if (!rc && live)
-		rc = bh_store_run(host->store, err, "INSERT OR REPLACE INTO meta VALUES ('undo ' || ?, ?)", "ii", id, own);
-	if (!rc && live)
-		rc = bh_store_run(host->store, err,
-		                  "UPDATE endpoints SET generation = generation + 1, status = 'changing' WHERE id = ?",
-		                  "i", id);
-	return rc ? rc : bh_store_run(host->store, err, "UPDATE endpoints SET own = ? WHERE id = ?", "ii",
-	                              (int64_t)table, id);
-}
-
 int bh_endpoint_add_rules(struct bh_host *host, uint32_t endpoint, const struct bh_rule *rules,
                           size_t count, struct bh_error *err)
 {
-	int64_t network, have;
+	int64_t network, own, have;
+	uint32_t table;
+	char hash[40];
 	int rc = bh_host_require_change(host, err);
 
 	if (rc || !count)
@@ -206,7 +175,13 @@ int bh_endpoint_add_rules(struct bh_host *host, uint32_t endpoint, const struct 
 	if ((size_t)have + count > BH_RULES_MAX)
 		return bh_error_set(err, -E2BIG, "%zu rules; an endpoint may have at most %d", (size_t)have + count,
 		                    BH_RULES_MAX);
-	return change_own(host, endpoint, network, rules, count, err);
+	own = bh_store_number(host->store, 0, "SELECT own FROM endpoints WHERE id = ?", "i", (int64_t)endpoint);
+	if (own)
+		return bh_rules_append(host, (uint32_t)own, rules, count, err);
+	snprintf(hash, sizeof(hash), "endpoint %u", endpoint);
+	rc = bh_rules_store(host, (uint32_t)network, hash, rules, count, &table, err);
+	return rc ? rc : bh_store_run(host->store, err, "UPDATE endpoints SET own = ? WHERE id = ?", "ii",
+	                              (int64_t)table, (int64_t)endpoint);
 }
 
 /* The addresses leased to an endpoint, in the order they were. */

@@ -40,8 +40,6 @@ int bh_network_words(struct bh_host *host, uint32_t id, struct bh_words *words,
 /* tables.c */
 int bh_rules_store(struct bh_host *host, uint32_t network, const char *hash,
                    const struct bh_rule *rules, size_t count, uint32_t *table, struct bh_error *err);
-/* Adds the rules of one table to another. */
-int bh_rules_copy(struct bh_host *host, uint32_t from, uint32_t to, struct bh_error *err);
 int bh_rules_append(struct bh_host *host, uint32_t table, const struct bh_rule *rules, size_t count,
                     struct bh_error *err);
 int bh_rules_load(struct bh_host *host, uint32_t table, struct bh_ruleset **out,

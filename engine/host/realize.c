@@ -153,43 +153,29 @@ static int compile_table(struct bh_host *host, uint32_t id, struct bh_table **ou
 	                    "iii", (int64_t)(*out)->blocks[BH_IN], (int64_t)(*out)->blocks[BH_OUT], (int64_t)id);
 }
 
-/* The gate of an endpoint with its tables that are not published yet, and, with `nic`, its NIC. */
-static int put_endpoint(struct bh_host *host, uint32_t id, struct bh_nic *nic, struct bh_error *err)
+static int create_endpoint(struct bh_host *host, uint32_t id, struct bh_error *err)
 {
 	struct bh_table *tables[2] = {NULL, NULL};
 	struct bh_gate gate;
-	int rc = bh_endpoint_conf(host, id, &gate.conf, err);
+	struct bh_nic nic;
+	int rc = bh_endpoint_nic(host, id, &nic, err);
 
+	rc = rc ? rc : bh_endpoint_conf(host, id, &gate.conf, err);
 	for (int i = 0; !rc && i < 2; i++)
 		rc = compile_table(host, gate.conf.tables[i].id, &tables[i], err);
 	rc = rc ? rc : bh_endpoint_conf(host, id, &gate.conf, err); /* with the blocks now known */
 	gate.tables[0] = tables[0];
 	gate.tables[1] = tables[1];
-	if (!rc)
-		rc = nic ? host->platform->ops->nic_create(host->platform, nic, &gate, err)
-		         : host->platform->ops->gate_replace(host->platform, &gate, err);
+	rc = rc ? rc : host->platform->ops->nic_create(host->platform, &nic, &gate, err);
 	bh_table_free(&tables[0]);
 	bh_table_free(&tables[1]);
+	rc = rc ? rc : bh_store_run(host->store, err, "UPDATE endpoints SET interface = ? WHERE id = ?", "si",
+	                            nic.name, (int64_t)id);
 	/* The next endpoint of this change finds its tables published. */
 	return rc ? rc : bh_store_run(host->store, err,
 	                              "UPDATE tables SET status = 'ready' WHERE status = 'creating' AND id IN"
 	                              " (SELECT shared FROM endpoints WHERE id = ?1 UNION"
 	                              " SELECT own FROM endpoints WHERE id = ?1)", "i", (int64_t)id);
-}
-
-static int create_endpoint(struct bh_host *host, uint32_t id, struct bh_error *err)
-{
-	struct bh_nic nic;
-	int rc = bh_endpoint_nic(host, id, &nic, err);
-
-	rc = rc ? rc : put_endpoint(host, id, &nic, err);
-	return rc ? rc : bh_store_run(host->store, err, "UPDATE endpoints SET interface = ? WHERE id = ?", "si",
-	                              nic.name, (int64_t)id);
-}
-
-static int change_endpoint(struct bh_host *host, uint32_t id, struct bh_error *err)
-{
-	return put_endpoint(host, id, NULL, err);
 }
 
 int bh_realize_create(struct bh_host *host, struct bh_error *err)
@@ -198,8 +184,7 @@ int bh_realize_create(struct bh_host *host, struct bh_error *err)
 		"UPDATE networks SET status = 'ready' WHERE status IN ('creating', 'rebuild')",
 		"UPDATE compartments SET status = 'ready' WHERE status = 'creating'",
 		"UPDATE containers SET status = 'ready' WHERE status = 'creating'",
-		"UPDATE endpoints SET status = 'ready' WHERE status IN ('creating', 'changing')",
-		"DELETE FROM meta WHERE key LIKE 'undo %'",
+		"UPDATE endpoints SET status = 'ready' WHERE status = 'creating'",
 	};
 	size_t networks = 0, rows = 0;
 	int rc;
@@ -213,8 +198,6 @@ int bh_realize_create(struct bh_host *host, struct bh_error *err)
 	rc = rc ? rc : each(host, "SELECT id FROM compartments WHERE status = 'creating'", create_compartment,
 	                    &rows, err);
 	rc = rc ? rc : each(host, "SELECT id FROM endpoints WHERE status = 'creating'", create_endpoint, &rows,
-	                    err);
-	rc = rc ? rc : each(host, "SELECT id FROM endpoints WHERE status = 'changing'", change_endpoint, &rows,
 	                    err);
 	for (size_t i = 0; !rc && i < sizeof(done) / sizeof(done[0]); i++)
 		rc = bh_store_run(host->store, err, done[i], "");
@@ -252,8 +235,6 @@ static int condemn(struct bh_host *host, struct bh_error *err)
 {
 	static const char *const statements[] = {
 		"UPDATE endpoints SET status = 'removing' WHERE status = 'creating'",
-		"UPDATE endpoints SET generation = generation + 1, own ="
-		" (SELECT nullif(CAST(value AS INTEGER), 0) FROM meta WHERE key = 'undo ' || id) WHERE status = 'changing'",
 		"UPDATE containers SET status = 'removing' WHERE status = 'creating'",
 		"UPDATE compartments SET status = 'removing' WHERE status = 'creating'",
 		"UPDATE networks SET status = 'removing' WHERE status = 'creating'",
@@ -271,10 +252,7 @@ static bool anything_pending(struct bh_host *host, bool half_made_too)
 	                       "SELECT EXISTS(SELECT 1 FROM endpoints WHERE status <> 'ready' AND (?1 OR status = 'removing'))"
 	                       " OR EXISTS(SELECT 1 FROM containers WHERE status <> 'ready' AND (?1 OR status = 'removing'))"
 	                       " OR EXISTS(SELECT 1 FROM compartments WHERE status <> 'ready' AND (?1 OR status = 'removing'))"
-	                       " OR EXISTS(SELECT 1 FROM networks WHERE status = 'removing' OR (?1 AND status = 'creating'))"
-	                       " OR EXISTS(SELECT 1 FROM tables WHERE NOT EXISTS (SELECT 1 FROM endpoints e"
-	                       " WHERE e.shared = tables.id) AND NOT EXISTS (SELECT 1 FROM endpoints e"
-	                       " WHERE e.own = tables.id))",
+	                       " OR EXISTS(SELECT 1 FROM networks WHERE status = 'removing' OR (?1 AND status = 'creating'))",
 	                       "i", (int64_t)half_made_too) != 0;
 }
 
@@ -285,8 +263,6 @@ int bh_realize_remove(struct bh_host *host, bool half_made_too, struct bh_error 
 		" AND (e.shared = tables.id OR e.own = tables.id))";
 	static const char *const done[] = {
 		"DELETE FROM endpoints WHERE status = 'removing'",
-		"UPDATE endpoints SET status = 'ready' WHERE status = 'changing'",
-		"DELETE FROM meta WHERE key LIKE 'undo %'",
 		"DELETE FROM tables WHERE NOT EXISTS (SELECT 1 FROM endpoints e WHERE e.shared = tables.id"
 		" OR e.own = tables.id)",
 		"DELETE FROM containers WHERE status = 'removing'",
@@ -302,9 +278,6 @@ int bh_realize_remove(struct bh_host *host, bool half_made_too, struct bh_error 
 	rc = rc ? rc : half_made_too ? condemn(host, err) : 0;
 	rc = rc ? rc : each(host, "SELECT id FROM endpoints WHERE status = 'removing'", remove_endpoint, NULL,
 	                    err);
-	/* Changed half way: its rules are again what they were. */
-	if (half_made_too && !rc)
-		rc = each(host, "SELECT id FROM endpoints WHERE status = 'changing'", change_endpoint, NULL, err);
 	rc = rc ? rc : each(host, unused, remove_table, NULL, err);
 	rc = rc ? rc : each(host, "SELECT id FROM compartments WHERE status = 'removing'", remove_compartment,
 	                    NULL, err);

@@ -64,16 +64,6 @@ int bh_rules_append(struct bh_host *host, uint32_t table, const struct bh_rule *
 	return rc;
 }
 
-int bh_rules_copy(struct bh_host *host, uint32_t from, uint32_t to, struct bh_error *err)
-{
-	return bh_store_run(host->store, err,
-	                    "INSERT INTO rules(tbl, action, direction, protocol, local, local_port, remote,"
-	                    " remote_port, icmp, priority, name, log, audit, origin)"
-	                    " SELECT ?, action, direction, protocol, local, local_port, remote, remote_port, icmp,"
-	                    " priority, name, log, audit, origin FROM rules WHERE tbl = ? ORDER BY id", "ii",
-	                    (int64_t)to, (int64_t)from);
-}
-
 int bh_rules_store(struct bh_host *host, uint32_t network, const char *hash,
                    const struct bh_rule *rules, size_t count, uint32_t *table, struct bh_error *err)
 {

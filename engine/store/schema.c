@@ -3,7 +3,6 @@
  *
  * `status` is the intent that makes changes safe: a row is `creating` before the kernel is touched
  * for it and `ready` after; `removing` before what it names is taken away, and then it is deleted.
- * `changing` is an endpoint whose own rules are replaced; meta's `undo <ID>` is the table it had.
  * `rebuild` is a network whose kernel objects a reboot took. Ids are never reused (AUTOINCREMENT).
  */
 #include <errno.h>
