@@ -93,8 +93,11 @@ static int first_rows(struct bh_host *host, struct bh_error *err)
 static int open_linux(struct bh_host *host, const char *state, struct bh_error *err)
 {
 	char path[300], tag[8];
-	int rc = state_open(host, state, err);
+	int rc;
 
+	if (geteuid())
+		return bh_error_set(err, -EPERM, "bulkhead needs root: it makes namespaces and loads eBPF programs");
+	rc = state_open(host, state, err);
 	if (rc)
 		return rc;
 	state_tag(host->state, tag);
@@ -218,8 +221,12 @@ static int host_mend(struct bh_host *host, struct bh_error *err)
 	}
 	if (!rc)
 		rc = bh_realize_remove(host, true, err);
-	if (!rc && bh_store_number(host->store, 0, "SELECT count(*) FROM networks WHERE status = 'rebuild'", ""))
+	if (!rc && bh_store_number(host->store, 0,
+	                           "SELECT EXISTS(SELECT 1 FROM networks WHERE status = 'rebuild')"
+	                           " OR EXISTS(SELECT 1 FROM endpoints WHERE status = 'changing')", ""))
 		rc = bh_realize_create(host, err);
+	if (!rc)
+		bh_tables_collect(host);
 	return rc;
 }
 
@@ -263,6 +270,7 @@ int bh_host_commit(struct bh_host *host, struct bh_error *err)
 	} else {
 		rc = bh_realize_remove(host, false, err);
 	}
+	bh_tables_collect(host);
 	host->changing = false;
 	bh_lock_release(host);
 	return rc;
