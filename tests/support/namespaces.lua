@@ -27,16 +27,18 @@ function namespaces.links(stage, compartment)
   return table.concat(names, " ")
 end
 
---- A namespace as a pod's: a process that sleeps in one. Returns its path and what ends it.
----@return string path
----@return fun() stop
-function namespaces.pod()
+--- The path of a namespace as a pod's, that of a process which sleeps in it until the stage closes.
+function namespaces.pod(stage)
+  if stage.platform ~= "linux" then
+    return "/pods/1/net"
+  end
   local pipe = assert(io.popen "exec unshare --net sh -c 'echo $$; exec sleep 60'")
   local pid = assert(pipe:read "l")
-  return ("/proc/%s/ns/net"):format(pid), function()
+  stage:defer(function()
     os.execute("kill " .. pid)
     pipe:close()
-  end
+  end)
+  return ("/proc/%s/ns/net"):format(pid)
 end
 
 return namespaces

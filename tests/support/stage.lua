@@ -60,7 +60,7 @@ function stage.open(platform, options)
     outside = { stage.OUTSIDE_ADDRESS .. "/24", "fd00:10::9/64" },
   }
   assert(lab, ("no lab: %s (%s)"):format(host, code))
-  local self = setmetatable({ lab = lab, host = host, platform = platform }, stage)
+  local self = setmetatable({ lab = lab, host = host, platform = platform, deferred = {} }, stage)
   if platform == "linux" then
     for state in pairs(lab_states()) do
       if not known[state] then
@@ -74,7 +74,15 @@ function stage.open(platform, options)
   return self
 end
 
+--- Has `body` run before the lab is closed, while its namespaces are there; the last first.
+function stage:defer(body)
+  table.insert(self.deferred, 1, body)
+end
+
 function stage:close()
+  while self.deferred[1] do
+    table.remove(self.deferred, 1)()
+  end
   if self.lab then
     local lab, host = self.lab, self.host
     self.lab, self.host = nil, nil

@@ -136,13 +136,6 @@ stage.platforms(B, "S2: the default compartment", function(open, platform)
 end)
 
 stage.platforms(B, "S3: a container", function(open, platform)
-  local function pod()
-    if platform == "linux" then
-      return namespaces.pod()
-    end
-    return "/pods/1/net", function() end
-  end
-
   it("brings a compartment with its NIC and takes both away", function()
     local s = open()
     local links, mounts
@@ -174,43 +167,36 @@ stage.platforms(B, "S3: a container", function(open, platform)
 
   it("of a pod shares the pod's compartment, which goes with the last", function()
     local s = open()
-    local path, stop = pod()
-    local ok, why = pcall(function()
-      local a = s:add { id = "a", netns = path }
-      assert(s:change(function(host)
-        return host:add_container { id = "sidecar", type = "process", policies = stage.policies(), netns = path }
-      end))
-      assert.equal("1 2", ids(s.host:compartments()))
-      assert.same({ "a", "sidecar" }, s.host:compartments(2).containers)
-      local message = s:refused { id = "vm", type = "hyperv", netns = path }
-      assert.matches("of type process", message, 1, true)
-      assert(s.lab:listen(a.where, "tcp", 80))
-      assert.is_true(s:send(a, "tcp 80", a, true, "127.0.0.1").answered)
-      s:remove "sidecar" -- the first still refers to it
-      assert.equal("1 2", ids(s.host:compartments()))
-      assert.equal(1, #s.host:endpoints())
-      assert.is_true(s:send(a, "ping", stage.HOST, true, "172.16.0.1").answered)
-      s:remove "a"
-      assert.equal("1", ids(s.host:compartments()))
-    end)
-    stop()
-    assert(ok, why)
+    local path = namespaces.pod(s)
+    local a = s:add { id = "a", netns = path }
+    assert(s:change(function(host)
+      return host:add_container { id = "sidecar", type = "process", policies = stage.policies(), netns = path }
+    end))
+    assert.equal("1 2", ids(s.host:compartments()))
+    assert.same({ "a", "sidecar" }, s.host:compartments(2).containers)
+    local message = s:refused { id = "vm", type = "hyperv", netns = path }
+    assert.matches("of type process", message, 1, true)
+    assert(s.lab:listen(a.where, "tcp", 80))
+    assert.is_true(s:send(a, "tcp 80", a, true, "127.0.0.1").answered)
+    s:remove "sidecar" -- the first still refers to it
+    assert.equal("1 2", ids(s.host:compartments()))
+    assert.equal(1, #s.host:endpoints())
+    assert.is_true(s:send(a, "ping", stage.HOST, true, "172.16.0.1").answered)
+    s:remove "a"
+    assert.equal("1", ids(s.host:compartments()))
   end)
 
   it("keeps the pod's compartment when the first goes before the second", function()
     local s = open()
-    local path, stop = pod()
-    local ok, why = pcall(function()
-      s:add { id = "a", netns = path }
-      assert(s:change(function(host)
-        return host:add_container { id = "b", type = "process", policies = stage.policies(), netns = path }
-      end))
-      s:remove "a"
-      assert.same({ "b" }, s.host:compartments(2).containers)
-      s:remove "b"
-    end)
-    stop()
-    assert(ok, why)
+    local path = namespaces.pod(s)
+    s:add { id = "a", netns = path }
+    assert(s:change(function(host)
+      return host:add_container { id = "b", type = "process", policies = stage.policies(), netns = path }
+    end))
+    s:remove "a"
+    assert.same({ "b" }, s.host:compartments(2).containers)
+    s:remove "b"
+    assert.equal("1", ids(s.host:compartments()))
   end)
 
   it("gets an id that nothing had before it", function()

@@ -21,15 +21,17 @@ stage.platforms(B, "a container of runc", function(open)
     return
   end
 
-  local current
-
-  --- A lab, and a runtime in it that has a bundle. (No runc state is left even if a test fails.)
+  --- A lab, and a runtime in it that has a bundle. What the runtime has is deleted before the lab
+  --- is closed: its hooks must still find the lab's state.
   local function start(spec)
     local s = open()
-    current = runtime.new(s.state)
+    local runc = runtime.new(s.state)
+    s:defer(function()
+      runc:close()
+    end)
     spec.command = spec.command or SERVE
-    current:configure(spec)
-    return s, current
+    runc:configure(spec)
+    return s, runc
   end
 
   --- What of ours is on the machine, apart from what the state itself keeps.
@@ -65,13 +67,7 @@ stage.platforms(B, "a container of runc", function(open)
     error "what runs in the container does not listen"
   end
 
-  after_each(function()
-    if current then
-      current:close()
-      current = nil
-    end
-    sets.clear()
-  end)
+  after_each(sets.clear)
 
   it("is reached at its published port and nowhere else, and reaches everything", function()
     local s, runc = start { annotations = PUBLISH }
@@ -153,8 +149,7 @@ stage.platforms(B, "a container of runc", function(open)
       assert.not_equal(0, status)
       assert.matches(message, text, 1, true)
       assert.same({}, s.host:containers())
-      current:close()
-      current = nil
+      s:close()
     end
   end)
 
@@ -162,12 +157,11 @@ stage.platforms(B, "a container of runc", function(open)
     local s, runc = start { annotations = PUBLISH }
     assert.equal("", (runc:create "web"))
     local before = look(s)
-    local path, stop = namespaces.pod()
+    local path = namespaces.pod(s)
     local state = { ociVersion = "1.0.2", id = "web", status = "creating", pid = math.tointeger(path:match "%d+"),
       bundle = runc.dir, annotations = PUBLISH }
     local text, status = namespaces.shell(("echo '%s' | BULKHEAD_STATE=%s '%s' hook createRuntime")
       :format(json.encode(state), s.state, cli.program()))
-    stop()
     assert.equal(1, status)
     assert.matches("^bulkhead: .*already attached[^\n]*\n$", text)
     assert.same(before, look(s))
