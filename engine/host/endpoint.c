@@ -126,8 +126,10 @@ int bh_endpoint_add(struct bh_host *host, const struct bh_endpoint_spec *spec, u
 	rc = rc ? rc : check_interface(spec->interface ? spec->interface : "", err);
 	if (rc)
 		return rc;
+	/* A second NIC on a network is one that is asked for by another name. */
 	if (bh_store_number(host->store, 0,
-	                    "SELECT count(*) FROM endpoints WHERE container = ? AND network = ? AND interface = ?",
+	                    "SELECT count(*) FROM endpoints WHERE container = ?1 AND network = ?2"
+	                    " AND (?3 = '' OR interface IN (?3, ''))",
 	                    "sis", spec->container, network_id, spec->interface ? spec->interface : ""))
 		return bh_error_set(err, -EEXIST, "endpoint already attached: container '%s' is on network '%s'",
 		                    spec->container, spec->network);
