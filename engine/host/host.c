@@ -220,6 +220,10 @@ static int host_mend(struct bh_host *host, struct bh_error *err)
 		rc = bh_realize_remove(host, true, err);
 	if (!rc && bh_store_number(host->store, 0, "SELECT count(*) FROM networks WHERE status = 'rebuild'", ""))
 		rc = bh_realize_create(host, err);
+	/* Another program may flush what is not its own. */
+	if (!rc && !host->platform->ops->uplink_intact(host->platform) &&
+	    bh_store_number(host->store, 0, "SELECT count(*) FROM networks WHERE status = 'ready'", ""))
+		rc = bh_realize_uplink(host, err);
 	return rc;
 }
 
