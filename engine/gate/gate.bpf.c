@@ -87,7 +87,7 @@ MAP(bh_flows, BPF_MAP_TYPE_HASH, struct bh_flow_key, struct bh_flow, BH_FLOWS_MA
 MAP(bh_ledger, BPF_MAP_TYPE_HASH, struct bh_ledger_key, struct bh_flow_key, BH_FLOWS_MAX,
     BPF_F_NO_PREALLOC);
 MAP(bh_shares, BPF_MAP_TYPE_HASH, uint32_t, struct bh_share, BH_PORTS_MAX, BPF_F_NO_PREALLOC);
-MAP(bh_rooms, BPF_MAP_TYPE_ARRAY, uint32_t, struct bh_room, 1, 0);
+MAP(bh_rooms, BPF_MAP_TYPE_ARRAY, uint32_t, struct bh_room, 1, BPF_F_MMAPABLE);
 MAP(bh_counts, BPF_MAP_TYPE_HASH, uint32_t, struct bh_counters, BH_PORTS_MAX, BPF_F_NO_PREALLOC);
 MAP(bh_hits, BPF_MAP_TYPE_HASH, struct bh_hit_key, uint64_t, BH_FLOWS_MAX, BPF_F_NO_PREALLOC);
 MAP(bh_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, uint32_t, struct scratch, 1, 0);
@@ -274,6 +274,17 @@ int bh_gate_probe(struct __sk_buff *skb)
 		skb->cb[BH_PROBE_RULE] = scratch->verdict.rule;
 	}
 	return rc;
+}
+
+/* Forgets the flow whose key stands behind the Ethernet header of a test run. Never attached. */
+SEC("tc")
+int bh_gate_forget(struct __sk_buff *skb)
+{
+	struct bh_flow_key key;
+
+	if (bpf_skb_load_bytes(skb, BH_FORGET_AT, &key, sizeof(key)))
+		return TC_ACT_SHOT;
+	return bh_flow_forget(skb, &key) ? TC_ACT_OK : TC_ACT_SHOT;
 }
 
 char _license[] SEC("license") = "Dual MIT/GPL";

@@ -218,12 +218,16 @@ static int host_mend(struct bh_host *host, struct bh_error *err)
 	}
 	if (!rc)
 		rc = bh_realize_remove(host, true, err);
-	if (!rc && bh_store_number(host->store, 0, "SELECT count(*) FROM networks WHERE status = 'rebuild'", ""))
+	if (!rc && bh_store_number(host->store, 0,
+	                           "SELECT EXISTS(SELECT 1 FROM networks WHERE status = 'rebuild')"
+	                           " OR EXISTS(SELECT 1 FROM endpoints WHERE status = 'changing')", ""))
 		rc = bh_realize_create(host, err);
 	/* Another program may flush what is not its own. */
 	if (!rc && !host->platform->ops->uplink_intact(host->platform) &&
 	    bh_store_number(host->store, 0, "SELECT count(*) FROM networks WHERE status = 'ready'", ""))
 		rc = bh_realize_uplink(host, err);
+	if (!rc)
+		bh_tables_collect(host);
 	return rc;
 }
 
@@ -267,6 +271,7 @@ int bh_host_commit(struct bh_host *host, struct bh_error *err)
 	} else {
 		rc = bh_realize_remove(host, false, err);
 	}
+	bh_tables_collect(host);
 	host->changing = false;
 	bh_lock_release(host);
 	return rc;

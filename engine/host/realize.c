@@ -170,6 +170,29 @@ static int compile_table(struct bh_host *host, uint32_t id, struct bh_table **ou
 	                    "iii", (int64_t)(*out)->blocks[BH_IN], (int64_t)(*out)->blocks[BH_OUT], (int64_t)id);
 }
 
+/* The endpoint's gate with those of its tables that are not published yet; clear_gate() after. */
+static int make_gate(struct bh_host *host, uint32_t id, struct bh_gate *gate,
+                     struct bh_table *tables[2], struct bh_error *err)
+{
+	int rc = bh_endpoint_conf(host, id, &gate->conf, err);
+
+	for (int i = 0; !rc && i < 2; i++)
+		rc = compile_table(host, gate->conf.tables[i].id, &tables[i], err);
+	rc = rc ? rc : bh_endpoint_conf(host, id, &gate->conf, err); /* with the blocks now known */
+	gate->tables[0] = tables[0];
+	gate->tables[1] = tables[1];
+	return rc;
+}
+
+/* The next endpoint of this change finds the tables published. */
+static int mark_published(struct bh_host *host, uint32_t id, struct bh_error *err)
+{
+	return bh_store_run(host->store, err,
+	                    "UPDATE tables SET status = 'ready' WHERE status = 'creating' AND id IN"
+	                    " (SELECT shared FROM endpoints WHERE id = ?1 UNION"
+	                    " SELECT own FROM endpoints WHERE id = ?1)", "i", (int64_t)id);
+}
+
 static int create_endpoint(struct bh_host *host, uint32_t id, struct bh_error *err)
 {
 	struct bh_table *tables[2] = {NULL, NULL};
@@ -177,23 +200,27 @@ static int create_endpoint(struct bh_host *host, uint32_t id, struct bh_error *e
 	struct bh_nic nic;
 	int rc = bh_endpoint_nic(host, id, &nic, err);
 
-	rc = rc ? rc : bh_endpoint_conf(host, id, &gate.conf, err);
-	for (int i = 0; !rc && i < 2; i++)
-		rc = compile_table(host, gate.conf.tables[i].id, &tables[i], err);
-	rc = rc ? rc : bh_endpoint_conf(host, id, &gate.conf, err); /* with the blocks now known */
-	gate.tables[0] = tables[0];
-	gate.tables[1] = tables[1];
+	rc = rc ? rc : make_gate(host, id, &gate, tables, err);
 	rc = rc ? rc : host->platform->ops->nic_create(host->platform, &nic, &gate, err);
 	bh_table_free(&tables[0]);
 	bh_table_free(&tables[1]);
 	rc = rc ? rc : bh_publish_make(host, id, err);
 	rc = rc ? rc : bh_store_run(host->store, err, "UPDATE endpoints SET interface = ? WHERE id = ?", "si",
 	                            nic.name, (int64_t)id);
-	/* The next endpoint of this change finds its tables published. */
-	return rc ? rc : bh_store_run(host->store, err,
-	                              "UPDATE tables SET status = 'ready' WHERE status = 'creating' AND id IN"
-	                              " (SELECT shared FROM endpoints WHERE id = ?1 UNION"
-	                              " SELECT own FROM endpoints WHERE id = ?1)", "i", (int64_t)id);
+	return rc ? rc : mark_published(host, id, err);
+}
+
+/* Done again after a crash it does the same: the old table goes only when the new one is in force. */
+static int change_endpoint(struct bh_host *host, uint32_t id, struct bh_error *err)
+{
+	struct bh_table *tables[2] = {NULL, NULL};
+	struct bh_gate gate;
+	int rc = make_gate(host, id, &gate, tables, err);
+
+	rc = rc ? rc : host->platform->ops->gate_replace(host->platform, &gate, err);
+	bh_table_free(&tables[0]);
+	bh_table_free(&tables[1]);
+	return rc ? rc : mark_published(host, id, err);
 }
 
 int bh_realize_create(struct bh_host *host, struct bh_error *err)
@@ -202,7 +229,7 @@ int bh_realize_create(struct bh_host *host, struct bh_error *err)
 		"UPDATE networks SET status = 'ready' WHERE status IN ('creating', 'rebuild')",
 		"UPDATE compartments SET status = 'ready' WHERE status = 'creating'",
 		"UPDATE containers SET status = 'ready' WHERE status = 'creating'",
-		"UPDATE endpoints SET status = 'ready' WHERE status = 'creating'",
+		"UPDATE endpoints SET status = 'ready' WHERE status IN ('creating', 'changing')",
 	};
 	size_t networks = 0, rows = 0;
 	int rc;
@@ -216,6 +243,8 @@ int bh_realize_create(struct bh_host *host, struct bh_error *err)
 	rc = rc ? rc : each(host, "SELECT id FROM compartments WHERE status = 'creating'", create_compartment,
 	                    &rows, err);
 	rc = rc ? rc : each(host, "SELECT id FROM endpoints WHERE status = 'creating'", create_endpoint, &rows,
+	                    err);
+	rc = rc ? rc : each(host, "SELECT id FROM endpoints WHERE status = 'changing'", change_endpoint, &rows,
 	                    err);
 	for (size_t i = 0; !rc && i < sizeof(done) / sizeof(done[0]); i++)
 		rc = bh_store_run(host->store, err, done[i], "");
@@ -268,22 +297,39 @@ static int condemn(struct bh_host *host, struct bh_error *err)
 static bool anything_pending(struct bh_host *host, bool half_made_too)
 {
 	return bh_store_number(host->store, 0,
-	                       "SELECT EXISTS(SELECT 1 FROM endpoints WHERE status <> 'ready' AND (?1 OR status = 'removing'))"
+	                       "SELECT EXISTS(SELECT 1 FROM endpoints WHERE status IN ('creating', 'removing') AND (?1 OR status = 'removing'))"
 	                       " OR EXISTS(SELECT 1 FROM containers WHERE status <> 'ready' AND (?1 OR status = 'removing'))"
 	                       " OR EXISTS(SELECT 1 FROM compartments WHERE status <> 'ready' AND (?1 OR status = 'removing'))"
 	                       " OR EXISTS(SELECT 1 FROM networks WHERE status = 'removing' OR (?1 AND status = 'creating'))",
 	                       "i", (int64_t)half_made_too) != 0;
 }
 
+#define UNUSED_TABLES                                                                            \
+	"FROM tables WHERE NOT EXISTS (SELECT 1 FROM endpoints e WHERE e.shared = tables.id)"     \
+	" AND NOT EXISTS (SELECT 1 FROM endpoints e WHERE e.own = tables.id)"
+
+void bh_tables_collect(struct bh_host *host)
+{
+	struct bh_error err;
+	size_t count = 0;
+	int rc;
+
+	if (!bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 " UNUSED_TABLES ")", ""))
+		return;
+	rc = bh_store_begin(host->store, &err);
+	rc = rc ? rc : each(host, "SELECT id " UNUSED_TABLES, remove_table, &count, &err);
+	rc = rc ? rc : bh_store_run(host->store, &err, "DELETE " UNUSED_TABLES, "");
+	rc = rc ? rc : bh_store_commit(host->store, &err);
+	if (rc) {
+		bh_store_rollback(host->store);
+		bh_log(BH_LOG_WARNING, "tables that nothing uses stay until the next change: %s", err.message);
+	}
+}
+
 int bh_realize_remove(struct bh_host *host, bool half_made_too, struct bh_error *err)
 {
-	static const char *const unused =
-		"SELECT id FROM tables WHERE NOT EXISTS (SELECT 1 FROM endpoints e WHERE e.status <> 'removing'"
-		" AND (e.shared = tables.id OR e.own = tables.id))";
 	static const char *const done[] = {
 		"DELETE FROM endpoints WHERE status = 'removing'",
-		"DELETE FROM tables WHERE NOT EXISTS (SELECT 1 FROM endpoints e WHERE e.shared = tables.id"
-		" OR e.own = tables.id)",
 		"DELETE FROM containers WHERE status = 'removing'",
 		"DELETE FROM compartments WHERE status = 'removing'",
 		"DELETE FROM networks WHERE status = 'removing'",
@@ -297,7 +343,6 @@ int bh_realize_remove(struct bh_host *host, bool half_made_too, struct bh_error 
 	rc = rc ? rc : half_made_too ? condemn(host, err) : 0;
 	rc = rc ? rc : each(host, "SELECT id FROM endpoints WHERE status = 'removing'", remove_endpoint, NULL,
 	                    err);
-	rc = rc ? rc : each(host, unused, remove_table, NULL, err);
 	rc = rc ? rc : each(host, "SELECT id FROM compartments WHERE status = 'removing'", remove_compartment,
 	                    NULL, err);
 	rc = rc ? rc : each(host, "SELECT id FROM networks WHERE status = 'removing'", remove_network,

@@ -3,7 +3,8 @@
  *
  * `status` is the intent that makes changes safe: a row is `creating` before the kernel is touched
  * for it and `ready` after; `removing` before what it names is taken away, and then it is deleted.
- * `rebuild` is a network whose kernel objects a reboot took. Ids are never reused (AUTOINCREMENT).
+ * `changing` is an endpoint whose gate is to be replaced; `rebuild` a network whose kernel objects a
+ * reboot took. Ids are never reused (AUTOINCREMENT).
  */
 #include <errno.h>
 #include <stddef.h>
