@@ -223,8 +223,8 @@ static int host_mend(struct bh_host *host, struct bh_error *err)
 	                           " OR EXISTS(SELECT 1 FROM endpoints WHERE status = 'changing')", ""))
 		rc = bh_realize_create(host, err);
 	/* Another program may flush what is not its own. */
-	if (!rc && !host->platform->ops->uplink_intact(host->platform) &&
-	    bh_store_number(host->store, 0, "SELECT count(*) FROM networks WHERE status = 'ready'", ""))
+	if (!rc && bh_store_number(host->store, 0, "SELECT count(*) FROM networks WHERE status = 'ready'", "") &&
+	    !host->platform->ops->uplink_intact(host->platform))
 		rc = bh_realize_uplink(host, err);
 	if (!rc)
 		bh_tables_collect(host);

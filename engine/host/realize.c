@@ -86,7 +86,7 @@ static int collect_mappings(struct bh_host *host, struct bh_mapping **mappings, 
 	BH_AUTOFREE uint32_t *ids = NULL;
 	size_t endpoints = 0;
 	int rc = collect(host, "SELECT DISTINCT e.id FROM endpoints e JOIN published p"
-	                 " ON p.container = e.container WHERE e.status = 'ready'", &ids, &endpoints, err);
+	                 " ON p.container = e.container WHERE e.status IN ('ready', 'changing')", &ids, &endpoints, err);
 
 	for (size_t i = 0; !rc && i < endpoints; i++)
 		rc = bh_publish_collect(host, ids[i], mappings, count, err);

@@ -1,7 +1,5 @@
 --- Published ports with packets: real ones in namespaces where we may make them, and in memory.
-local bulkhead = require "bulkhead"
 local labs = require "labs"
-local lfs = require "lfs"
 local lifecycle = require "lifecycle"
 local validate = require "validate"
 
@@ -173,7 +171,9 @@ for _, platform in ipairs { "memory", "linux" } do
       local dns = w:create("dns", { "5300:53/udp" })
       local db = w:create "db"
       assert(w.lab:listen(dns, "udp", 53))
-      for _, way in ipairs { { 0, HOST }, { 0, HOST6 }, { 1, HOST }, { 1, "127.0.0.1" }, { db, HOST }, { dns, HOST } } do
+      for _, way in ipairs {
+        { 0, HOST }, { 0, HOST6 }, { 1, HOST }, { 1, "127.0.0.1" }, { db, HOST }, { dns, HOST },
+      } do
         assert.is_true(w:udp(way[1], way[2], 5300, dns, 53).answered, ("from %d to %s"):format(way[1], way[2]))
       end
       assert.is_false(w:tcp(0, HOST, 5300, dns, 53, 0.1).arrived)
@@ -266,3 +266,162 @@ for _, platform in ipairs { "memory", "linux" } do
     end))
   end)
 end
+
+--- The Internet checksum.
+local function checksum(data)
+  local sum = 0
+  for i = 1, #data, 2 do
+    sum = sum + string.unpack(">I2", data, i)
+  end
+  while sum > 0xffff do
+    sum = (sum & 0xffff) + (sum >> 16)
+  end
+  return ~sum & 0xffff
+end
+
+local function bytes(text, pattern, base)
+  return (text:gsub(pattern, function(part)
+    return string.char(tonumber(part, base))
+  end))
+end
+
+--- A UDP datagram as a frame from an endpoint, or anybody, to a MAC address.
+local function datagram(mac, source_mac, source, target, port)
+  local udp = string.pack(">I2I2I2I2", math.random(1024, 65535), port, 16, 0) .. "bulkhead"
+  local head = string.pack(">I1I1I2I2I2I1I1", 0x45, 0, 20 + #udp, 1, 0, 64, 17)
+  local ends = bytes(source, "(%d+)%.?", 10) .. bytes(target, "(%d+)%.?", 10)
+  return bytes(mac .. source_mac, "(%x%x):?", 16) .. "\8\0" .. head
+    .. string.pack(">I2", checksum(head .. "\0\0" .. ends)) .. ends .. udp
+end
+
+--- The MAC address of an interface of the host.
+local function mac_of(name)
+  return sh("ip -o link show " .. name):match "link/ether (%S+)"
+end
+
+--- Datagrams that sockets of the host have got.
+local function received()
+  local file <close> = assert(io.open "/proc/thread-self/net/snmp")
+  return tonumber(file:read("a"):match "\nUdp: (%d+) ")
+end
+
+--- Conversations that the rules of published ports let into a container.
+local function came(w, id)
+  local count = 0
+  for _, rule in ipairs(w.host:rules(w.host:endpoints(id)[1].id)) do
+    count = count + (rule.name and rule.name:find "^published" and rule.hits or 0)
+  end
+  return count
+end
+
+describe("published ports beside the rest of the host", function()
+  it("let no 127/8 in from a wire", on("linux", function(w)
+    local web = w:create("web", { "127.0.0.1:5300:53/udp", "5301:53/udp" })
+    local db, address = w:create "db"
+    assert(w.lab:listen(web, "udp", 53))
+    assert(w.lab:listen(1, "udp", 7777))
+    local vnic = sh "ip -o link":match "%d+: (b%w+%-%w+)@"
+    local db_mac = w.host:endpoints "db"[1].mac
+    local function sent(from, mac, source_mac, source, target, port)
+      local before, heard = came(w, "web"), received()
+      assert(w.lab:inject(from, 1, datagram(mac, source_mac, source, target, port)) ~= nil)
+      return came(w, "web") - before, received() - heard
+    end
+    local up, down = mac_of "up0", mac_of(vnic)
+    local other = "02:00:00:00:00:99"
+    assert.is_true(w:udp(0, HOST, 5301, web, 53).answered) -- neighbours are known from here on
+    assert.is_true(w:udp(db, "172.16.0.1", 7777, 1).answered)
+    assert.same({ 1, 0 }, { sent(0, up, other, OUTSIDE, HOST, 5301) })
+    assert.same({ 0, 0 }, { sent(0, up, other, OUTSIDE, "127.0.0.1", 5301) })
+    assert.same({ 0, 0 }, { sent(0, up, other, OUTSIDE, "127.0.0.1", 5300) })
+    assert.same({ 0, 1 }, { sent(db, down, db_mac, address, "172.16.0.1", 7777) })
+    assert.same({ 0, 0 }, { sent(db, down, db_mac, address, "127.0.0.1", 7777) })
+    assert.same({ 0, 0 }, { sent(db, down, db_mac, address, "127.0.0.1", 5300) })
+    assert.same({ 0, 0 }, { sent(db, down, db_mac, address, "127.0.0.1", 5301) })
+  end))
+
+  it("leave a neighbour's route to the host alone", on("linux", function(w)
+    local web = w:create("web", { "8080:80" })
+    local db = w:create "db"
+    assert(w.lab:listen(web, "tcp", 80))
+    assert(w.lab:listen(1, "tcp", 7000))
+    for _ = 1, 3 do
+      assert.is_true(w:tcp(db, HOST, 8080, web, 80).answered)
+    end
+    assert.is_true(w:tcp(db, HOST, 7000, 1).answered)
+  end))
+
+  it("do not mind what others do to their tables, nor touch those", on("linux", function(w)
+    local theirs = "table inet other { chain f { type filter hook forward priority 0; policy accept; "
+      .. "tcp dport 9 drop; }; chain n { type nat hook prerouting priority dstnat; tcp dport 9 redirect to :10; }; }"
+    assert.equal("", sh(("nft '%s'"):format(theirs)))
+    local before = sh "nft list table inet other"
+    local web = w:create("web", { "8080:80" })
+    assert(w.lab:listen(web, "tcp", 80))
+    assert.is_true(w:tcp(0, HOST, 8080, web, 80).answered)
+    assert.equal(before, sh "nft list table inet other")
+    assert.equal("", sh "nft flush table inet other" .. sh "nft delete table inet other")
+    assert.equal("", sh(("nft '%s'"):format(theirs)))
+    assert.is_true(w:tcp(0, HOST, 8080, web, 80).answered)
+    assert(lifecycle.remove(w.host, "web"))
+    assert.equal(before, sh "nft list table inet other")
+  end))
+
+  it("are there again with the next change after a flush of everything", on("linux", function(w)
+    local web = w:create("web", { "8080:80" })
+    assert(w.lab:listen(web, "tcp", 80))
+    assert.equal("", sh "nft flush ruleset")
+    assert.is_false(w:tcp(0, HOST, 8080, web, 80, 0.1).arrived)
+    assert(w.host:begin()) -- all that `bulkhead reconcile` does
+    assert(w.host:commit())
+    assert.is_true(w:tcp(0, HOST, 8080, web, 80).answered)
+    assert.equal("", sh "nft flush ruleset")
+    assert(lifecycle.remove(w.host, "web"))
+    assert(w:create("web", { "8080:80" }))
+    assert.equal(2, elements())
+  end))
+
+  it("that a foreign rule drops are explained by its name", on("linux", function(w)
+    local explain, filter, worlds = require "explain", require "bulkhead.filter", require "worlds"
+    local web = w:create("web", { "8080:80" })
+    assert(w.lab:listen(web, "tcp", 80))
+    assert.equal("", sh "nft 'table ip other { chain f { type filter hook forward priority 0; policy drop; }; }'")
+    assert.is_false(w:tcp(0, HOST, 8080, web, 80, 0.1).arrived)
+    local text = "in tcp 10.0.0.9:51000 -> 10.0.0.1:8080"
+    local world = assert(worlds.live(w.host, "web", { filter.packet(text) }))
+    local answer = assert(explain.packet(world, text))
+    local last = answer.hops[#answer.hops]
+    assert.same({ "foreign", "ip other f", "block" }, { last.hop, last.at, last.verdict })
+    assert.is_false(answer.delivered)
+  end))
+
+  it("leak nothing when the program is killed at any moment", function()
+    if not is_root then
+      pending "needs root"
+      return
+    end
+    local program = require("lfs").symlinkattributes("/proc/self/exe", "target")
+    for _ = 1, 8 do
+      local state = os.tmpname()
+      os.remove(state)
+      local pipe = assert(io.popen(("exec %s run tests/support/publisher.lua %s 2>&1"):format(program, state)))
+      local line = pipe:read "l"
+      local pid, tag = (line or ""):match "^ready (%d+) (%w+)$"
+      assert(pid, line)
+      os.execute(("sleep %.3f"):format(0.005 + math.random() * 0.12))
+      assert(os.execute("kill -9 " .. pid))
+      pipe:close()
+      local host = assert(require("bulkhead").open { platform = "linux", state = state, write = true })
+      assert(host:begin())
+      assert(host:commit())
+      local wanted = 0
+      for _, container in ipairs(host:containers()) do
+        wanted = wanted + 2 * #container.published -- two families
+      end
+      local found = elements(("nsenter --net=/run/bulkhead/%s/default "):format(tag))
+      assert(host:reset())
+      host:close()
+      assert.equal(wanted, found)
+    end
+  end)
+end)
