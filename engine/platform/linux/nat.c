@@ -5,13 +5,18 @@
 #include "nat.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
 #include <nftables/libnftables.h>
 
 #include "../../base/buffer.h"
 #include "../../base/cleanup.h"
 #include "../../filter/rule.h"
+#include "netlink.h"
 #include "switch.h"
 
 /* Only a `nat` network is routed to the world; the reserved drivers are closed like `internal`. */
@@ -297,12 +302,25 @@ int bh_nat_unpublish(const char *tag, const struct bh_mapping *mappings, size_t 
 	return 0;
 }
 
+/* Asked at each change: libnftables would first read everything that is there. */
 bool bh_nat_intact(const char *tag)
 {
-	BH_AUTOBUFFER struct bh_buffer text = {0};
+	BH_AUTONETLINK struct bh_netlink netlink = {0};
+	struct nlmsghdr *message;
+	struct nfgenmsg *general;
+	char table[24];
 
-	bh_buffer_printf(&text, "list chain inet bulkhead_%s forward\n", tag);
-	return run(&text, NULL) == 0;
+	if (bh_netlink_open_bus(&netlink, NETLINK_NETFILTER, NULL))
+		return false;
+	snprintf(table, sizeof(table), "bulkhead_%s", tag);
+	message = bh_netlink_add(&netlink, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETCHAIN, 0,
+	                         "find the table of networks");
+	general = mnl_nlmsg_put_extra_header(message, sizeof(*general));
+	general->nfgen_family = NFPROTO_INET;
+	general->version = NFNETLINK_V0;
+	mnl_attr_put_strz(message, NFTA_CHAIN_TABLE, table);
+	mnl_attr_put_strz(message, NFTA_CHAIN_NAME, "forward");
+	return bh_netlink_run(&netlink, NULL, NULL, NULL) == 0;
 }
 
 int bh_nat_remove(const char *tag, struct bh_error *err)
