@@ -9,6 +9,7 @@
 
 #include "internal.h"
 #include "lease.h"
+#include "publish.h"
 
 static int choose_mac(struct bh_host *host, const struct bh_endpoint_spec *spec, int64_t network,
                       char text[BH_ADDRESS_TEXT], struct bh_error *err)
@@ -150,6 +151,7 @@ int bh_endpoint_add(struct bh_host *host, const struct bh_endpoint_spec *spec, u
 		rc = bh_store_run(host->store, err,
 		                  "UPDATE endpoints SET ipv6 = EXISTS(SELECT 1 FROM addresses WHERE endpoint = ?1"
 		                  " AND address LIKE '%:%') WHERE id = ?1", "i", endpoint);
+	rc = rc ? rc : bh_publish_check(host, (uint32_t)endpoint, err);
 	if (!rc)
 		*id = (uint32_t)endpoint;
 	return rc;

@@ -225,6 +225,10 @@ static int host_mend(struct bh_host *host, struct bh_error *err)
 	                           "SELECT EXISTS(SELECT 1 FROM networks WHERE status = 'rebuild')"
 	                           " OR EXISTS(SELECT 1 FROM endpoints WHERE status = 'changing')", ""))
 		rc = bh_realize_create(host, err);
+	/* Another program may flush what is not its own. */
+	if (!rc && bh_store_number(host->store, 0, "SELECT count(*) FROM networks WHERE status = 'ready'", "") &&
+	    !host->platform->ops->uplink_intact(host->platform))
+		rc = bh_realize_uplink(host, err);
 	if (!rc)
 		bh_tables_collect(host);
 	return rc;
