@@ -115,6 +115,13 @@ static inline int bh_identity_neighbour(const struct bh_conf *conf, const struct
 	return BH_IDENTITY_NEIGHBOUR;
 }
 
+/* 127/8 never crosses a wire (RFC 1122, 3.2.1.3); beyond this one the host lets it in, for ports
+ * that are published (CVE-2020-8558). */
+static inline bool bh_is_loopback4(const struct bh_address *address)
+{
+	return address->hi == 0 && address->lo >> 24 == (BH_V4_MAPPED | 0x7f000000) >> 24;
+}
+
 BH_GLOBAL int bh_identity(const struct bh_conf *conf, const struct bh_packet *packet)
 {
 	BH_REQUIRE(conf && packet, BH_IDENTITY_SPOOF);
@@ -123,6 +130,8 @@ BH_GLOBAL int bh_identity(const struct bh_conf *conf, const struct bh_packet *pa
 	          packet->fragment == BH_WHOLE &&
 	          (bh_icmp_type(key) == 135 || bh_icmp_type(key) == 136);
 
+	if (packet->form == BH_FORM_IP && bh_is_loopback4(&key->remote))
+		return key->direction == BH_OUT ? BH_IDENTITY_SPOOF : BH_IDENTITY_NOT_OURS;
 	if (!(conf->flags & BH_CONF_ANTISPOOF))
 		return packet->form == BH_FORM_ARP || nd ? BH_IDENTITY_NEIGHBOUR : BH_IDENTITY_OK;
 	if (key->direction == BH_OUT ? !bh_mac_equal(packet->source_mac, conf->mac)
