@@ -36,7 +36,7 @@ stage.platforms(B, "a container of runc", function(open)
 
   --- What of ours is on the machine, apart from what the state itself keeps.
   local function look(s)
-    local _, mounts = leftovers.slurp("/proc/self/mountinfo"):gsub("\n", "")
+    local _, mounts = leftovers.slurp("/proc/self/mountinfo"):gsub("/run/bulkhead/" .. s.tag, "")
     local pins = {}
     for name in lfs.dir("/run/bulkhead/" .. s.tag) do
       pins[#pins + 1] = name
