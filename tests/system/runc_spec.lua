@@ -143,7 +143,9 @@ stage.platforms(B, "a container of runc", function(open)
   end)
 
   it("is refused if an annotation is wrong or names what is not there", function()
-    for annotation, message in pairs { publish = "annotation bulkhead.publish", network = "there is no network 'lan'" } do
+    for annotation, message in pairs {
+      publish = "annotation bulkhead.publish", network = "there is no network 'lan'",
+    } do
       local s, runc = start { annotations = { ["bulkhead." .. annotation] = "lan" } }
       local text, status = runc:create "web"
       assert.not_equal(0, status)
