@@ -93,8 +93,11 @@ static int first_rows(struct bh_host *host, struct bh_error *err)
 static int open_linux(struct bh_host *host, const char *state, struct bh_error *err)
 {
 	char path[300], tag[8];
-	int rc = state_open(host, state, err);
+	int rc;
 
+	if (geteuid())
+		return bh_error_set(err, -EPERM, "bulkhead needs root: it makes namespaces and loads eBPF programs");
+	rc = state_open(host, state, err);
 	if (rc)
 		return rc;
 	state_tag(host->state, tag);
