@@ -270,7 +270,9 @@ int bh_host_commit(struct bh_host *host, struct bh_error *err)
 	}
 	rc = bh_realize_create(host, err);
 	if (rc) {
-		if (bh_reload_revert(host, &undone) || bh_realize_remove(host, true, &undone))
+		if (bh_reload_revert(host, &undone))
+			bh_log(BH_LOG_ERROR, "taking back a failed change of policies: %s", undone.message);
+		if (bh_realize_remove(host, true, &undone))
 			bh_log(BH_LOG_ERROR, "undoing a failed change: %s", undone.message);
 	} else {
 		rc = bh_realize_remove(host, false, err);
