@@ -99,7 +99,10 @@ int bh_host_drops(lua_State *L)
 	if (!lua_isnoneornil(L, 2)) {
 		lua_Integer given = luaL_checkinteger(L, 2);
 
-		from = given >= 0 ? (uint64_t)given : next > (uint64_t)-given ? next + (uint64_t)given : 0;
+		if (given < 0)
+			from = next > (uint64_t)-given ? next + (uint64_t)given : 0;
+		else
+			from = (uint64_t)given < next ? (uint64_t)given : next;
 	}
 	records = lua_newuserdatauv(L, (size_t)limit * sizeof(*records), 0);
 	count = circle ? bh_circle_read(circle, &from, records, (size_t)limit) : 0;

@@ -9,6 +9,7 @@
 
 #include "internal.h"
 #include "lease.h"
+#include "publish.h"
 
 static int choose_mac(struct bh_host *host, const struct bh_endpoint_spec *spec, int64_t network,
                       char text[BH_ADDRESS_TEXT], struct bh_error *err)
@@ -132,8 +133,10 @@ int bh_endpoint_add(struct bh_host *host, const struct bh_endpoint_spec *spec, u
 	rc = rc ? rc : check_interface(spec->interface ? spec->interface : "", err);
 	if (rc)
 		return rc;
+	/* A second NIC on a network is one that is asked for by another name. */
 	if (bh_store_number(host->store, 0,
-	                    "SELECT count(*) FROM endpoints WHERE container = ? AND network = ? AND interface = ?",
+	                    "SELECT count(*) FROM endpoints WHERE container = ?1 AND network = ?2"
+	                    " AND (?3 = '' OR interface IN (?3, ''))",
 	                    "sis", spec->container, network_id, spec->interface ? spec->interface : ""))
 		return bh_error_set(err, -EEXIST, "endpoint already attached: container '%s' is on network '%s'",
 		                    spec->container, spec->network);
@@ -154,6 +157,7 @@ int bh_endpoint_add(struct bh_host *host, const struct bh_endpoint_spec *spec, u
 		rc = bh_store_run(host->store, err,
 		                  "UPDATE endpoints SET ipv6 = EXISTS(SELECT 1 FROM addresses WHERE endpoint = ?1"
 		                  " AND address LIKE '%:%') WHERE id = ?1", "i", endpoint);
+	rc = rc ? rc : bh_publish_check(host, (uint32_t)endpoint, err);
 	if (!rc)
 		*id = (uint32_t)endpoint;
 	return rc;

@@ -230,6 +230,10 @@ static int host_mend(struct bh_host *host, struct bh_error *err)
 		bh_log(BH_LOG_WARNING, "a change of policies that was cut short is taken back: %s", err->message);
 		rc = bh_realize_create(host, err);
 	}
+	/* Another program may flush what is not its own. */
+	if (!rc && bh_store_number(host->store, 0, "SELECT count(*) FROM networks WHERE status = 'ready'", "") &&
+	    !host->platform->ops->uplink_intact(host->platform))
+		rc = bh_realize_uplink(host, err);
 	if (!rc)
 		bh_tables_collect(host);
 	return rc;

@@ -25,6 +25,8 @@ void bh_lock_release(struct bh_host *host);
 /* realize.c: pending rows to reality, or their removal. */
 int bh_realize_create(struct bh_host *host, struct bh_error *err);
 int bh_realize_remove(struct bh_host *host, bool half_made_too, struct bh_error *err);
+/* Tells the platform of all networks that are to be there, and the ports published on them. */
+int bh_realize_uplink(struct bh_host *host, struct bh_error *err);
 /* Forgets tables that no endpoint names any more. What fails is tried again by the next change. */
 void bh_tables_collect(struct bh_host *host);
 

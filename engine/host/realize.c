@@ -12,6 +12,7 @@
 #include "../base/cleanup.h"
 #include "../base/log.h"
 #include "internal.h"
+#include "publish.h"
 
 #define TABLE_BYTES_MAX (64u << 20) /* compiled, of one table */
 
@@ -78,10 +79,24 @@ static bool reaches(struct bh_host *host, uint32_t from, const char *to)
 	return names(bh_statement_text(row, 0), to);
 }
 
-/* Tells the platform of all networks that are to be there. */
-static int apply_uplink(struct bh_host *host, struct bh_error *err)
+/* The published ports of the endpoints that are there. */
+static int collect_mappings(struct bh_host *host, struct bh_mapping **mappings, size_t *count,
+                            struct bh_error *err)
+{
+	BH_AUTOFREE uint32_t *ids = NULL;
+	size_t endpoints = 0;
+	int rc = collect(host, "SELECT DISTINCT e.id FROM endpoints e JOIN published p"
+	                 " ON p.container = e.container WHERE e.status IN ('ready', 'changing')", &ids, &endpoints, err);
+
+	for (size_t i = 0; !rc && i < endpoints; i++)
+		rc = bh_publish_collect(host, ids[i], mappings, count, err);
+	return rc;
+}
+
+int bh_realize_uplink(struct bh_host *host, struct bh_error *err)
 {
 	BH_AUTOFREE struct bh_switch *switches = NULL;
+	BH_AUTOFREE struct bh_mapping *mappings = NULL;
 	BH_AUTOFREE uint32_t(*pairs)[2] = NULL;
 	BH_AUTOFREE uint32_t *ids = NULL;
 	struct bh_uplink uplink = {0};
@@ -103,6 +118,8 @@ static int apply_uplink(struct bh_host *host, struct bh_error *err)
 				pairs[uplink.pairs_count][0] = ids[i];
 				pairs[uplink.pairs_count++][1] = ids[j];
 			}
+	rc = rc ? rc : collect_mappings(host, &mappings, &uplink.mappings_count, err);
+	uplink.mappings = mappings;
 	uplink.switches = switches;
 	uplink.switches_count = count;
 	uplink.pairs = (const uint32_t(*)[2])pairs;
@@ -186,6 +203,7 @@ static int create_endpoint(struct bh_host *host, uint32_t id, struct bh_error *e
 	rc = rc ? rc : host->platform->ops->nic_create(host->platform, &nic, &gate, err);
 	bh_table_free(&tables[0]);
 	bh_table_free(&tables[1]);
+	rc = rc ? rc : bh_publish_make(host, id, err);
 	rc = rc ? rc : bh_store_run(host->store, err, "UPDATE endpoints SET interface = ? WHERE id = ?", "si",
 	                            nic.name, (int64_t)id);
 	return rc ? rc : mark_published(host, id, err);
@@ -207,7 +225,7 @@ int bh_realize_create(struct bh_host *host, struct bh_error *err)
 	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM networks WHERE status IN ('creating', 'rebuild')",
 	                    create_network, &networks, err);
 	if (!rc && networks)
-		rc = apply_uplink(host, err);
+		rc = bh_realize_uplink(host, err);
 	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM compartments WHERE status = 'creating'", create_compartment,
 	                    &rows, err);
 	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM endpoints WHERE status = 'creating'", create_endpoint, &rows,
@@ -224,8 +242,9 @@ int bh_realize_create(struct bh_host *host, struct bh_error *err)
 static int remove_endpoint(struct bh_host *host, uint32_t id, struct bh_error *err)
 {
 	struct bh_nic nic;
-	int rc = bh_endpoint_nic(host, id, &nic, err);
+	int rc = bh_publish_unmake(host, id, err);
 
+	rc = rc ? rc : bh_endpoint_nic(host, id, &nic, err);
 	return rc ? rc : host->platform->ops->nic_remove(host->platform, &nic, err);
 }
 
@@ -318,7 +337,7 @@ int bh_realize_remove(struct bh_host *host, bool half_made_too, struct bh_error 
 	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM networks WHERE status = 'removing'", remove_network,
 	                    &networks, err);
 	if (!rc && networks)
-		rc = apply_uplink(host, err);
+		rc = bh_realize_uplink(host, err);
 	for (size_t i = 0; !rc && i < sizeof(done) / sizeof(done[0]); i++)
 		rc = bh_store_run(host->store, err, done[i], "");
 	rc = rc ? rc : bh_store_commit(host->store, err);

@@ -59,6 +59,7 @@ static const char *const statements[] = {
 	"CREATE INDEX endpoints_own ON endpoints(own)",
 	"CREATE INDEX properties_container ON properties(container)",
 	"CREATE INDEX published_container ON published(container)",
+	"CREATE INDEX published_host ON published(host)",
 	"CREATE INDEX endpoints_status ON endpoints(status) WHERE status <> 'ready'",
 	"CREATE INDEX containers_status ON containers(status) WHERE status <> 'ready'",
 	"CREATE INDEX compartments_status ON compartments(status) WHERE status <> 'ready'",
