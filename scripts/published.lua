@@ -50,7 +50,7 @@ function published.addresses(trie, inet6)
       found[last] = true
     end
   end
-  for digits in inet6:gmatch "%f[%S](%x+) %x+ %x+ %x+ %x+%s+%S+" do
+  for digits in inet6:gmatch "(%x+)[^\n]*\n" do
     local groups = {}
     for group in digits:gmatch "%x%x%x%x" do
       groups[#groups + 1] = group
