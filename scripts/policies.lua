@@ -81,6 +81,11 @@ function Set:options()
   return self.loaded:options()
 end
 
+--- Whether a handler waits for an event.
+function Set:handles(event)
+  return self.loaded:handles(event)
+end
+
 --- Runs the handlers of an event; returns the rules they added.
 ---@return rule[]?
 ---@return string? message

@@ -25,6 +25,8 @@ void bh_lock_release(struct bh_host *host);
 /* realize.c: pending rows to reality, or their removal. */
 int bh_realize_create(struct bh_host *host, struct bh_error *err);
 int bh_realize_remove(struct bh_host *host, bool half_made_too, struct bh_error *err);
+/* Endpoints whose new rules could not be put in force keep the old ones. */
+void bh_realize_revert(struct bh_host *host);
 
 /* Refuses outside a change. */
 int bh_host_require_change(struct bh_host *host, struct bh_error *err);

@@ -13,6 +13,11 @@
 #include "../base/log.h"
 #include "internal.h"
 
+/* Tables that nothing will enforce any more. */
+#define UNUSED_TABLES                                                                                \
+	"SELECT id FROM tables WHERE NOT EXISTS (SELECT 1 FROM endpoints e WHERE e.status <> 'removing'"  \
+	" AND e.shared = tables.id) AND NOT EXISTS (SELECT 1 FROM endpoints e WHERE e.status <> 'removing'" \
+	" AND tables.id IN (e.own, e.previous))"
 #define TABLE_BYTES_MAX (64u << 20) /* compiled, of one table */
 
 /* Ids of the rows that a query selects; the caller's to free. */
@@ -178,13 +183,49 @@ static int create_endpoint(struct bh_host *host, uint32_t id, struct bh_error *e
 	                              " SELECT own FROM endpoints WHERE id = ?1)", "i", (int64_t)id);
 }
 
+static int change_endpoint(struct bh_host *host, uint32_t id, struct bh_error *err)
+{
+	struct bh_table *tables[2] = {NULL, NULL};
+	struct bh_gate gate;
+	int rc = bh_endpoint_conf(host, id, &gate.conf, err);
+
+	for (int i = 0; !rc && i < 2; i++)
+		rc = compile_table(host, gate.conf.tables[i].id, &tables[i], err);
+	rc = rc ? rc : bh_endpoint_conf(host, id, &gate.conf, err);
+	gate.tables[0] = tables[0];
+	gate.tables[1] = tables[1];
+	rc = rc ? rc : host->platform->ops->gate_replace(host->platform, &gate, err);
+	bh_table_free(&tables[0]);
+	bh_table_free(&tables[1]);
+	return rc ? rc : bh_store_run(host->store, err,
+	                              "UPDATE tables SET status = 'ready' WHERE status = 'creating' AND id ="
+	                              " (SELECT own FROM endpoints WHERE id = ?)", "i", (int64_t)id);
+}
+
+void bh_realize_revert(struct bh_host *host)
+{
+	BH_AUTOFREE uint32_t *ids = NULL;
+	size_t count = 0;
+	struct bh_error err;
+	int rc = collect(host, "SELECT id FROM endpoints WHERE status = 'changing'", &ids, &count, &err);
+
+	if (!rc && count)
+		rc = bh_store_run(host->store, &err,
+		                  "UPDATE endpoints SET own = nullif(previous, 0), previous = NULL, status = 'ready',"
+		                  " generation = generation + 1 WHERE status = 'changing'", "");
+	for (size_t i = 0; !rc && i < count; i++)
+		rc = change_endpoint(host, ids[i], &err);
+	if (rc)
+		bh_log(BH_LOG_ERROR, "going back to the rules before a failed change: %s", err.message);
+}
+
 int bh_realize_create(struct bh_host *host, struct bh_error *err)
 {
 	static const char *const done[] = {
 		"UPDATE networks SET status = 'ready' WHERE status IN ('creating', 'rebuild')",
 		"UPDATE compartments SET status = 'ready' WHERE status = 'creating'",
 		"UPDATE containers SET status = 'ready' WHERE status = 'creating'",
-		"UPDATE endpoints SET status = 'ready' WHERE status = 'creating'",
+		"UPDATE endpoints SET status = 'ready', previous = NULL WHERE status IN ('creating', 'changing')",
 	};
 	size_t networks = 0, rows = 0;
 	int rc;
@@ -198,6 +239,8 @@ int bh_realize_create(struct bh_host *host, struct bh_error *err)
 	rc = rc ? rc : each(host, "SELECT id FROM compartments WHERE status = 'creating'", create_compartment,
 	                    &rows, err);
 	rc = rc ? rc : each(host, "SELECT id FROM endpoints WHERE status = 'creating'", create_endpoint, &rows,
+	                    err);
+	rc = rc ? rc : each(host, "SELECT id FROM endpoints WHERE status = 'changing'", change_endpoint, &rows,
 	                    err);
 	for (size_t i = 0; !rc && i < sizeof(done) / sizeof(done[0]); i++)
 		rc = bh_store_run(host->store, err, done[i], "");
@@ -249,22 +292,19 @@ static int condemn(struct bh_host *host, struct bh_error *err)
 static bool anything_pending(struct bh_host *host, bool half_made_too)
 {
 	return bh_store_number(host->store, 0,
-	                       "SELECT EXISTS(SELECT 1 FROM endpoints WHERE status <> 'ready' AND (?1 OR status = 'removing'))"
+	                       "SELECT EXISTS(SELECT 1 FROM endpoints WHERE status IN ('creating', 'removing') AND (?1 OR status = 'removing'))"
 	                       " OR EXISTS(SELECT 1 FROM containers WHERE status <> 'ready' AND (?1 OR status = 'removing'))"
 	                       " OR EXISTS(SELECT 1 FROM compartments WHERE status <> 'ready' AND (?1 OR status = 'removing'))"
-	                       " OR EXISTS(SELECT 1 FROM networks WHERE status = 'removing' OR (?1 AND status = 'creating'))",
+	                       " OR EXISTS(SELECT 1 FROM networks WHERE status = 'removing' OR (?1 AND status = 'creating'))"
+	                       " OR EXISTS(" UNUSED_TABLES ")",
 	                       "i", (int64_t)half_made_too) != 0;
 }
 
 int bh_realize_remove(struct bh_host *host, bool half_made_too, struct bh_error *err)
 {
-	static const char *const unused =
-		"SELECT id FROM tables WHERE NOT EXISTS (SELECT 1 FROM endpoints e WHERE e.status <> 'removing'"
-		" AND (e.shared = tables.id OR e.own = tables.id))";
 	static const char *const done[] = {
 		"DELETE FROM endpoints WHERE status = 'removing'",
-		"DELETE FROM tables WHERE NOT EXISTS (SELECT 1 FROM endpoints e WHERE e.shared = tables.id"
-		" OR e.own = tables.id)",
+		"DELETE FROM tables WHERE id IN (" UNUSED_TABLES ")",
 		"DELETE FROM containers WHERE status = 'removing'",
 		"DELETE FROM compartments WHERE status = 'removing'",
 		"DELETE FROM networks WHERE status = 'removing'",
@@ -278,7 +318,7 @@ int bh_realize_remove(struct bh_host *host, bool half_made_too, struct bh_error 
 	rc = rc ? rc : half_made_too ? condemn(host, err) : 0;
 	rc = rc ? rc : each(host, "SELECT id FROM endpoints WHERE status = 'removing'", remove_endpoint, NULL,
 	                    err);
-	rc = rc ? rc : each(host, unused, remove_table, NULL, err);
+	rc = rc ? rc : each(host, UNUSED_TABLES, remove_table, NULL, err);
 	rc = rc ? rc : each(host, "SELECT id FROM compartments WHERE status = 'removing'", remove_compartment,
 	                    NULL, err);
 	rc = rc ? rc : each(host, "SELECT id FROM networks WHERE status = 'removing'", remove_network,

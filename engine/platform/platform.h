@@ -121,6 +121,8 @@ struct bh_platform_ops {
 	int (*nic_create)(struct bh_platform *, struct bh_nic *, const struct bh_gate *,
 	                  struct bh_error *);
 	int (*nic_remove)(struct bh_platform *, const struct bh_nic *, struct bh_error *);
+	/* Whether the NIC is where and what it was made to be; the error says what is not. */
+	int (*nic_check)(struct bh_platform *, const struct bh_nic *, struct bh_error *);
 
 	/* Replaces what a gate enforces, at once for every packet. */
 	int (*gate_replace)(struct bh_platform *, const struct bh_gate *, struct bh_error *);
@@ -141,6 +143,8 @@ struct bh_platform_ops {
 
 	/* Removes everything that carries this state's name. */
 	int (*reset)(struct bh_platform *, struct bh_error *);
+	/* The same, but the state goes on, with the default compartment it has. */
+	int (*clear)(struct bh_platform *, struct bh_error *);
 	void (*close)(struct bh_platform *);
 };
 

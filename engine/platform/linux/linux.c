@@ -275,6 +275,19 @@ static int reset(struct bh_platform *platform, struct bh_error *err)
 	return rc ? rc : bh_runtime_remove(&self->runtime, err);
 }
 
+/* The store no longer knows of what was made: after a reboot there is nothing, but a store may be lost. */
+static int clear(struct bh_platform *platform, struct bh_error *err)
+{
+	struct bh_linux *self = bh_linux_of(platform);
+	int rc = reset(platform, err);
+
+	if (rc)
+		return rc;
+	bh_runtime_close(&self->runtime);
+	rc = bh_runtime_open(&self->runtime, self->tag, true, err);
+	return rc ? rc : bh_runtime_bind(&self->runtime, "default", self->default_namespace, err);
+}
+
 /* --- open and close --- */
 
 static void close_state(struct bh_platform *platform)
@@ -302,6 +315,7 @@ static const struct bh_platform_ops ops = {
 	.uplink_mtu = bh_switch_mtu,
 	.nic_create = bh_nic_create,
 	.nic_remove = bh_nic_remove,
+	.nic_check = bh_nic_check,
 	.gate_replace = gate_replace,
 	.gate_read = gate_read,
 	.table_remove = table_remove,
@@ -312,6 +326,7 @@ static const struct bh_platform_ops ops = {
 	.hits_each = hits_each,
 	.now = now,
 	.reset = reset,
+	.clear = clear,
 	.close = close_state,
 };
 
