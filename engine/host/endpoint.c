@@ -303,6 +303,10 @@ int bh_endpoint_nic(struct bh_host *host, uint32_t endpoint, struct bh_nic *nic,
 		return rc;
 	made.mtu = network.mtu;
 	made.default_route = network.driver == BH_DRIVER_NAT;
+	/* IPv6 takes 0 for 1024; the first endpoint's route comes before the others'. */
+	if (bh_store_number(host->store, 0, "SELECT count(*) FROM endpoints WHERE compartment = ? AND id < ?", "ii",
+	                    (int64_t)made.compartment, (int64_t)endpoint))
+		made.metric = 1024 + endpoint % 65536;
 	for (size_t i = 0; i < network.subnets_count; i++)
 		for (size_t a = 0; a < made.addresses_count; a++)
 			if (bh_prefix_contains(&network.subnets[i].prefix, &made.addresses[a].address)) {

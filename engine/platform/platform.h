@@ -69,6 +69,7 @@ struct bh_nic {
 	uint8_t mac[6];
 	bool ipv6;          /* off: no IPv6 on the NIC at all */
 	bool default_route; /* by the gateway of each family */
+	uint32_t metric;    /* of it: 0 for the first endpoint of a compartment */
 	uint32_t mtu;       /* the switch's */
 	size_t addresses_count;
 	struct bh_prefix addresses[BH_ADDRESSES_MAX]; /* with host bits */
