@@ -4,7 +4,7 @@
 #ifndef BH_BINDINGS_HOST_H
 #define BH_BINDINGS_HOST_H
 
-#include "../engine/host/host.h"
+#include "../engine/bulkhead.h"
 #include "common.h"
 
 void bh_host_register(lua_State *L);

@@ -149,7 +149,7 @@ local host = {}
 --- Closes the host; what it made stays.
 function host:close() end
 
---- "linux" or "memory".
+--- Which platform it is on: "linux" or "memory".
 ---@return string
 function host:platform() end
 

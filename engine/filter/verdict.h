@@ -231,47 +231,53 @@ BH_GLOBAL int bh_flow_open(BH_CTX *ctx, const struct bh_conf *conf,
                                     const struct bh_verdict *verdict)
 {
 	BH_ENTER(ctx, conf && key && packet && verdict, -1);
-	struct bh_flow *old, flow = {0};
+	uint8_t opener = packet->key.direction & 1, state = BH_FLOW_OPENING;
+	struct bh_flow *flow;
 
-	flow.created = flow.seen = bh_now(ctx);
-	flow.generation = conf->generation;
-	flow.rule = verdict->rule;
-	flow.audit = verdict->audit;
-	flow.local_port = packet->key.local_port;
-	flow.remote_port = packet->key.remote_port;
-	flow.opener = packet->key.direction & 1;
-	flow.packets[flow.opener] = 1;
-	flow.state = BH_FLOW_OPENING;
-	if (key->protocol == BH_PROTO_TCP && packet->tcp_flags & BH_TCP_RST)
-		flow.state = BH_FLOW_RESET;
-	flow.list = bh_flow_list_of(key->protocol, flow.state);
-	old = bh_flow_find(ctx, key);
-	if (old) /* a bare SYN opens the same conversation anew */
+	if (bh_flow_find(ctx, key)) /* a bare SYN opens the same conversation anew */
 		bh_flow_forget(ctx, key);
-	return bh_flow_start(ctx, conf, key, &flow);
+	flow = bh_flow_blank(ctx);
+	if (!flow)
+		return -1;
+	if (key->protocol == BH_PROTO_TCP && packet->tcp_flags & BH_TCP_RST)
+		state = BH_FLOW_RESET;
+	flow->created = flow->seen = bh_now(ctx);
+	flow->generation = conf->generation;
+	flow->rule = verdict->rule;
+	flow->audit = verdict->audit;
+	flow->local_port = packet->key.local_port;
+	flow->remote_port = packet->key.remote_port;
+	flow->opener = opener;
+	flow->packets[opener] = 1;
+	flow->state = state;
+	flow->list = bh_flow_list_of(key->protocol, state);
+	return bh_flow_start(ctx, conf, key, flow);
 }
 
 BH_GLOBAL int bh_fragment_open(BH_CTX *ctx, const struct bh_conf *conf, struct bh_packet *packet,
                                const struct bh_verdict *verdict)
 {
 	BH_ENTER(ctx, conf && packet && verdict, -1);
-	struct bh_flow flow = {0}, *old;
+	struct bh_flow *flow;
 
 	bh_fragment_key_of(&packet->flow, conf->endpoint, packet);
-	old = bh_flow_find(ctx, &packet->flow);
-	if (old) { /* the identification is in use again */
-		old->seen = bh_now(ctx);
-		old->rule = verdict->rule;
-		old->audit = verdict->audit;
+	flow = bh_flow_find(ctx, &packet->flow);
+	if (flow) { /* the identification is in use again */
+		flow->seen = bh_now(ctx);
+		flow->rule = verdict->rule;
+		flow->audit = verdict->audit;
 		return 0;
 	}
-	flow.created = flow.seen = bh_now(ctx);
-	flow.generation = conf->generation;
-	flow.rule = verdict->rule;
-	flow.audit = verdict->audit;
-	flow.opener = packet->key.direction & 1;
-	flow.list = BH_LIST_HALF_OPEN;
-	return bh_flow_start(ctx, conf, &packet->flow, &flow);
+	flow = bh_flow_blank(ctx);
+	if (!flow)
+		return -1;
+	flow->created = flow->seen = bh_now(ctx);
+	flow->generation = conf->generation;
+	flow->rule = verdict->rule;
+	flow->audit = verdict->audit;
+	flow->opener = packet->key.direction & 1;
+	flow->list = BH_LIST_HALF_OPEN;
+	return bh_flow_start(ctx, conf, &packet->flow, flow);
 }
 
 /* Not the first fragment: as the first went. */

@@ -12,10 +12,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "../base/buffer.h"
 #include "../base/cleanup.h"
 #include "attach.h"
 #include "maps.h"
@@ -25,21 +27,23 @@ static const _Alignas(8) unsigned char gate_object[] = {
 };
 
 enum { PORTS, PAGES, FLOWS, LEDGER, SHARES, ROOMS, COUNTS, HITS, MAPS };
-enum { GATE_OUT, GATE_IN, GATE_PROBE, PROGRAMS };
+enum { GATE_OUT, GATE_IN, GATE_PROBE, GATE_FORGET, PROGRAMS };
 
 static const char *const map_names[MAPS] = {
 	"bh_ports", "bh_pages", "bh_flows", "bh_ledger", "bh_shares", "bh_rooms", "bh_counts", "bh_hits",
 };
-static const char *const program_names[PROGRAMS] = {"bh_gate_out", "bh_gate_in", "bh_gate_probe"};
+static const char *const program_names[PROGRAMS] = {"bh_gate_out", "bh_gate_in", "bh_gate_probe",
+                                                    "bh_gate_forget"};
 
 struct bh_gate_kernel {
 	int maps[MAPS];
 	int programs[PROGRAMS];
+	struct bh_room *room; /* the map's own memory: the kernel counts in it at the same time */
 };
 
 static struct bh_gate_kernel *gate_new(void)
 {
-	struct bh_gate_kernel *gate = malloc(sizeof(*gate));
+	struct bh_gate_kernel *gate = calloc(1, sizeof(*gate));
 
 	for (int i = 0; gate && i < MAPS; i++)
 		gate->maps[i] = -1;
@@ -56,6 +60,8 @@ void bh_gate_close(struct bh_gate_kernel **gate)
 		bh_cleanup_fd(&(*gate)->maps[i]);
 	for (int i = 0; i < PROGRAMS; i++)
 		bh_cleanup_fd(&(*gate)->programs[i]);
+	if ((*gate)->room)
+		munmap((*gate)->room, sizeof(struct bh_room));
 	free(*gate);
 	*gate = NULL;
 }
@@ -81,13 +87,18 @@ static int gate_get(struct bh_gate_kernel *gate, const char *directory)
 		if (gate->programs[i] < 0)
 			return -errno;
 	}
+	gate->room = mmap(NULL, sizeof(*gate->room), PROT_READ | PROT_WRITE, MAP_SHARED, gate->maps[ROOMS], 0);
+	if (gate->room == MAP_FAILED) {
+		gate->room = NULL;
+		return -errno;
+	}
 	return 0;
 }
 
-/* What compartments may borrow from each other: what no guarantee can claim. */
+/* All that compartments may keep. Set before anything is pinned: what is found is whole. */
 static int gate_set_room(struct bpf_object *object)
 {
-	struct bh_room room = {.capacity = BH_FLOWS_MAX / 2};
+	struct bh_room room = {.capacity = BH_FLOWS_MAX};
 	int rooms = bpf_map__fd(bpf_object__find_map_by_name(object, map_names[ROOMS]));
 	uint32_t zero = 0;
 
@@ -241,12 +252,17 @@ int bh_gate_table_remove(struct bh_gate_kernel *gate, uint32_t id, struct bh_err
 	return 0;
 }
 
+/* What no guarantee can claim may be borrowed: it shrinks by one guarantee a compartment. */
 int bh_gate_share_put(struct bh_gate_kernel *gate, uint32_t compartment, struct bh_error *err)
 {
 	struct bh_share share = {0};
 
-	if (bpf_map_update_elem(gate->maps[SHARES], &compartment, &share, BPF_NOEXIST) &&
-	    errno != EEXIST)
+	if (gate->room->capacity < BH_FLOWS_GUARANTEED)
+		return bh_error_set(err, -ENOSPC, "the flow table guarantees %d flows to at most %u compartments",
+		                    BH_FLOWS_GUARANTEED, BH_FLOWS_MAX / BH_FLOWS_GUARANTEED);
+	if (!bpf_map_update_elem(gate->maps[SHARES], &compartment, &share, BPF_NOEXIST))
+		__sync_fetch_and_sub(&gate->room->capacity, BH_FLOWS_GUARANTEED);
+	else if (errno != EEXIST)
 		return bh_error_errno(err, -errno, "cannot make the flow account of compartment %u",
 		                      compartment);
 	return 0;
@@ -254,7 +270,9 @@ int bh_gate_share_put(struct bh_gate_kernel *gate, uint32_t compartment, struct 
 
 int bh_gate_share_remove(struct bh_gate_kernel *gate, uint32_t compartment, struct bh_error *err)
 {
-	if (bpf_map_delete_elem(gate->maps[SHARES], &compartment) && errno != ENOENT)
+	if (!bpf_map_delete_elem(gate->maps[SHARES], &compartment))
+		__sync_fetch_and_add(&gate->room->capacity, BH_FLOWS_GUARANTEED);
+	else if (errno != ENOENT)
 		return bh_error_errno(err, -errno, "cannot remove the flow account of compartment %u",
 		                      compartment);
 	return 0;
@@ -289,68 +307,65 @@ int bh_gate_flow_each(struct bh_gate_kernel *gate,
 	return 0;
 }
 
-/* Rows to be deleted, collected first: deleting during a walk restarts it. */
+/* Keys of an endpoint's rows, collected first: deleting during a walk restarts it. */
 struct doomed {
 	uint32_t endpoint;
-	size_t count, room;
-	struct bh_flow_key *keys;
-	struct bh_flow *flows;
+	struct bh_buffer keys;
 };
 
 static int doom(const struct bh_flow_key *key, const struct bh_flow *flow, void *arg)
 {
 	struct doomed *doomed = arg;
-	size_t room = doomed->room ? doomed->room * 2 : 64;
-	void *keys, *flows;
 
-	if (key->endpoint != doomed->endpoint)
+	(void)flow;
+	if (key->endpoint == doomed->endpoint)
+		bh_buffer_append(&doomed->keys, key, sizeof(*key));
+	return doomed->keys.failed ? -ENOMEM : 0;
+}
+
+/*
+ * The keys of an endpoint's flows: by the ledger of its compartment, or, where flows long gone have
+ * left more gaps there than the whole table has rows, by the table.
+ */
+static int gate_collect(struct bh_gate_kernel *gate, const struct bh_conf *conf,
+                        struct doomed *doomed, struct bh_error *err)
+{
+	uint64_t places = 0;
+	struct bh_share share;
+
+	if (bpf_map_lookup_elem(gate->maps[SHARES], &conf->compartment, &share))
 		return 0;
-	if (doomed->count == doomed->room) {
-		keys = realloc(doomed->keys, room * sizeof(*doomed->keys));
-		if (keys)
-			doomed->keys = keys;
-		flows = realloc(doomed->flows, room * sizeof(*doomed->flows));
-		if (flows)
-			doomed->flows = flows;
-		if (!keys || !flows)
-			return -ENOMEM;
-		doomed->room = room;
-	}
-	doomed->keys[doomed->count] = *key;
-	doomed->flows[doomed->count++] = *flow;
+	for (int list = 0; list < BH_LISTS; list++)
+		places += share.tail[list] - share.head[list];
+	if (places > BH_FLOWS_MAX)
+		return bh_gate_flow_each(gate, doom, doomed, err);
+	for (uint32_t list = 0; list < BH_LISTS; list++)
+		for (uint64_t at = share.head[list]; at < share.tail[list]; at++) {
+			struct bh_ledger_key place = {conf->compartment, list, at};
+			struct bh_flow_key key;
+
+			if (!bpf_map_lookup_elem(gate->maps[LEDGER], &place, &key) && doom(&key, NULL, doomed))
+				return bh_error_set(err, -ENOMEM, "not enough memory to forget flows");
+		}
 	return 0;
 }
 
-/* Forgets an endpoint's flows and what they were charged. Nobody opens new ones: its port is gone. */
+/* The kernel forgets them itself, with the accounts that it may be charging at this moment. */
 static int gate_forget_flows(struct bh_gate_kernel *gate, const struct bh_conf *conf,
                              struct bh_error *err)
 {
+	uint8_t frame[BH_FORGET_AT + sizeof(struct bh_flow_key)] = {0};
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = sizeof(frame), .repeat = 1);
 	struct doomed doomed = {.endpoint = conf->endpoint};
-	uint64_t owned = 0, borrowed = 0;
-	struct bh_share share;
-	struct bh_room room;
-	uint32_t zero = 0;
-	int rc = bh_gate_flow_each(gate, doom, &doomed, err);
+	int rc = gate_collect(gate, conf, &doomed, err);
 
-	for (size_t i = 0; i < doomed.count; i++) {
-		struct bh_ledger_key place = {doomed.flows[i].compartment, doomed.flows[i].list,
-		                              doomed.flows[i].place};
-
-		bpf_map_delete_elem(gate->maps[LEDGER], &place);
-		if (!bpf_map_delete_elem(gate->maps[FLOWS], &doomed.keys[i]))
-			*(doomed.flows[i].borrowed ? &borrowed : &owned) += 1;
+	for (size_t at = 0; at < doomed.keys.size; at += sizeof(struct bh_flow_key)) {
+		memcpy(frame + BH_FORGET_AT, doomed.keys.data + at, sizeof(struct bh_flow_key));
+		if (bpf_prog_test_run_opts(gate->programs[GATE_FORGET], &opts) && !rc)
+			rc = bh_error_errno(err, -errno, "the kernel does not forget the flows of endpoint %u",
+			                    conf->endpoint);
 	}
-	free(doomed.keys);
-	free(doomed.flows);
-	if (owned + borrowed && !bpf_map_lookup_elem(gate->maps[SHARES], &conf->compartment, &share)) {
-		share.used -= owned + borrowed;
-		share.owned -= owned;
-		bpf_map_update_elem(gate->maps[SHARES], &conf->compartment, &share, BPF_EXIST);
-	}
-	if (borrowed && !bpf_map_lookup_elem(gate->maps[ROOMS], &zero, &room)) {
-		room.borrowed -= borrowed;
-		bpf_map_update_elem(gate->maps[ROOMS], &zero, &room, BPF_EXIST);
-	}
+	bh_buffer_clear(&doomed.keys);
 	return rc;
 }
 

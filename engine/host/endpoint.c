@@ -9,6 +9,7 @@
 
 #include "internal.h"
 #include "lease.h"
+#include "publish.h"
 
 static int choose_mac(struct bh_host *host, const struct bh_endpoint_spec *spec, int64_t network,
                       char text[BH_ADDRESS_TEXT], struct bh_error *err)
@@ -174,32 +175,10 @@ int bh_endpoint_add(struct bh_host *host, const struct bh_endpoint_spec *spec, u
 		rc = bh_store_run(host->store, err,
 		                  "UPDATE endpoints SET ipv6 = EXISTS(SELECT 1 FROM addresses WHERE endpoint = ?1"
 		                  " AND address LIKE '%:%') WHERE id = ?1", "i", endpoint);
+	rc = rc ? rc : bh_publish_check(host, (uint32_t)endpoint, err);
 	if (!rc)
 		*id = (uint32_t)endpoint;
 	return rc;
-}
-
-/* Another own table for an endpoint that is there: the old one is in force until this one is. */
-static int replace_own(struct bh_host *host, uint32_t endpoint, int64_t network, int64_t own,
-                       const struct bh_rule *rules, size_t count, struct bh_error *err)
-{
-	char hash[40];
-	uint32_t table;
-	int rc;
-
-	snprintf(hash, sizeof(hash), "endpoint %u %lld", endpoint, (long long)own);
-	rc = bh_rules_store(host, (uint32_t)network, hash, NULL, 0, &table, err);
-	rc = rc ? rc : bh_store_run(host->store, err,
-	                            "INSERT INTO rules(tbl, action, direction, protocol, local, local_port, remote,"
-	                            " remote_port, icmp, priority, name, log, audit, origin) SELECT ?, action,"
-	                            " direction, protocol, local, local_port, remote, remote_port, icmp, priority,"
-	                            " name, log, audit, origin FROM rules WHERE tbl = ? ORDER BY id", "ii",
-	                            (int64_t)table, own);
-	rc = rc ? rc : bh_rules_append(host, table, rules, count, err);
-	return rc ? rc : bh_store_run(host->store, err,
-	                              "UPDATE endpoints SET previous = ifnull(own, 0), own = ?, status = 'changing',"
-	                              " generation = generation + 1 WHERE id = ?", "ii", (int64_t)table,
-	                              (int64_t)endpoint);
 }
 
 int bh_endpoint_remove(struct bh_host *host, uint32_t endpoint, struct bh_error *err)
@@ -223,36 +202,76 @@ int bh_endpoint_check(struct bh_host *host, uint32_t endpoint, struct bh_error *
 	return rc ? rc : host->platform->ops->nic_check(host->platform, &nic, err);
 }
 
+/* A new table of the endpoint's own, with the rules of the table `old` (0 = none). */
+static int new_own_table(struct bh_host *host, uint32_t endpoint, int64_t network, int64_t generation,
+                         int64_t old, uint32_t *table, struct bh_error *err)
+{
+	char hash[64];
+	int rc;
+
+	snprintf(hash, sizeof(hash), "endpoint %u generation %lld", endpoint, (long long)generation);
+	rc = bh_rules_store(host, (uint32_t)network, hash, NULL, 0, table, err);
+	if (!rc && old)
+		rc = bh_store_run(host->store, err,
+		                  "INSERT INTO rules(tbl, action, direction, protocol, local, local_port, remote,"
+		                  " remote_port, icmp, priority, name, log, audit, origin)"
+		                  " SELECT ?, action, direction, protocol, local, local_port, remote, remote_port, icmp,"
+		                  " priority, name, log, audit, origin FROM rules WHERE tbl = ? ORDER BY id", "ii",
+		                  (int64_t)*table, old);
+	return rc;
+}
+
+/*
+ * Tables are immutable once published. An endpoint that is being made gets one, to which rules are
+ * added; one that is there gets a new one, of a new generation, that replaces the old at commit.
+ */
+static int own_table(struct bh_host *host, uint32_t endpoint, uint32_t *table, struct bh_error *err)
+{
+	BH_AUTOSTATEMENT struct bh_statement *row = NULL;
+	int64_t network, own, generation;
+	bool live;
+	int rc = bh_store_query(host->store, &row, err,
+	                        "SELECT network, ifnull(own, 0), generation, status = 'ready' FROM endpoints"
+	                        " WHERE id = ? AND status <> 'removing'", "i", (int64_t)endpoint);
+
+	if (!rc)
+		rc = bh_statement_step(row, err);
+	if (rc < 0)
+		return rc;
+	if (rc == 0)
+		return bh_error_set(err, -ENOENT, "there is no endpoint %u", endpoint);
+	network = bh_statement_int(row, 0);
+	own = bh_statement_int(row, 1);
+	live = bh_statement_int(row, 3) != 0;
+	generation = bh_statement_int(row, 2) + live;
+	if (own && !live) {
+		*table = (uint32_t)own;
+		return 0;
+	}
+	rc = new_own_table(host, endpoint, network, generation, own, table, err);
+	return rc ? rc : bh_store_run(host->store, err,
+	                              "UPDATE endpoints SET previous = ifnull(own, 0), own = ?, generation = ?, status = iif(status = 'ready',"
+	                              " 'changing', status) WHERE id = ?", "iii", (int64_t)*table, generation,
+	                              (int64_t)endpoint);
+}
+
 int bh_endpoint_add_rules(struct bh_host *host, uint32_t endpoint, const struct bh_rule *rules,
                           size_t count, struct bh_error *err)
 {
-	int64_t network, own, have;
-	uint32_t table;
-	char hash[40];
+	uint32_t table = 0;
+	int64_t have;
 	int rc = bh_host_require_change(host, err);
 
 	if (rc || !count)
 		return rc;
-	network = bh_store_number(host->store, 0, "SELECT network FROM endpoints WHERE id = ?", "i",
-	                          (int64_t)endpoint);
-	if (!network)
-		return bh_error_set(err, -ENOENT, "there is no endpoint %u", endpoint);
 	have = bh_store_number(host->store, 0,
 	                       "SELECT count(*) FROM rules r JOIN endpoints e ON r.tbl IN (e.shared, e.own)"
 	                       " WHERE e.id = ?", "i", (int64_t)endpoint);
 	if ((size_t)have + count > BH_RULES_MAX)
 		return bh_error_set(err, -E2BIG, "%zu rules; an endpoint may have at most %d", (size_t)have + count,
 		                    BH_RULES_MAX);
-	own = bh_store_number(host->store, 0, "SELECT own FROM endpoints WHERE id = ?", "i", (int64_t)endpoint);
-	if (bh_store_number(host->store, 0, "SELECT count(*) FROM endpoints WHERE id = ? AND status = 'ready'",
-	                    "i", (int64_t)endpoint))
-		return replace_own(host, endpoint, network, own, rules, count, err);
-	if (own)
-		return bh_rules_append(host, (uint32_t)own, rules, count, err);
-	snprintf(hash, sizeof(hash), "endpoint %u", endpoint);
-	rc = bh_rules_store(host, (uint32_t)network, hash, rules, count, &table, err);
-	return rc ? rc : bh_store_run(host->store, err, "UPDATE endpoints SET own = ? WHERE id = ?", "ii",
-	                              (int64_t)table, (int64_t)endpoint);
+	rc = own_table(host, endpoint, &table, err);
+	return rc ? rc : bh_rules_append(host, table, rules, count, err);
 }
 
 /* The addresses leased to an endpoint, in the order they were. */

@@ -130,8 +130,11 @@ static int open_store(struct bh_host *host, const struct bh_host_options *option
 static int open_linux(struct bh_host *host, const struct bh_host_options *options, struct bh_error *err)
 {
 	char path[300], tag[8];
-	int rc = state_open(host, options->state, err);
+	int rc;
 
+	if (geteuid())
+		return bh_error_set(err, -EPERM, "bulkhead needs root: it makes namespaces and loads eBPF programs");
+	rc = state_open(host, options->state, err);
 	if (rc)
 		return rc;
 	state_tag(host->state, tag);
@@ -268,6 +271,12 @@ static int host_mend(struct bh_host *host, struct bh_error *err)
 		if (rc)
 			bh_realize_revert(host);
 	}
+	/* Another program may flush what is not its own. */
+	if (!rc && bh_store_number(host->store, 0, "SELECT count(*) FROM networks WHERE status = 'ready'", "") &&
+	    !host->platform->ops->uplink_intact(host->platform))
+		rc = bh_realize_uplink(host, err);
+	if (!rc)
+		bh_tables_collect(host);
 	return rc;
 }
 
@@ -312,6 +321,7 @@ int bh_host_commit(struct bh_host *host, struct bh_error *err)
 	} else {
 		rc = bh_realize_remove(host, false, err);
 	}
+	bh_tables_collect(host);
 	host->changing = false;
 	bh_lock_release(host);
 	return rc;

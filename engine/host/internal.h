@@ -27,6 +27,10 @@ int bh_realize_create(struct bh_host *host, struct bh_error *err);
 int bh_realize_remove(struct bh_host *host, bool half_made_too, struct bh_error *err);
 /* Endpoints whose new rules could not be put in force keep the old ones. */
 void bh_realize_revert(struct bh_host *host);
+/* Tells the platform of all networks that are to be there, and the ports published on them. */
+int bh_realize_uplink(struct bh_host *host, struct bh_error *err);
+/* Forgets tables that no endpoint names any more. What fails is tried again by the next change. */
+void bh_tables_collect(struct bh_host *host);
 
 /* Refuses outside a change. */
 int bh_host_require_change(struct bh_host *host, struct bh_error *err);

@@ -83,10 +83,25 @@ struct bh_gate {
 	const struct bh_table *tables[2]; /* NULL where conf.tables[i].id is 0 or already published */
 };
 
+/*
+ * A published port: what is sent to `port` of the host goes to an endpoint's instead. `address` is
+ * the host's, or the family's unspecified one for all it has; `target` is of the same family.
+ */
+struct bh_mapping {
+	uint32_t network; /* the target's */
+	uint8_t protocol;
+	uint16_t port;
+	uint16_t target_port;
+	struct bh_address address;
+	struct bh_address target;
+};
+
 /* How all networks meet the world: the whole of it, replaced at once. */
 struct bh_uplink {
 	size_t switches_count;
 	const struct bh_switch *switches;
+	size_t mappings_count;
+	const struct bh_mapping *mappings;
 	size_t pairs_count; /* networks that may reach each other: both ids, in either order */
 	const uint32_t (*pairs)[2];
 };
@@ -113,10 +128,24 @@ struct bh_platform_ops {
 
 	int (*switch_create)(struct bh_platform *, const struct bh_switch *, struct bh_error *);
 	int (*switch_remove)(struct bh_platform *, uint32_t id, struct bh_error *);
-	/* Makes NAT, forwarding and what networks may reach each other be exactly this. */
+	/* Makes NAT, forwarding, published ports and what networks may reach each other be exactly
+	 * this. */
 	int (*uplink_apply)(struct bh_platform *, const struct bh_uplink *, struct bh_error *);
+	/* Whether what was last applied is still there; another program may have taken it away. */
+	bool (*uplink_intact)(struct bh_platform *);
 	/* MTU of the interface the default route leaves by; 1500 without one. */
 	uint32_t (*uplink_mtu)(struct bh_platform *);
+
+	/* All or nothing, beside those that are there. */
+	int (*publish_add)(struct bh_platform *, const struct bh_mapping *, size_t count,
+	                   struct bh_error *);
+	/* What the targets were saying to the world through any mapping ends too. */
+	int (*publish_remove)(struct bh_platform *, const struct bh_mapping *, size_t count,
+	                      struct bh_error *);
+	/* -EADDRINUSE if a socket of the host holds the port, -EADDRNOTAVAIL if the address is not the
+	 * host's, -EPROTONOSUPPORT if the protocol cannot be translated; the sentence says which and
+	 * who. Changes nothing. */
+	int (*publish_check)(struct bh_platform *, const struct bh_mapping *, struct bh_error *);
 
 	/* Makes port and NIC with the gate in place before either link is up; fills nic->name. */
 	int (*nic_create)(struct bh_platform *, struct bh_nic *, const struct bh_gate *,

@@ -3,7 +3,8 @@
  *
  * `status` is the intent that makes changes safe: a row is `creating` before the kernel is touched
  * for it and `ready` after; `removing` before what it names is taken away, and then it is deleted.
- * `rebuild` is a network whose kernel objects a reboot took. Ids are never reused (AUTOINCREMENT).
+ * `changing` is an endpoint whose gate is to be replaced; `rebuild` a network whose kernel objects a
+ * reboot took. Ids are never reused (AUTOINCREMENT).
  */
 #include <errno.h>
 #include <stddef.h>
@@ -51,6 +52,7 @@ static const char *const statements[] = {
 	"CREATE INDEX endpoints_own ON endpoints(own)",
 	"CREATE INDEX properties_container ON properties(container)",
 	"CREATE INDEX published_container ON published(container)",
+	"CREATE INDEX published_host ON published(host)",
 	"CREATE INDEX endpoints_status ON endpoints(status) WHERE status <> 'ready'",
 	"CREATE INDEX containers_status ON containers(status) WHERE status <> 'ready'",
 	"CREATE INDEX compartments_status ON compartments(status) WHERE status <> 'ready'",

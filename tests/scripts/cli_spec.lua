@@ -1,3 +1,4 @@
+--- cli_spec.lua - the command line: exit statuses and sentences.
 local cli = require "tests.support.cli"
 local json = require "json"
 

@@ -1,3 +1,4 @@
+--- explain_spec.lua - hops and verdicts that explain composes, on imagined and fake worlds.
 local explain = require "explain"
 local filter = require "bulkhead.filter"
 
@@ -16,12 +17,13 @@ local function gate(address, rules, inbound)
 end
 
 local function world(more)
+  local default = { inbound = side("block", 1), outbound = side("allow", 2) }
   local base = {
     at = "web", network = NAT, published = {}, networks = { NAT }, live = true,
-    gate = gate("172.16.0.2"),
-    default = { inbound = side("block", 1), outbound = side("allow", 2) },
+    gate = gate("172.16.0.2"), default = default,
     peer = function(address)
-      return address == "172.16.0.3" and { at = "db", gate = gate("172.16.0.3"), network = "nat" } or nil
+      return address == "172.16.0.3"
+        and { at = "db", gate = gate("172.16.0.3"), network = "nat", default = default } or nil
     end,
     foreign = function() return nil end,
   }

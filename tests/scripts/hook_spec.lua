@@ -1,3 +1,4 @@
+--- hook_spec.lua - state JSON of OCI runtimes, right and hostile.
 local hook = require "hook"
 
 local function refused(text, pattern)

@@ -1,3 +1,4 @@
+--- lifecycle_spec.lua - the order of policy, host and handlers, and what undoes what.
 local fake_host = require "tests.support.fake_host"
 
 --- Runs `body` with a policy set whose handlers fail as told, and the lifecycle that uses it.

@@ -17,6 +17,7 @@
 
 #include "../../base/cleanup.h"
 #include "compartment.h"
+#include "mapping.h"
 #include "nic.h"
 #include "switch.h"
 #include "uplink.h"
@@ -312,7 +313,11 @@ static const struct bh_platform_ops ops = {
 	.switch_create = bh_switch_create,
 	.switch_remove = bh_switch_remove,
 	.uplink_apply = bh_uplink_apply,
+	.uplink_intact = bh_mapping_intact,
 	.uplink_mtu = bh_switch_mtu,
+	.publish_add = bh_mapping_add,
+	.publish_remove = bh_mapping_remove,
+	.publish_check = bh_mapping_check,
 	.nic_create = bh_nic_create,
 	.nic_remove = bh_nic_remove,
 	.nic_check = bh_nic_check,

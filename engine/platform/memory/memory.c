@@ -33,6 +33,16 @@ struct bh_compartment *bh_memory_compartment(const struct bh_memory *memory, uin
 	return compartment;
 }
 
+void bh_memory_arrived(struct bh_memory *memory, const struct bh_frame *frame)
+{
+	struct bh_probe_result *result = &memory->watch.result;
+	struct bh_packet packet;
+
+	if (!result->arrived && bh_frame_parse(frame, &packet) && packet.form == BH_FORM_IP)
+		result->source = packet.key.remote;
+	result->arrived = true;
+}
+
 /* Takes over one reference of `stack`, also on failure. */
 static int add_compartment(struct bh_memory *memory, uint32_t id, struct bh_stack *stack,
                            struct bh_error *err)
@@ -249,7 +259,11 @@ static const struct bh_platform_ops ops = {
 	.switch_create = bh_network_switch_create,
 	.switch_remove = bh_network_switch_remove,
 	.uplink_apply = bh_router_apply,
+	.uplink_intact = bh_router_intact,
 	.uplink_mtu = uplink_mtu,
+	.publish_add = bh_router_publish,
+	.publish_remove = bh_router_unpublish,
+	.publish_check = bh_router_check,
 	.nic_create = bh_network_nic_create,
 	.nic_remove = bh_network_nic_remove,
 	.nic_check = nic_check,

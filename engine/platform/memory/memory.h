@@ -64,6 +64,8 @@ struct bh_memory {
 
 int bh_memory_new(struct bh_memory **out, struct bh_error *err);
 void bh_memory_free(struct bh_memory *memory);
+/* The watched probe is where it was looked for. */
+void bh_memory_arrived(struct bh_memory *memory, const struct bh_frame *frame);
 struct bh_compartment *bh_memory_compartment(const struct bh_memory *memory, uint32_t id);
 
 #endif
