@@ -252,9 +252,9 @@ static int delete_links(struct bh_netlink *netlink, const char *tag, struct bh_e
 	return rc;
 }
 
-static int reset(struct bh_platform *platform, struct bh_error *err)
+/* Everything in the kernel but the runtime directory. */
+static int take_away(struct bh_linux *self, struct bh_error *err)
 {
-	struct bh_linux *self = bh_linux_of(platform);
 	char path[64];
 	int rc = bh_linux_writable(self, err);
 
@@ -273,6 +273,14 @@ static int reset(struct bh_platform *platform, struct bh_error *err)
 	bh_netlink_close(&self->switch_link);
 	bh_cleanup_fd(&self->switch_namespace);
 	self->switch_namespace = -1;
+	return rc == -ENOENT ? 0 : rc;
+}
+
+static int reset(struct bh_platform *platform, struct bh_error *err)
+{
+	struct bh_linux *self = bh_linux_of(platform);
+	int rc = take_away(self, err);
+
 	return rc ? rc : bh_runtime_remove(&self->runtime, err);
 }
 
@@ -280,13 +288,9 @@ static int reset(struct bh_platform *platform, struct bh_error *err)
 static int clear(struct bh_platform *platform, struct bh_error *err)
 {
 	struct bh_linux *self = bh_linux_of(platform);
-	int rc = reset(platform, err);
+	int rc = take_away(self, err);
 
-	if (rc)
-		return rc;
-	bh_runtime_close(&self->runtime);
-	rc = bh_runtime_open(&self->runtime, self->tag, true, err);
-	return rc ? rc : bh_runtime_bind(&self->runtime, "default", self->default_namespace, err);
+	return rc ? rc : bh_runtime_clear(&self->runtime, "default", err);
 }
 
 /* --- open and close --- */
