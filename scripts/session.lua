@@ -79,9 +79,9 @@ function session.print(value, text, order)
   end
 end
 
---- A line on standard error.
+--- A line on standard error, as one piece: other processes may write there too.
 function session.say(message)
-  io.stderr:write("bulkhead: ", (tostring(message):gsub("%c+", " ")), "\n")
+  io.stderr:write("bulkhead: " .. tostring(message):gsub("%c+", " ") .. "\n")
 end
 
 return session

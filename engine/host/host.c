@@ -99,13 +99,14 @@ static int set_aside(struct bh_host *host, const char *path, struct bh_error *er
 	bh_log(BH_LOG_WARNING,
 	       "%s; it is kept as '%s.damaged' and a new one begun, and what the old one named is removed",
 	       err->message, path);
-	snprintf(kept, sizeof(kept), "%s.damaged", path);
-	if (rename(path, kept))
-		return bh_error_errno(err, -errno, "cannot set the store '%s' aside", path);
+	/* First what belongs to it: a new store must never find it. */
 	for (size_t i = 0; i < 2; i++) {
 		snprintf(kept, sizeof(kept), "%s%s", path, companions[i]);
 		unlink(kept);
 	}
+	snprintf(kept, sizeof(kept), "%s.damaged", path);
+	if (rename(path, kept))
+		return bh_error_errno(err, -errno, "cannot set the store '%s' aside", path);
 	return bh_store_open(&host->store, path, true, err);
 }
 
@@ -338,7 +339,8 @@ void bh_host_abort(struct bh_host *host)
 
 int bh_host_reset(struct bh_host *host, struct bh_error *err)
 {
-	static const char *const files[] = {"state.db", "state.db-wal", "state.db-shm", "state.db.damaged",
+	/* What belongs to a store before the store: a new one must never find it. */
+	static const char *const files[] = {"state.db-wal", "state.db-shm", "state.db", "state.db.damaged",
 	                                    "lock"};
 	char path[300];
 	int rc;
@@ -348,7 +350,11 @@ int bh_host_reset(struct bh_host *host, struct bh_error *err)
 	rc = bh_lock_take(host, err);
 	if (rc)
 		return rc;
-	rc = host->platform->ops->reset(host->platform, err);
+	/* Killed from here on, the next change begins like one after a reboot. */
+	rc = bh_store_run(host->store, err, "DELETE FROM meta WHERE key = 'boot'", "");
+	if (!rc)
+		bh_store_run(host->store, NULL, "PRAGMA wal_checkpoint(PASSIVE)", "");
+	rc = rc ? rc : host->platform->ops->reset(host->platform, err);
 	if (!rc && host->state[0]) {
 		bh_store_close(&host->store);
 		for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {

@@ -12,7 +12,8 @@ local function failure(body)
 end
 
 local function read(fields, lenient)
-  return config.read(config.decode('{"cniVersion":"1.0.0","name":"n","type":"bulkhead",' .. fields .. '"x":null}'), lenient)
+  local text = '{"cniVersion":"1.0.0","name":"n","type":"bulkhead",' .. fields .. '"x":null}'
+  return config.read(config.decode(text), lenient)
 end
 
 local function environment(values)
@@ -76,7 +77,8 @@ describe("a CNI configuration", function()
     { cni.BAD_CONFIGURATION, '"runtimeConfig":{"ips":["x"]},' },
     { cni.BAD_CONFIGURATION, '"runtimeConfig":{"portMappings":[{"hostPort":0,"containerPort":80}]},' },
     { cni.BAD_CONFIGURATION, '"runtimeConfig":{"portMappings":[{"hostPort":80}]},' },
-    { cni.BAD_CONFIGURATION, '"runtimeConfig":{"portMappings":[{"hostPort":80,"containerPort":80,"protocol":"icmp"}]},' },
+    { cni.BAD_CONFIGURATION, '"runtimeConfig":{"portMappings":[{"hostPort":80,"containerPort":80,'
+      .. '"protocol":"icmp"}]},' },
     { cni.BAD_CONFIGURATION, '"runtimeConfig":{"portMappings":[{"hostPort":80,"containerPort":80},'
       .. '{"hostPort":80,"containerPort":81}]},' },
     { cni.UNSUPPORTED_FIELD, '"ipam":{"type":"host-local"},' }, { cni.UNSUPPORTED_FIELD, '"bridge":"cni0",' },

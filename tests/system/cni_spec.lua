@@ -58,7 +58,9 @@ describe("the CNI plugin", function()
     assert.matches(answer.interfaces[1].mac, namespaces.inside(s, compartment, "ip -o link show dev eth0"), 1, true)
     assert.matches("default via 10.9.0.1", namespaces.inside(s, compartment, "ip route"), 1, true)
     assert(s.lab:listen(stage.OUTSIDE, "tcp", 80))
-    local out = s.lab:probe { from = compartment, to = stage.OUTSIDE, kind = "tcp", target = stage.OUTSIDE_ADDRESS, port = 80 }
+    local out = s.lab:probe {
+      from = compartment, to = stage.OUTSIDE, kind = "tcp", target = stage.OUTSIDE_ADDRESS, port = 80,
+    }
     assert.is_true(out.answered)
     assert(s.lab:listen(compartment, "tcp", 80))
     local seen = s.lab:probe { from = stage.HOST, to = compartment, kind = "tcp", target = "10.9.0.2", port = 80 }
@@ -109,7 +111,8 @@ describe("the CNI plugin", function()
     local answer = tool:done("ADD", about("web", {
       dns = { nameservers = { "9.9.9.9" } },
       runtimeConfig = {
-        ips = { "10.9.0.77/24" }, mac = "02:00:00:00:00:77", portMappings = { { HostPort = 8080, ContainerPort = 80, Protocol = "TCP" } },
+        ips = { "10.9.0.77/24" }, mac = "02:00:00:00:00:77",
+        portMappings = { { HostPort = 8080, ContainerPort = 80, Protocol = "TCP" } },
         dns = { servers = { "10.0.0.53" }, searches = { "example" } },
       },
     }, { args = "IgnoreUnknown=1;K8S_POD_NAME=shop" }))
@@ -120,12 +123,16 @@ describe("the CNI plugin", function()
     assert.equal("web", web.id)
     assert.same({ { host = 8080, container = 80, protocol = "tcp" } }, web.published)
     assert(s.lab:listen(web.compartment, "tcp", 80))
-    local seen = s.lab:probe { from = stage.OUTSIDE, to = web.compartment, kind = "tcp", target = stage.HOST_ADDRESS, port = 8080 }
+    local seen = s.lab:probe {
+      from = stage.OUTSIDE, to = web.compartment, kind = "tcp", target = stage.HOST_ADDRESS, port = 8080,
+    }
     assert.is_true(seen.answered)
     local other = namespaces.pod(s)
-    assert.matches("in use", tool:fails(101, "ADD", about("db", { runtimeConfig = { ips = { "10.9.0.77/24" } } }, { netns = other })))
-    assert.matches("is taken", tool:fails(101, "ADD",
-      about("db", { runtimeConfig = { portMappings = { { hostPort = 8080, containerPort = 81 } } } }, { netns = other })))
+    local function refused(runtime)
+      return tool:fails(101, "ADD", about("db", { runtimeConfig = runtime }, { netns = other }))
+    end
+    assert.matches("in use", refused { ips = { "10.9.0.77/24" } })
+    assert.matches("is taken", refused { portMappings = { { hostPort = 8080, containerPort = 81 } } })
     assert.same({ "web pods eth0" }, attached())
   end)
 
@@ -185,7 +192,9 @@ describe("the CNI plugin", function()
   end)
 
   it("answers VERSION with dummy values", function()
-    local answer = tool:done("VERSION", { id = "dummy", netns = "dummy", interface = "dummy", conf = '{"cniVersion":"1.0.0"}' })
+    local answer = tool:done("VERSION", {
+      id = "dummy", netns = "dummy", interface = "dummy", conf = '{"cniVersion":"1.0.0"}',
+    })
     assert.equal("1.0.0", answer.cniVersion)
     assert.equal("1.1.0", answer.supportedVersions[4])
     tool:done("VERSION", { conf = "" })
@@ -211,13 +220,15 @@ describe("the CNI plugin", function()
 
   it("tells handlers in order, and one that refuses keeps the container from starting", function()
     local function policy(body)
-      return sets.make { ["container/process.lua"] = 'return { default = { inbound = "block", outbound = "allow" }, on = {\n'
-        .. body .. "\n} }" }
+      return sets.make {
+        ["container/process.lua"] = 'return { default = { inbound = "block", outbound = "allow" }, on = {\n'
+          .. body .. "\n} }",
+      }
     end
     local body = {}
     for i, event in ipairs { "attach", "start" } do
-      body[i] = ('%s = function(_, endpoint) endpoint:add(allow.inbound { protocol = "tcp", local_port = %d, name = "%s" }) end,')
-        :format(event, 80 + i, event)
+      body[i] = ('%s = function(_, endpoint) endpoint:add(allow.inbound { protocol = "tcp", '
+        .. 'local_port = %d, name = "%s" }) end,'):format(event, 80 + i, event)
     end
     for _, event in ipairs { "stop", "detach", "remove" } do
       body[#body + 1] = ('%s = function() error("heard %s") end,'):format(event, event)
@@ -232,7 +243,9 @@ describe("the CNI plugin", function()
     assert.same({ "attach", "start" }, names)
     for _, port in ipairs { 81, 82, 83 } do
       assert(s.lab:listen(compartment, "tcp", port))
-      local seen = s.lab:probe { from = stage.HOST, to = compartment, kind = "tcp", target = "10.9.0.2", port = port }
+      local seen = s.lab:probe {
+        from = stage.HOST, to = compartment, kind = "tcp", target = "10.9.0.2", port = port,
+      }
       assert.equal(port ~= 83, seen.answered)
     end
     local _, _, said = tool:call("DEL", about("web", { policies = dir }))
