@@ -94,7 +94,7 @@ uint64_t bh_flow_table_used(const struct bh_flow_table *table, uint32_t compartm
 {
 	const struct bh_share *share = bh_hash_find(table->shares, &compartment);
 
-	return share ? share->used : 0;
+	return share ? share->used[BH_IN] + share->used[BH_OUT] : 0;
 }
 
 struct visit {

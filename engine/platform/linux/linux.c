@@ -235,7 +235,7 @@ static int flows_used(struct bh_platform *platform, uint32_t compartment, uint64
 	if (!rc && (rc = bh_gate_share_read(self->gate, compartment, &share)))
 		bh_error_set(err, rc, "compartment %u has no flow account", compartment);
 	if (!rc)
-		*used = share.used;
+		*used = share.used[BH_IN] + share.used[BH_OUT];
 	return rc;
 }
 
