@@ -21,6 +21,7 @@
 #include "../filter/address.h"
 #include "../filter/conf.h"
 #include "../filter/flow.h"
+#include "../filter/record.h"
 #include "../filter/classifier.h"
 
 #define BH_NAME_MAX 63     /* network names */
@@ -69,6 +70,7 @@ struct bh_nic {
 	uint8_t mac[6];
 	bool ipv6;          /* off: no IPv6 on the NIC at all */
 	bool default_route; /* by the gateway of each family */
+	uint32_t metric;    /* of it: 0 for the first endpoint of a compartment */
 	uint32_t mtu;       /* the switch's */
 	size_t addresses_count;
 	struct bh_prefix addresses[BH_ADDRESSES_MAX]; /* with host bits */
@@ -150,7 +152,11 @@ struct bh_platform_ops {
 	int (*nic_create)(struct bh_platform *, struct bh_nic *, const struct bh_gate *,
 	                  struct bh_error *);
 	int (*nic_remove)(struct bh_platform *, const struct bh_nic *, struct bh_error *);
+	/* Whether the NIC is where and what it was made to be; the error says what is not. */
+	int (*nic_check)(struct bh_platform *, const struct bh_nic *, struct bh_error *);
 
+	/* Publishes a table that no conf names yet. */
+	int (*table_publish)(struct bh_platform *, uint32_t id, const struct bh_table *, struct bh_error *);
 	/* Replaces what a gate enforces, at once for every packet. */
 	int (*gate_replace)(struct bh_platform *, const struct bh_gate *, struct bh_error *);
 	int (*gate_read)(struct bh_platform *, uint32_t endpoint, struct bh_conf *, struct bh_error *);
@@ -166,10 +172,18 @@ struct bh_platform_ops {
 	int (*counters_read)(struct bh_platform *, uint32_t endpoint, struct bh_counters *,
 	                     struct bh_error *);
 	int (*hits_each)(struct bh_platform *, bh_hit_visitor *, void *, struct bh_error *);
+	/* Forgets what one rule decided at one endpoint. */
+	int (*hit_remove)(struct bh_platform *, uint32_t endpoint, uint32_t rule, struct bh_error *);
+	/* Flows that a compartment is charged for. */
+	int (*flows_used)(struct bh_platform *, uint32_t compartment, uint64_t *used, struct bh_error *);
+	/* What was dropped, audited or logged, as it is being written; NULL where no gate ever was. */
+	const struct bh_circle *(*records)(struct bh_platform *);
 	uint64_t (*now)(struct bh_platform *); /* the clock flows are stamped with, ns */
 
 	/* Removes everything that carries this state's name. */
 	int (*reset)(struct bh_platform *, struct bh_error *);
+	/* The same, but the state goes on, with the default compartment it has. */
+	int (*clear)(struct bh_platform *, struct bh_error *);
 	void (*close)(struct bh_platform *);
 };
 
