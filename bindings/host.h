@@ -22,5 +22,10 @@ int bh_host_add_endpoint(lua_State *L);
 int bh_host_remove_endpoint(lua_State *L);
 int bh_host_set_phase(lua_State *L);
 int bh_host_add_rules(lua_State *L);
+int bh_host_change_endpoint(lua_State *L);
+int bh_host_set_policies(lua_State *L);
+
+/* drops.c */
+int bh_host_drops(lua_State *L);
 
 #endif

@@ -230,7 +230,7 @@ local function subnets_of(addresses)
 end
 
 --- What the words of `remote` stand for on a network.
-local function words_of(network)
+function worlds.words(network)
   local prefixes, gateways = {}, {}
   for i, subnet in ipairs(network.subnets) do
     prefixes[i] = subnet.prefix
@@ -289,7 +289,7 @@ function worlds.imagined(spec, packets)
   local gate
   gate, message, code = filter.gate {
     mac = endpoint.mac, addresses = addresses, default = set:default(), options = set:options(),
-    rules = set:rules(), own = own, words = words_of(network),
+    rules = set:rules(), own = own, words = worlds.words(network),
   }
   if not gate then
     return nil, message, code

@@ -61,6 +61,7 @@ static struct bh_room *bh_room(BH_CTX *skb);
 static int bh_rules_lookup(BH_CTX *skb, const struct bh_conf *conf, const struct bh_key *key,
                            struct bh_entry *entry);
 
+#include "../filter/record.h"
 #include "../filter/verdict.h"
 #include "maps.h"
 
@@ -93,6 +94,7 @@ MAP(bh_shares, BPF_MAP_TYPE_HASH, uint32_t, struct bh_share, BH_PORTS_MAX, BPF_F
 MAP(bh_rooms, BPF_MAP_TYPE_ARRAY, uint32_t, struct bh_room, 1, BPF_F_MMAPABLE);
 MAP(bh_counts, BPF_MAP_TYPE_HASH, uint32_t, struct bh_counters, BH_PORTS_MAX, BPF_F_NO_PREALLOC);
 MAP(bh_hits, BPF_MAP_TYPE_HASH, struct bh_hit_key, uint64_t, BH_FLOWS_MAX, BPF_F_NO_PREALLOC);
+MAP(bh_records, BPF_MAP_TYPE_ARRAY, uint32_t, struct bh_circle, 1, BPF_F_MMAPABLE);
 MAP(bh_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, uint32_t, struct scratch, 1, 0);
 
 static inline uint64_t bh_now(BH_CTX *skb)
@@ -264,6 +266,19 @@ static inline void count(const struct bh_conf *conf, uint8_t direction, uint32_t
 	}
 }
 
+static inline void record(struct __sk_buff *skb, const struct bh_conf *conf,
+                          const struct scratch *scratch)
+{
+	uint32_t zero = 0;
+	struct bh_circle *circle;
+
+	if (!bh_is_recorded(&scratch->verdict))
+		return;
+	circle = bpf_map_lookup_elem(&bh_records, &zero);
+	if (circle)
+		bh_record_put(circle, bh_now(skb), skb->len, conf, &scratch->packet, &scratch->verdict);
+}
+
 /* Judges the packet for the port; the verdict is left in the scratch. */
 static inline __attribute__((always_inline)) int judge(struct __sk_buff *skb, uint32_t port, uint32_t direction)
 {
@@ -282,6 +297,7 @@ static inline __attribute__((always_inline)) int judge(struct __sk_buff *skb, ui
 	bh_parse(skb, &scratch->packet);
 	bh_judge(skb, conf, &scratch->packet, &scratch->verdict);
 	count(conf, (uint8_t)direction, skb->len, &scratch->verdict);
+	record(skb, conf, scratch);
 	return scratch->verdict.action == BH_ALLOW ? TC_ACT_OK : TC_ACT_SHOT;
 }
 
@@ -308,7 +324,8 @@ int bh_gate_probe(struct __sk_buff *skb)
 	int rc = judge(skb, skb->cb[BH_PROBE_PORT], skb->cb[BH_PROBE_DIRECTION] & 1);
 
 	if (scratch) {
-		skb->cb[BH_PROBE_ACTION] = scratch->verdict.action | (uint32_t)scratch->verdict.audit << 8;
+		skb->cb[BH_PROBE_ACTION] = scratch->verdict.action | (uint32_t)scratch->verdict.audit << 8 |
+		                            (uint32_t)scratch->verdict.log << 16;
 		skb->cb[BH_PROBE_BY] = scratch->verdict.by;
 		skb->cb[BH_PROBE_RULE] = scratch->verdict.rule;
 	}

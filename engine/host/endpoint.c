@@ -110,17 +110,23 @@ static int find_ends(struct bh_host *host, const struct bh_endpoint_spec *spec, 
 	return 0;
 }
 
+void bh_timeouts_format(const uint32_t timeouts[BH_TIMEOUT_COUNT], char *text, size_t size)
+{
+	size_t used = 0;
+
+	for (int t = 0; t < BH_TIMEOUT_COUNT && used < size; t++)
+		used += (size_t)snprintf(text + used, size - used, "%s%u", t ? "," : "", timeouts[t]);
+}
+
 static int insert_endpoint(struct bh_host *host, const struct bh_endpoint_spec *spec, bool hyperv,
                            int64_t compartment, int64_t network, const char *mac, int64_t *id,
                            struct bh_error *err)
 {
-	char timeouts[160] = "", hash[40];
+	char timeouts[160], hash[40];
 	uint32_t shared = 0;
 	int rc = 0;
 
-	for (int t = 0; t < BH_TIMEOUT_COUNT; t++)
-		snprintf(timeouts + strlen(timeouts), sizeof(timeouts) - strlen(timeouts), "%s%u", t ? "," : "",
-		         spec->timeouts[t]);
+	bh_timeouts_format(spec->timeouts, timeouts, sizeof(timeouts));
 	if (spec->rules_count) {
 		bh_rules_hash((uint32_t)network, spec->rules, spec->rules_count, hash);
 		rc = bh_rules_store(host, (uint32_t)network, hash, spec->rules, spec->rules_count, &shared, err);
@@ -248,9 +254,10 @@ static int own_table(struct bh_host *host, uint32_t endpoint, uint32_t *table, s
 		*table = (uint32_t)own;
 		return 0;
 	}
-	rc = new_own_table(host, endpoint, network, generation, own, table, err);
+	rc = live ? bh_reload_remember(host, endpoint, err) : 0;
+	rc = rc ? rc : new_own_table(host, endpoint, network, generation, own, table, err);
 	return rc ? rc : bh_store_run(host->store, err,
-	                              "UPDATE endpoints SET previous = ifnull(own, 0), own = ?, generation = ?, status = iif(status = 'ready',"
+	                              "UPDATE endpoints SET own = ?, generation = ?, status = iif(status = 'ready',"
 	                              " 'changing', status) WHERE id = ?", "iii", (int64_t)*table, generation,
 	                              (int64_t)endpoint);
 }

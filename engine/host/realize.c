@@ -43,9 +43,9 @@ static int collect(struct bh_host *host, const char *sql, uint32_t **ids, size_t
 	return 0;
 }
 
-static int each(struct bh_host *host, const char *sql,
-                int (*act)(struct bh_host *, uint32_t, struct bh_error *), size_t *done,
-                struct bh_error *err)
+int bh_realize_each(struct bh_host *host, const char *sql,
+                    int (*act)(struct bh_host *, uint32_t, struct bh_error *), size_t *done,
+                    struct bh_error *err)
 {
 	BH_AUTOFREE uint32_t *ids = NULL;
 	size_t count = 0;
@@ -149,9 +149,8 @@ static int create_compartment(struct bh_host *host, uint32_t id, struct bh_error
 	                              (int64_t)cookie, (int64_t)id);
 }
 
-/* Compiles a table that is not published yet; *out stays NULL for one that is. */
-static int compile_table(struct bh_host *host, uint32_t id, struct bh_table **out,
-                         struct bh_error *err)
+int bh_realize_compile(struct bh_host *host, uint32_t id, struct bh_table **out,
+                       struct bh_error *err)
 {
 	struct bh_ruleset *ruleset = NULL;
 	int rc;
@@ -177,7 +176,7 @@ static int make_gate(struct bh_host *host, uint32_t id, struct bh_gate *gate,
 	int rc = bh_endpoint_conf(host, id, &gate->conf, err);
 
 	for (int i = 0; !rc && i < 2; i++)
-		rc = compile_table(host, gate->conf.tables[i].id, &tables[i], err);
+		rc = bh_realize_compile(host, gate->conf.tables[i].id, &tables[i], err);
 	rc = rc ? rc : bh_endpoint_conf(host, id, &gate->conf, err); /* with the blocks now known */
 	gate->tables[0] = tables[0];
 	gate->tables[1] = tables[1];
@@ -210,59 +209,28 @@ static int create_endpoint(struct bh_host *host, uint32_t id, struct bh_error *e
 	return rc ? rc : mark_published(host, id, err);
 }
 
-/* Done again after a crash it does the same: the old table goes only when the new one is in force. */
-static int change_endpoint(struct bh_host *host, uint32_t id, struct bh_error *err)
-{
-	struct bh_table *tables[2] = {NULL, NULL};
-	struct bh_gate gate;
-	int rc = make_gate(host, id, &gate, tables, err);
-
-	rc = rc ? rc : host->platform->ops->gate_replace(host->platform, &gate, err);
-	bh_table_free(&tables[0]);
-	bh_table_free(&tables[1]);
-	return rc ? rc : mark_published(host, id, err);
-}
-
-void bh_realize_revert(struct bh_host *host)
-{
-	BH_AUTOFREE uint32_t *ids = NULL;
-	size_t count = 0;
-	struct bh_error err;
-	int rc = collect(host, "SELECT id FROM endpoints WHERE status = 'changing'", &ids, &count, &err);
-
-	if (!rc && count)
-		rc = bh_store_run(host->store, &err,
-		                  "UPDATE endpoints SET own = nullif(previous, 0), previous = NULL, status = 'ready',"
-		                  " generation = generation + 1 WHERE status = 'changing'", "");
-	for (size_t i = 0; !rc && i < count; i++)
-		rc = change_endpoint(host, ids[i], &err);
-	if (rc)
-		bh_log(BH_LOG_ERROR, "going back to the rules before a failed change: %s", err.message);
-}
-
 int bh_realize_create(struct bh_host *host, struct bh_error *err)
 {
 	static const char *const done[] = {
 		"UPDATE networks SET status = 'ready' WHERE status IN ('creating', 'rebuild')",
 		"UPDATE compartments SET status = 'ready' WHERE status = 'creating'",
 		"UPDATE containers SET status = 'ready' WHERE status = 'creating'",
-		"UPDATE endpoints SET status = 'ready', previous = NULL WHERE status IN ('creating', 'changing')",
+		"UPDATE endpoints SET status = 'ready' WHERE status IN ('creating', 'changing')",
 	};
 	size_t networks = 0, rows = 0;
 	int rc;
 
 	/* What is made is noted in the same transaction that marks it done: killed before, it is undone. */
 	rc = bh_store_begin(host->store, err);
-	rc = rc ? rc : each(host, "SELECT id FROM networks WHERE status IN ('creating', 'rebuild')",
+	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM networks WHERE status IN ('creating', 'rebuild')",
 	                    create_network, &networks, err);
 	if (!rc && networks)
 		rc = bh_realize_uplink(host, err);
-	rc = rc ? rc : each(host, "SELECT id FROM compartments WHERE status = 'creating'", create_compartment,
+	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM compartments WHERE status = 'creating'", create_compartment,
 	                    &rows, err);
-	rc = rc ? rc : each(host, "SELECT id FROM endpoints WHERE status = 'creating'", create_endpoint, &rows,
+	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM endpoints WHERE status = 'creating'", create_endpoint, &rows,
 	                    err);
-	rc = rc ? rc : each(host, "SELECT id FROM endpoints WHERE status = 'changing'", change_endpoint, &rows,
-	                    err);
+	rc = rc ? rc : bh_reload_realize(host, err);
 	for (size_t i = 0; !rc && i < sizeof(done) / sizeof(done[0]); i++)
 		rc = bh_store_run(host->store, err, done[i], "");
 	rc = rc ? rc : bh_store_commit(host->store, err);
@@ -324,7 +292,7 @@ static bool anything_pending(struct bh_host *host, bool half_made_too)
 #define UNUSED_TABLES                                                                            \
 	"FROM tables WHERE NOT EXISTS (SELECT 1 FROM endpoints e WHERE e.shared = tables.id)"     \
 	" AND NOT EXISTS (SELECT 1 FROM endpoints e WHERE e.own = tables.id)"                      \
-	" AND NOT EXISTS (SELECT 1 FROM endpoints e WHERE e.status = 'changing' AND e.previous = tables.id)"
+	" AND NOT EXISTS (SELECT 1 FROM before b WHERE tables.id IN (b.shared, b.own))"
 
 void bh_tables_collect(struct bh_host *host)
 {
@@ -335,7 +303,8 @@ void bh_tables_collect(struct bh_host *host)
 	if (!bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 " UNUSED_TABLES ")", ""))
 		return;
 	rc = bh_store_begin(host->store, &err);
-	rc = rc ? rc : each(host, "SELECT id " UNUSED_TABLES, remove_table, &count, &err);
+	rc = rc ? rc : bh_realize_each(host, "SELECT id " UNUSED_TABLES, remove_table, &count, &err);
+	rc = rc ? rc : bh_past_keep(host, UNUSED_TABLES, &err);
 	rc = rc ? rc : bh_store_run(host->store, &err, "DELETE " UNUSED_TABLES, "");
 	rc = rc ? rc : bh_store_commit(host->store, &err);
 	if (rc) {
@@ -347,6 +316,8 @@ void bh_tables_collect(struct bh_host *host)
 int bh_realize_remove(struct bh_host *host, bool half_made_too, struct bh_error *err)
 {
 	static const char *const done[] = {
+		"INSERT OR REPLACE INTO past_policies SELECT id, generation, container, origin_in, origin_out"
+		" FROM endpoints WHERE status = 'removing'",
 		"DELETE FROM endpoints WHERE status = 'removing'",
 		"DELETE FROM containers WHERE status = 'removing'",
 		"DELETE FROM compartments WHERE status = 'removing'",
@@ -359,11 +330,11 @@ int bh_realize_remove(struct bh_host *host, bool half_made_too, struct bh_error 
 		return 0;
 	rc = bh_store_begin(host->store, err);
 	rc = rc ? rc : half_made_too ? condemn(host, err) : 0;
-	rc = rc ? rc : each(host, "SELECT id FROM endpoints WHERE status = 'removing'", remove_endpoint, NULL,
+	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM endpoints WHERE status = 'removing'", remove_endpoint, NULL,
 	                    err);
-	rc = rc ? rc : each(host, "SELECT id FROM compartments WHERE status = 'removing'", remove_compartment,
+	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM compartments WHERE status = 'removing'", remove_compartment,
 	                    NULL, err);
-	rc = rc ? rc : each(host, "SELECT id FROM networks WHERE status = 'removing'", remove_network,
+	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM networks WHERE status = 'removing'", remove_network,
 	                    &networks, err);
 	if (!rc && networks)
 		rc = bh_realize_uplink(host, err);

@@ -21,6 +21,7 @@
 #include "../filter/address.h"
 #include "../filter/conf.h"
 #include "../filter/flow.h"
+#include "../filter/record.h"
 #include "../filter/classifier.h"
 
 #define BH_NAME_MAX 63     /* network names */
@@ -154,6 +155,8 @@ struct bh_platform_ops {
 	/* Whether the NIC is where and what it was made to be; the error says what is not. */
 	int (*nic_check)(struct bh_platform *, const struct bh_nic *, struct bh_error *);
 
+	/* Publishes a table that no conf names yet. */
+	int (*table_publish)(struct bh_platform *, uint32_t id, const struct bh_table *, struct bh_error *);
 	/* Replaces what a gate enforces, at once for every packet. */
 	int (*gate_replace)(struct bh_platform *, const struct bh_gate *, struct bh_error *);
 	int (*gate_read)(struct bh_platform *, uint32_t endpoint, struct bh_conf *, struct bh_error *);
@@ -169,6 +172,12 @@ struct bh_platform_ops {
 	int (*counters_read)(struct bh_platform *, uint32_t endpoint, struct bh_counters *,
 	                     struct bh_error *);
 	int (*hits_each)(struct bh_platform *, bh_hit_visitor *, void *, struct bh_error *);
+	/* Forgets what one rule decided at one endpoint. */
+	int (*hit_remove)(struct bh_platform *, uint32_t endpoint, uint32_t rule, struct bh_error *);
+	/* Flows that a compartment is charged for. */
+	int (*flows_used)(struct bh_platform *, uint32_t compartment, uint64_t *used, struct bh_error *);
+	/* What was dropped, audited or logged, as it is being written; NULL where no gate ever was. */
+	const struct bh_circle *(*records)(struct bh_platform *);
 	uint64_t (*now)(struct bh_platform *); /* the clock flows are stamped with, ns */
 
 	/* Removes everything that carries this state's name. */

@@ -4,7 +4,8 @@
  * `status` is the intent that makes changes safe: a row is `creating` before the kernel is touched
  * for it and `ready` after; `removing` before what it names is taken away, and then it is deleted.
  * `changing` is an endpoint whose gate is to be replaced; `rebuild` a network whose kernel objects a
- * reboot took. Ids are never reused (AUTOINCREMENT).
+ * reboot took. `before` is what a `changing` endpoint had; `past_*` what records of drops still name
+ * and is gone. Ids are never reused (AUTOINCREMENT).
  */
 #include <errno.h>
 #include <stddef.h>
@@ -52,7 +53,6 @@ static const char *const statements[] = {
 	"CREATE INDEX endpoints_own ON endpoints(own)",
 	"CREATE INDEX properties_container ON properties(container)",
 	"CREATE INDEX published_container ON published(container)",
-	"CREATE INDEX published_host ON published(host)",
 	"CREATE INDEX endpoints_status ON endpoints(status) WHERE status <> 'ready'",
 	"CREATE INDEX containers_status ON containers(status) WHERE status <> 'ready'",
 	"CREATE INDEX compartments_status ON compartments(status) WHERE status <> 'ready'",
@@ -60,13 +60,21 @@ static const char *const statements[] = {
 	/* Version 2. `owner` is who takes a container away: hook, cni or hand; `netns` where a runtime said
 	 * its namespace is; `attachment` the name of the CNI configuration that asked for an endpoint. The
 	 * phase is what handlers were last told of an endpoint, or of a container that has none of its own:
-	 * attached, started, stopped. `previous` is the own table of an endpoint that is `changing`. */
+	 * attached, started, stopped. `before` keeps what an endpoint that is `changing` had; `past_` tables
+	 * what flows and records of drops may still name. */
 	"ALTER TABLE containers ADD COLUMN owner TEXT NOT NULL DEFAULT 'hand'",
 	"ALTER TABLE containers ADD COLUMN netns TEXT",
 	"ALTER TABLE containers ADD COLUMN phase TEXT NOT NULL DEFAULT 'started'",
 	"ALTER TABLE endpoints ADD COLUMN attachment TEXT NOT NULL DEFAULT ''",
 	"ALTER TABLE endpoints ADD COLUMN phase TEXT NOT NULL DEFAULT 'started'",
-	"ALTER TABLE endpoints ADD COLUMN previous INTEGER",
+	"CREATE TABLE before (endpoint INTEGER PRIMARY KEY REFERENCES endpoints ON DELETE CASCADE,"
+	" shared INTEGER, own INTEGER, flags INTEGER, timeouts TEXT, flows INTEGER, origin_in TEXT,"
+	" origin_out TEXT, generation INTEGER, policies TEXT)",
+	"CREATE TABLE past_policies (endpoint INTEGER NOT NULL, generation INTEGER NOT NULL,"
+	" container TEXT NOT NULL, origin_in TEXT NOT NULL, origin_out TEXT NOT NULL,"
+	" PRIMARY KEY (endpoint, generation))",
+	"CREATE TABLE past_rules (id INTEGER PRIMARY KEY, name TEXT, origin TEXT)",
+	"CREATE INDEX published_host ON published(host)",
 	"CREATE INDEX endpoints_compartment ON endpoints(compartment)",
 	"PRAGMA user_version = 2",
 };

@@ -9,7 +9,9 @@ local WORDS = {
   LocalSubnet = { "172.16.0.0/16", "fd00:16::/64", "fe80::/64" },
   DefaultGateway = { "172.16.0.1", "fd00:16::1" }, DNS = { "172.16.0.1", "fd00:16::1" }, DHCP = { "172.16.0.1" },
 }
-local PUBLISHED = { { host = 8080, container = 80, protocol = "tcp" }, { host = 53, container = 5353, protocol = "udp" } }
+local PUBLISHED = {
+  { host = 8080, container = 80, protocol = "tcp" }, { host = 53, container = 5353, protocol = "udp" },
+}
 
 --- The gate that a container of this type gets from a set.
 local function gate(set, type, driver)

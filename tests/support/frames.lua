@@ -2,7 +2,8 @@
 --- headers, ARP, errors with an inner header, lies of every kind. Checksums are right where given.
 local frames = {}
 
-local function bytes_of_mac(mac)
+--- The bytes of a MAC address in text.
+function frames.mac(mac)
   return (mac:gsub("(%x%x):?", function(byte)
     return string.char(tonumber(byte, 16))
   end))
@@ -47,7 +48,7 @@ end
 
 --- A frame. `tags` is a list of 802.1Q ethertypes, each with VLAN 0.
 function frames.ethernet(target, source, ethertype, payload, tags)
-  local head = bytes_of_mac(target) .. bytes_of_mac(source)
+  local head = frames.mac(target) .. frames.mac(source)
   for _, tag in ipairs(tags or {}) do
     head = head .. (">I2I2"):pack(tag, 0)
   end
@@ -55,7 +56,17 @@ function frames.ethernet(target, source, ethertype, payload, tags)
   return frame .. ("\0"):rep(60 - #frame)
 end
 
----@param spec { source: string, target: string, protocol: integer, payload: string, id?: integer, offset?: integer, more?: boolean, ttl?: integer }
+---@class frames.ipv4
+---@field source string
+---@field target string
+---@field protocol integer
+---@field payload string
+---@field id? integer
+---@field offset? integer bytes, of a fragment
+---@field more? boolean fragments follow
+---@field ttl? integer
+
+---@param spec frames.ipv4
 function frames.ipv4(spec)
   local flags = (spec.more and 0x2000 or 0) | (spec.offset or 0) // 8
   local head = (">I1I1I2I2I2I1I1I2"):pack(0x45, 0, 20 + #spec.payload, spec.id or 0, flags, spec.ttl or 64,
@@ -93,8 +104,8 @@ end
 
 --- ARP: 1 = who has `target`, 2 = `sender` is at.
 function frames.arp(op, mac, sender, target, target_mac)
-  return (">I2I2I1I1I2"):pack(1, 0x0800, 6, 4, op) .. bytes_of_mac(mac) .. frames.address(sender)
-    .. bytes_of_mac(target_mac or "00:00:00:00:00:00") .. frames.address(target)
+  return (">I2I2I1I1I2"):pack(1, 0x0800, 6, 4, op) .. frames.mac(mac) .. frames.address(sender)
+    .. frames.mac(target_mac or "00:00:00:00:00:00") .. frames.address(target)
 end
 
 return frames

@@ -49,7 +49,7 @@ stage.platforms(B, "a frame whose sender lies", function(open)
       }
     end
     local function na(target, mac)
-      local rest = "\x20\0\0\0" .. frames.address(target) .. "\2\1" .. frames.arp(1, mac, "0.0.0.0", "0.0.0.0"):sub(9, 14)
+      local rest = "\x20\0\0\0" .. frames.address(target) .. "\2\1" .. frames.mac(mac)
       return frames.ipv6 {
         source = a.address6, target = b.address6, next = 58, hop = 255,
         payload = frames.icmp6(a.address6, b.address6, 136, 0, rest),
@@ -61,7 +61,8 @@ stage.platforms(B, "a frame whose sender lies", function(open)
       { "nobody's MAC", frames.ethernet(b.mac, other, IP4, udp4(a, b)), false, "spoof" },
       { "another's address", frames.ethernet(b.mac, a.mac, IP4, udp4(c, b)), false, "spoof" },
       { "nobody's address", frames.ethernet(b.mac, a.mac, IP4, udp4({ address = "172.16.0.77" }, b)), false, "spoof" },
-      { "the gateway's address", frames.ethernet(b.mac, a.mac, IP4, udp4({ address = "172.16.0.1" }, b)), false, "spoof" },
+      { "the gateway's address", frames.ethernet(b.mac, a.mac, IP4, udp4({ address = "172.16.0.1" }, b)), false,
+        "spoof" },
       { "no address", frames.ethernet(b.mac, a.mac, IP4, udp4({ address = "0.0.0.0" }, b)), false, "spoof" },
       { "an ARP of one's own", frames.ethernet(BROADCAST, a.mac, ARP, frames.arp(1, a.mac, a.address, b.address)), true,
         "neighbour" },
@@ -73,9 +74,11 @@ stage.platforms(B, "a frame whose sender lies", function(open)
         frames.arp(2, c.mac, a.address, b.address, b.mac)), false, "spoof" },
       { "an advertisement of one's own", frames.ethernet(b.mac, a.mac, IP6, na(a.address6, a.mac)), true, "neighbour" },
       { "an advertisement of another's", frames.ethernet(b.mac, a.mac, IP6, na(c.address6, a.mac)), false, "spoof" },
-      { "an advertisement with another's MAC", frames.ethernet(b.mac, a.mac, IP6, na(a.address6, c.mac)), false, "spoof" },
+      { "an advertisement with another's MAC", frames.ethernet(b.mac, a.mac, IP6, na(a.address6, c.mac)), false,
+        "spoof" },
       { "a router advertisement", frames.ethernet("33:33:00:00:00:01", a.mac, IP6, ra(a.address6)), false, "spoof" },
-      { "a DHCP answer", frames.ethernet(b.mac, a.mac, IP4, udp4(a, b, { payload = frames.udp(67, 68) })), false, "spoof" },
+      { "a DHCP answer", frames.ethernet(b.mac, a.mac, IP4, udp4(a, b, { payload = frames.udp(67, 68) })), false,
+        "spoof" },
       { "a DHCP answer to all", frames.ethernet(BROADCAST, a.mac, IP4,
         udp4(a, { address = "255.255.255.255" }, { payload = frames.udp(67, 68) })), false, "spoof" },
       { "a DHCPv6 answer", frames.ethernet(b.mac, a.mac, IP6, frames.ipv6 {
@@ -94,7 +97,8 @@ stage.platforms(B, "a frame whose sender lies", function(open)
     local a, b = s:add { id = "a", policies = dir }, s:add { id = "b", type = "hyperv" }
     sets.clear()
     play(s, a, b, {
-      { "a DHCP answer", frames.ethernet(b.mac, a.mac, IP4, udp4(a, b, { payload = frames.udp(67, 68) })), true, "default" },
+      { "a DHCP answer", frames.ethernet(b.mac, a.mac, IP4, udp4(a, b, { payload = frames.udp(67, 68) })), true,
+        "default" },
       { "another's address", frames.ethernet(b.mac, a.mac, IP4, udp4({ address = "172.16.0.77" }, b)), false, "spoof" },
     })
   end)
@@ -190,7 +194,8 @@ stage.platforms(B, "fragments", function(open)
     local s, a, b = cast_of(open)
     play(s, a, b, {
       { "offset 8", frames.ethernet(b.mac, a.mac, IP4, frames.ipv4 {
-        source = a.address, target = b.address, protocol = 6, id = 3, offset = 8, payload = data }), false, "malformed" },
+        source = a.address, target = b.address, protocol = 6, id = 3, offset = 8, payload = data }), false,
+        "malformed" },
     })
   end)
 

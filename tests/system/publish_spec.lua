@@ -146,6 +146,13 @@ for _, platform in ipairs { "memory", "linux" } do
       end
     end))
 
+    it("may be of sctp", on(platform, function(w)
+      assert(w:create("web", { "9000:90/sctp" }))
+      local none, why = w:create("late", { "9000:91/sctp" })
+      assert.is_nil(none)
+      assert.equal("host port 9000/sctp is taken by container 'web'", why)
+    end))
+
     it("may be a range, of a vmNIC too", on(platform, function(w)
       local vm = w:create("vm", { "9000-9003:90-93/tcp" }, { type = "hyperv" })
       for port = 90, 93 do
@@ -338,6 +345,8 @@ describe("published ports beside the rest of the host", function()
     assert.same({ 0, 0 }, { sent(db, down, db_mac, address, "127.0.0.1", 7777) })
     assert.same({ 0, 0 }, { sent(db, down, db_mac, address, "127.0.0.1", 5300) })
     assert.same({ 0, 0 }, { sent(db, down, db_mac, address, "127.0.0.1", 5301) })
+    assert.equal("", sh "nft flush ruleset") -- not even then
+    assert.same({ 0, 0 }, { sent(db, down, db_mac, address, "127.0.0.1", 7777) })
   end))
 
   it("leave a neighbour's route to the host alone", on("linux", function(w)

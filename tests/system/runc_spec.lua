@@ -36,7 +36,7 @@ stage.platforms(B, "a container of runc", function(open)
 
   --- What of ours is on the machine, apart from what the state itself keeps.
   local function look(s)
-    local _, mounts = leftovers.slurp("/proc/self/mountinfo"):gsub("\n", "")
+    local _, mounts = leftovers.slurp("/proc/self/mountinfo"):gsub("/run/bulkhead/" .. s.tag, "")
     local pins = {}
     for name in lfs.dir("/run/bulkhead/" .. s.tag) do
       pins[#pins + 1] = name
@@ -143,7 +143,9 @@ stage.platforms(B, "a container of runc", function(open)
   end)
 
   it("is refused if an annotation is wrong or names what is not there", function()
-    for annotation, message in pairs { publish = "annotation bulkhead.publish", network = "there is no network 'lan'" } do
+    for annotation, message in pairs {
+      publish = "annotation bulkhead.publish", network = "there is no network 'lan'",
+    } do
       local s, runc = start { annotations = { ["bulkhead." .. annotation] = "lan" } }
       local text, status = runc:create "web"
       assert.not_equal(0, status)

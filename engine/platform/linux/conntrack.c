@@ -39,36 +39,13 @@ static void put_filter(struct nlmsghdr *message, uint32_t original, uint32_t rep
 	mnl_attr_nest_end(message, filter);
 }
 
-int bh_conntrack_forget(const struct bh_address *target, struct bh_error *err)
-{
-	BH_AUTONETLINK struct bh_netlink netlink = {0};
-	bool v4 = bh_address_is_v4(target);
-	struct nlattr *tuple, *ip;
-	struct nlmsghdr *message;
-	uint8_t bytes[16];
-	size_t size = bh_address_to_bytes(target, bytes);
-	int rc = bh_netlink_open_bus(&netlink, NETLINK_NETFILTER, err);
-
-	if (rc)
-		return rc;
-	message = add_request(&netlink, IPCTNL_MSG_CT_DELETE, 0, v4, "forget translated conversations");
-	tuple = mnl_attr_nest_start(message, CTA_TUPLE_REPLY);
-	ip = mnl_attr_nest_start(message, CTA_TUPLE_IP);
-	mnl_attr_put(message, v4 ? CTA_IP_V4_SRC : CTA_IP_V6_SRC, size, bytes);
-	mnl_attr_nest_end(message, ip);
-	mnl_attr_nest_end(message, tuple);
-	put_filter(message, 0, COMPARE_SOURCE);
-	bh_netlink_tolerate(&netlink, ENOENT);
-	return bh_netlink_run(&netlink, NULL, NULL, err);
-}
-
-/* --- UDP that nothing answered --- */
-
 #define FORGOTTEN_MAX 32 /* of one walk; each is told to the kernel by its tuple */
 #define WALKS_MAX 64     /* senders may be quicker than we are */
 #define TUPLE_BYTES 128
 
+/* What is looked for: what `target` answers, or unanswered UDP to a mapping's port. */
 struct search {
+	const struct bh_address *target; /* NULL = the mappings */
 	const struct bh_mapping *mappings;
 	size_t mappings_count;
 	struct ifaddrs *locals;
@@ -148,6 +125,27 @@ static bool is_for_mapping(const struct search *search, const struct tuple *tupl
 	return false;
 }
 
+static void keep(struct search *search, const struct nlattr *original)
+{
+	uint16_t size = mnl_attr_get_payload_len(original);
+
+	if (search->count == FORGOTTEN_MAX || size > TUPLE_BYTES)
+		return;
+	search->tuples[search->count].size = size;
+	memcpy(search->tuples[search->count++].payload, mnl_attr_get_payload(original), size);
+}
+
+/* The kernel has chosen already: it is answered by the target. */
+static int note_answered(const struct nlmsghdr *message, void *arg)
+{
+	const struct nlattr *attr;
+
+	mnl_attr_for_each(attr, message, sizeof(struct nfgenmsg))
+		if (mnl_attr_get_type(attr) == CTA_TUPLE_ORIG)
+			keep(arg, attr);
+	return 0;
+}
+
 /* Keeps the tuple of a conversation that is unanswered, untranslated, and for a mapping's port. */
 static int note_unanswered(const struct nlmsghdr *message, void *arg)
 {
@@ -165,39 +163,51 @@ static int note_unanswered(const struct nlmsghdr *message, void *arg)
 		else if (mnl_attr_get_type(attr) == CTA_STATUS)
 			status = attr;
 	}
-	if (!original || !reply || !status || search->count == FORGOTTEN_MAX ||
+	if (!original || !reply || !status ||
 	    ntohl(mnl_attr_get_u32(status)) & IPS_SEEN_REPLY)
 		return 0;
 	if (!parse_tuple(original, v4, &there) || !parse_tuple(reply, v4, &back) ||
-	    !bh_address_equal(&there.target, &back.source) || !is_for_mapping(search, &there) ||
-	    mnl_attr_get_payload_len(original) > TUPLE_BYTES)
+	    !bh_address_equal(&there.target, &back.source) || !is_for_mapping(search, &there))
 		return 0;
 	if (!search->locals && getifaddrs(&search->locals))
 		return 0;
-	if (!is_local(search, &there.target))
-		return 0;
-	search->tuples[search->count].size = mnl_attr_get_payload_len(original);
-	memcpy(search->tuples[search->count++].payload, mnl_attr_get_payload(original),
-	       mnl_attr_get_payload_len(original));
+	if (is_local(search, &there.target))
+		keep(search, original);
 	return 0;
 }
 
-/* Once over the table. */
+/* What the kernel is to walk over: replies from the target, or UDP. */
+static void put_search(struct nlmsghdr *message, const struct search *search, bool v4)
+{
+	struct nlattr *tuple, *part;
+	uint8_t bytes[16];
+
+	if (search->target) {
+		tuple = mnl_attr_nest_start(message, CTA_TUPLE_REPLY);
+		part = mnl_attr_nest_start(message, CTA_TUPLE_IP);
+		mnl_attr_put(message, v4 ? CTA_IP_V4_SRC : CTA_IP_V6_SRC,
+		             bh_address_to_bytes(search->target, bytes), bytes);
+	} else {
+		tuple = mnl_attr_nest_start(message, CTA_TUPLE_ORIG);
+		part = mnl_attr_nest_start(message, CTA_TUPLE_PROTO);
+		mnl_attr_put_u8(message, CTA_PROTO_NUM, IPPROTO_UDP);
+	}
+	mnl_attr_nest_end(message, part);
+	mnl_attr_nest_end(message, tuple);
+	put_filter(message, search->target ? 0 : COMPARE_PROTOCOL, search->target ? COMPARE_SOURCE : 0);
+}
+
+/* Once over the table. Deleting by a filter instead of a tuple is newer than what we run on. */
 static int forget_some(struct bh_netlink *netlink, struct search *search, bool v4,
                        struct bh_error *err)
 {
-	static const char what[] = "forget unanswered UDP";
+	static const char what[] = "forget translated conversations";
 	struct nlmsghdr *message = add_request(netlink, IPCTNL_MSG_CT_GET, NLM_F_DUMP, v4, what);
-	struct nlattr *tuple = mnl_attr_nest_start(message, CTA_TUPLE_ORIG);
-	struct nlattr *protocol = mnl_attr_nest_start(message, CTA_TUPLE_PROTO);
 	int rc;
 
-	mnl_attr_put_u8(message, CTA_PROTO_NUM, IPPROTO_UDP);
-	mnl_attr_nest_end(message, protocol);
-	mnl_attr_nest_end(message, tuple);
-	put_filter(message, COMPARE_PROTOCOL, 0);
+	put_search(message, search, v4);
 	search->count = 0;
-	rc = bh_netlink_run(netlink, note_unanswered, search, err);
+	rc = bh_netlink_run(netlink, search->target ? note_answered : note_unanswered, search, err);
 	for (size_t i = 0; !rc && i < search->count; i++) {
 		message = add_request(netlink, IPCTNL_MSG_CT_DELETE, 0, v4, what);
 		mnl_attr_put(message, CTA_TUPLE_ORIG | NLA_F_NESTED, search->tuples[i].size,
@@ -207,8 +217,8 @@ static int forget_some(struct bh_netlink *netlink, struct search *search, bool v
 	return !rc && search->count ? bh_netlink_run(netlink, NULL, NULL, err) : rc;
 }
 
-static int forget_unanswered(struct bh_netlink *netlink, struct search *search, bool v4,
-                             struct bh_error *err)
+static int forget_all(struct bh_netlink *netlink, struct search *search, bool v4,
+                      struct bh_error *err)
 {
 	int rc, walks = 0;
 
@@ -216,6 +226,15 @@ static int forget_unanswered(struct bh_netlink *netlink, struct search *search, 
 		rc = forget_some(netlink, search, v4, err);
 	while (!rc && search->count == FORGOTTEN_MAX && ++walks < WALKS_MAX);
 	return rc;
+}
+
+int bh_conntrack_forget(const struct bh_address *target, struct bh_error *err)
+{
+	BH_AUTONETLINK struct bh_netlink netlink = {0};
+	struct search search = {.target = target};
+	int rc = bh_netlink_open_bus(&netlink, NETLINK_NETFILTER, err);
+
+	return rc ? rc : forget_all(&netlink, &search, bh_address_is_v4(target), err);
 }
 
 int bh_conntrack_forget_unanswered(const struct bh_mapping *mappings, size_t count,
@@ -234,7 +253,7 @@ int bh_conntrack_forget_unanswered(const struct bh_mapping *mappings, size_t cou
 	rc = bh_netlink_open_bus(&netlink, NETLINK_NETFILTER, err);
 	for (int v4 = 0; !rc && v4 < 2; v4++)
 		if (families[v4])
-			rc = forget_unanswered(&netlink, &search, v4, err);
+			rc = forget_all(&netlink, &search, v4, err);
 	freeifaddrs(search.locals);
 	return rc;
 }

@@ -241,6 +241,7 @@ static int reset(struct bh_platform *platform, struct bh_error *err)
 	memory->flows = flows;
 	memory->tables = tables;
 	memory->hits = hits;
+	memset(memory->circle, 0, sizeof(*memory->circle));
 	return 0;
 }
 
@@ -266,6 +267,7 @@ static const struct bh_platform_ops ops = {
 	.publish_check = bh_router_check,
 	.nic_create = bh_network_nic_create,
 	.nic_remove = bh_network_nic_remove,
+	.table_publish = bh_barrier_table_publish,
 	.nic_check = nic_check,
 	.gate_replace = bh_barrier_replace,
 	.gate_read = bh_barrier_read,
@@ -275,6 +277,9 @@ static const struct bh_platform_ops ops = {
 	.flow_each = bh_barrier_flow_each,
 	.counters_read = bh_barrier_counters_read,
 	.hits_each = bh_barrier_hits_each,
+	.hit_remove = bh_barrier_hit_remove,
+	.flows_used = bh_barrier_flows_used,
+	.records = bh_barrier_records,
 	.now = now,
 	.reset = reset,
 	.clear = reset,
@@ -298,7 +303,8 @@ int bh_memory_new(struct bh_memory **out, struct bh_error *err)
 	if (!rc) {
 		memory->tables = bh_hash_new(sizeof(uint32_t), sizeof(struct bh_table));
 		memory->hits = bh_hash_new(2 * sizeof(uint32_t), sizeof(uint64_t));
-		if (!memory->tables || !memory->hits)
+		memory->circle = calloc(1, sizeof(*memory->circle));
+		if (!memory->tables || !memory->hits || !memory->circle)
 			rc = bh_error_set(err, -ENOMEM, "There is not enough memory for a host.");
 	}
 	if (!rc)
@@ -338,6 +344,7 @@ void bh_memory_free(struct bh_memory *memory)
 	bh_flow_table_free(&memory->flows);
 	bh_barrier_free_tables(memory);
 	bh_hash_free(&memory->hits);
+	free(memory->circle);
 	free(memory);
 }
 

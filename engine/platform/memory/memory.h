@@ -57,6 +57,7 @@ struct bh_memory {
 	struct bh_flow_table *flows;
 	struct bh_hash *tables; /* id to struct bh_table */
 	struct bh_hash *hits;   /* endpoint and rule to a number of packets */
+	struct bh_circle *circle; /* owned */
 	struct bh_frame *queue, **queue_end;
 	struct bh_watch watch;
 	uint32_t tags; /* the last one given to a probe */
