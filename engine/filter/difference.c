@@ -233,34 +233,81 @@ static int split_box(struct bh_diagram *diagram, struct bh_box *box, struct bh_b
 	return rc;
 }
 
-/* Splits boxes of both directions, and those whose field 2 would mean both ports and types. */
-static int split_boxes(struct boxes *boxes, const struct bh_box *from, size_t count)
+/* Splits boxes at a field of which one half is `inside`. */
+static int split_boxes(struct boxes *boxes, int field, const struct bh_set *inside)
+{
+	struct bh_box *grown;
+	size_t n = boxes->count;
+
+	grown = realloc(boxes->boxes, (2 * n + 1) * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	boxes->boxes = grown;
+	for (size_t i = 0; i < n; i++) {
+		struct bh_box *box = &boxes->boxes[i];
+		int rc;
+
+		if (field == BH_REGION_PROTOCOL && !box->sets[BH_REGION_LOCAL_PORT] &&
+		    !box->sets[BH_REGION_REMOTE_PORT])
+			continue;
+		rc = split_box(boxes->diagram, box, &boxes->boxes[boxes->count], field, inside);
+		if (rc < 0)
+			return rc;
+		boxes->count += (size_t)rc;
+	}
+	return 0;
+}
+
+/* Ports mean nothing to protocols without: such boxes are kept once, for port 0, and freed of them. */
+static void free_ports(struct boxes *boxes, const struct bh_set *icmp, const struct bh_set *ports)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < boxes->count; i++) {
+		struct bh_box box = boxes->boxes[i];
+		const struct bh_set *protocols = bh_diagram_set(boxes->diagram, BH_REGION_PROTOCOL,
+		                                                box.sets[BH_REGION_PROTOCOL]);
+		bool types = bh_set_overlaps(protocols, icmp), keep = true;
+
+		if (!bh_set_overlaps(protocols, ports)) {
+			for (int f = types ? BH_REGION_REMOTE_PORT : BH_REGION_LOCAL_PORT; f <= BH_REGION_REMOTE_PORT; f++) {
+				keep = keep && bh_set_contains(bh_diagram_set(boxes->diagram, f, box.sets[f]), 0);
+				box.sets[f] = 0;
+			}
+		}
+		if (keep)
+			boxes->boxes[kept++] = box;
+	}
+	boxes->count = kept;
+}
+
+/* Makes boxes of one direction each, whose field 2 means either ports or types. */
+static int clean_boxes(struct boxes *boxes, const struct bh_box *from, size_t count)
 {
 	struct bh_span icmp_spans[] = {{BH_PROTO_ICMP, BH_PROTO_ICMP}, {BH_PROTO_ICMP6, BH_PROTO_ICMP6}};
 	struct bh_span in_span = {BH_IN, BH_IN};
-	const struct bh_set inside[2] = {{.count = 1, .spans = &in_span}, {.count = 2, .spans = icmp_spans}};
+	const struct bh_set in = {.count = 1, .spans = &in_span}, icmp = {.count = 2, .spans = icmp_spans};
+	struct bh_set ports = {0};
+	int rc = 0;
 
-	boxes->boxes = malloc((count * 4 + 1) * sizeof(*boxes->boxes));
-	if (!boxes->boxes)
+	for (unsigned p = 0; !rc && p < 256; p++)
+		if (bh_has_ports((uint8_t)p))
+			rc = bh_set_add(&ports, p, p);
+	boxes->boxes = malloc((count + 1) * sizeof(*boxes->boxes));
+	if (rc || !boxes->boxes) {
+		bh_set_clear(&ports);
 		return -ENOMEM;
+	}
 	if (count)
 		memcpy(boxes->boxes, from, count * sizeof(*from));
 	boxes->count = count;
-	for (int round = 0; round < 2; round++) {
-		size_t n = boxes->count;
-
-		for (size_t i = 0; i < n; i++) {
-			struct bh_box *box = &boxes->boxes[i];
-			int rc = round && !box->sets[BH_REGION_LOCAL_PORT] ? 0
-			         : split_box(boxes->diagram, box, &boxes->boxes[boxes->count],
-			                     round ? BH_REGION_PROTOCOL : BH_REGION_DIRECTION, &inside[round]);
-
-			if (rc < 0)
-				return rc;
-			boxes->count += (size_t)rc;
-		}
-	}
-	return 0;
+	rc = split_boxes(boxes, BH_REGION_DIRECTION, &in);
+	rc = rc ? rc : split_boxes(boxes, BH_REGION_PROTOCOL, &icmp);
+	rc = rc ? rc : split_boxes(boxes, BH_REGION_PROTOCOL, &ports);
+	if (!rc)
+		free_ports(boxes, &icmp, &ports);
+	bh_set_clear(&ports);
+	return rc;
 }
 
 /* Orders boxes by all but the field that may differ. */
@@ -455,6 +502,20 @@ static int class_of(struct work *work, const struct bh_box *box, struct bh_class
 	return 0;
 }
 
+/* Forgets what splitting left of boxes that has nothing but ignored packets in it. */
+static void drop_ignored(const struct work *work, struct boxes *boxes)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < boxes->count; i++) {
+		struct search search = {.work = work, .box = &boxes->boxes[i]};
+
+		if (search_field(&search, 0))
+			boxes->boxes[kept++] = boxes->boxes[i];
+	}
+	boxes->count = kept;
+}
+
 static int by_place(const void *a, const void *b, void *arg)
 {
 	const struct bh_diagram *diagram = arg;
@@ -489,7 +550,9 @@ static int find_classes(struct work *work, struct bh_difference *difference)
 	rc = rc ? rc : bh_diagram_boxes(work->diagram, root, &found, &count, work->err);
 	if (rc)
 		return rc;
-	rc = split_boxes(&boxes, found, count);
+	rc = clean_boxes(&boxes, found, count);
+	if (!rc)
+		drop_ignored(work, &boxes);
 	rc = rc ? rc : merge_boxes(&boxes);
 	difference->classes = rc ? NULL : calloc(boxes.count ? boxes.count : 1, sizeof(*difference->classes));
 	if (!rc && !difference->classes)
