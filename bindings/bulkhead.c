@@ -3,6 +3,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "host.h"
 #include "lab.h"
@@ -49,8 +50,22 @@ static int bulkhead_open(lua_State *L)
 	return 1;
 }
 
+/* Interrupted by a signal it returns early. */
+static int bulkhead_wait(lua_State *L)
+{
+	lua_Number seconds = luaL_checknumber(L, 1);
+	struct timespec time;
+
+	luaL_argcheck(L, seconds >= 0 && seconds < 1e6, 1, "must be seconds");
+	time.tv_sec = (time_t)seconds;
+	time.tv_nsec = (long)((seconds - (lua_Number)time.tv_sec) * 1e9);
+	nanosleep(&time, NULL);
+	return 0;
+}
+
 static const luaL_Reg functions[] = {
 	{"open", bulkhead_open},
+	{"wait", bulkhead_wait},
 	{NULL, NULL},
 };
 

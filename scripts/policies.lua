@@ -81,6 +81,16 @@ function Set:options()
   return self.loaded:options()
 end
 
+--- A hash of all files that were read.
+function Set:hash()
+  return self.loaded:hash()
+end
+
+--- Frees it before it is collected.
+function Set:close()
+  self.loaded:close()
+end
+
 --- Runs the handlers of an event; returns the rules they added.
 ---@return rule[]?
 ---@return string? message

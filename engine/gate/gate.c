@@ -26,11 +26,12 @@ static const _Alignas(8) unsigned char gate_object[] = {
 #include "engine/gate/gate.bpf.inc"
 };
 
-enum { PORTS, PAGES, FLOWS, LEDGER, SHARES, ROOMS, COUNTS, HITS, MAPS };
+enum { PORTS, PAGES, FLOWS, LEDGER, SHARES, ROOMS, COUNTS, HITS, RECORDS, MAPS };
 enum { GATE_OUT, GATE_IN, GATE_PROBE, GATE_FORGET, PROGRAMS };
 
 static const char *const map_names[MAPS] = {
 	"bh_ports", "bh_pages", "bh_flows", "bh_ledger", "bh_shares", "bh_rooms", "bh_counts", "bh_hits",
+	"bh_records",
 };
 static const char *const program_names[PROGRAMS] = {"bh_gate_out", "bh_gate_in", "bh_gate_probe",
                                                     "bh_gate_forget"};
@@ -39,6 +40,7 @@ struct bh_gate_kernel {
 	int maps[MAPS];
 	int programs[PROGRAMS];
 	struct bh_room *room; /* the map's own memory: the kernel counts in it at the same time */
+	const struct bh_circle *circle; /* likewise */
 };
 
 static struct bh_gate_kernel *gate_new(void)
@@ -62,6 +64,8 @@ void bh_gate_close(struct bh_gate_kernel **gate)
 		bh_cleanup_fd(&(*gate)->programs[i]);
 	if ((*gate)->room)
 		munmap((*gate)->room, sizeof(struct bh_room));
+	if ((*gate)->circle)
+		munmap((void *)(*gate)->circle, sizeof(struct bh_circle));
 	free(*gate);
 	*gate = NULL;
 }
@@ -76,6 +80,7 @@ static char *pin_path(char *path, const char *directory, const char *name)
 static int gate_get(struct bh_gate_kernel *gate, const char *directory)
 {
 	char path[512];
+	void *circle;
 
 	for (int i = 0; i < MAPS; i++) {
 		gate->maps[i] = bpf_obj_get(pin_path(path, directory, map_names[i]));
@@ -92,6 +97,10 @@ static int gate_get(struct bh_gate_kernel *gate, const char *directory)
 		gate->room = NULL;
 		return -errno;
 	}
+	circle = mmap(NULL, sizeof(struct bh_circle), PROT_READ, MAP_SHARED, gate->maps[RECORDS], 0);
+	if (circle == MAP_FAILED)
+		return -errno;
+	gate->circle = circle;
 	return 0;
 }
 
@@ -271,27 +280,57 @@ int bh_gate_flow_read(struct bh_gate_kernel *gate, const struct bh_flow_key *key
 	return bpf_map_lookup_elem(gate->maps[FLOWS], key, flow) ? -errno : 0;
 }
 
+#define BATCH 4096
+
+/* All rows of a map, many at a time; `visit` returns non-zero to stop, which is then returned. */
+static int map_each(int fd, size_t key_size, size_t value_size,
+                    int (*visit)(const void *key, const void *value, void *arg), void *arg,
+                    struct bh_error *err)
+{
+	BH_AUTOFREE uint8_t *keys = malloc(BATCH * key_size);
+	BH_AUTOFREE uint8_t *values = malloc(BATCH * value_size);
+	uint32_t token = 0, *from = NULL;
+	bool more = true;
+
+	if (!keys || !values)
+		return bh_error_set(err, -ENOMEM, "not enough memory to read a map");
+	while (more) {
+		uint32_t count = BATCH;
+		int rc = bpf_map_lookup_batch(fd, from, &token, keys, values, &count, NULL) ? -errno : 0;
+
+		if (rc && rc != -ENOENT)
+			return bh_error_errno(err, rc, "cannot read a map of the gate");
+		more = !rc;
+		from = &token;
+		for (uint32_t i = 0; i < count; i++) {
+			rc = visit(keys + i * key_size, values + i * value_size, arg);
+			if (rc)
+				return rc;
+		}
+	}
+	return 0;
+}
+
+struct flow_visit {
+	int (*visit)(const struct bh_flow_key *, const struct bh_flow *, void *);
+	void *arg;
+};
+
+static int visit_flow(const void *key, const void *value, void *arg)
+{
+	struct flow_visit *each = arg;
+
+	return each->visit(key, value, each->arg);
+}
+
 int bh_gate_flow_each(struct bh_gate_kernel *gate,
                       int (*visit)(const struct bh_flow_key *, const struct bh_flow *, void *),
                       void *arg, struct bh_error *err)
 {
-	struct bh_flow_key key, next;
-	bool more = bpf_map_get_next_key(gate->maps[FLOWS], NULL, &next) == 0;
+	struct flow_visit each = {visit, arg};
 
-	(void)err;
-	while (more) {
-		struct bh_flow flow;
-		int rc;
-
-		key = next;
-		more = bpf_map_get_next_key(gate->maps[FLOWS], &key, &next) == 0;
-		if (bpf_map_lookup_elem(gate->maps[FLOWS], &key, &flow))
-			continue;
-		rc = visit(&key, &flow, arg);
-		if (rc)
-			return rc;
-	}
-	return 0;
+	return map_each(gate->maps[FLOWS], sizeof(struct bh_flow_key), sizeof(struct bh_flow), visit_flow,
+	                &each, err);
 }
 
 /* Keys of an endpoint's rows, collected first: deleting during a walk restarts it. */
@@ -364,40 +403,58 @@ int bh_gate_counters_read(struct bh_gate_kernel *gate, uint32_t endpoint,
 	return 0;
 }
 
+struct hit_visit {
+	int (*visit)(uint32_t endpoint, uint32_t rule, uint64_t packets, void *arg);
+	void *arg;
+};
+
+static int visit_hit(const void *key, const void *value, void *arg)
+{
+	const struct bh_hit_key *hit = key;
+	struct hit_visit *each = arg;
+
+	return each->visit(hit->endpoint, hit->rule, *(const uint64_t *)value, each->arg);
+}
+
 int bh_gate_hits_each(struct bh_gate_kernel *gate,
                       int (*visit)(uint32_t endpoint, uint32_t rule, uint64_t packets, void *),
                       void *arg, struct bh_error *err)
 {
-	struct bh_hit_key key, next;
-	bool more = bpf_map_get_next_key(gate->maps[HITS], NULL, &next) == 0;
+	struct hit_visit each = {visit, arg};
 
-	(void)err;
-	while (more) {
-		uint64_t packets;
-		int rc;
+	return map_each(gate->maps[HITS], sizeof(struct bh_hit_key), sizeof(uint64_t), visit_hit, &each, err);
+}
 
-		key = next;
-		more = bpf_map_get_next_key(gate->maps[HITS], &key, &next) == 0;
-		if (bpf_map_lookup_elem(gate->maps[HITS], &key, &packets))
-			continue;
-		rc = visit(key.endpoint, key.rule, packets, arg);
-		if (rc)
-			return rc;
-	}
+void bh_gate_hit_remove(struct bh_gate_kernel *gate, uint32_t endpoint, uint32_t rule)
+{
+	struct bh_hit_key key = {endpoint, rule};
+
+	bpf_map_delete_elem(gate->maps[HITS], &key);
+}
+
+/* Keys of an endpoint's hits, collected first. */
+static int doom_hit(uint32_t endpoint, uint32_t rule, uint64_t packets, void *arg)
+{
+	struct doomed *doomed = arg;
+
+	(void)packets;
+	if (endpoint == doomed->endpoint)
+		bh_buffer_append(&doomed->keys, &rule, sizeof(rule));
 	return 0;
 }
 
 static void gate_forget_hits(struct bh_gate_kernel *gate, uint32_t endpoint)
 {
-	struct bh_hit_key key, next;
-	bool more = bpf_map_get_next_key(gate->maps[HITS], NULL, &next) == 0;
+	struct doomed doomed = {.endpoint = endpoint};
 
-	while (more) {
-		key = next;
-		more = bpf_map_get_next_key(gate->maps[HITS], &key, &next) == 0;
-		if (key.endpoint == endpoint)
-			bpf_map_delete_elem(gate->maps[HITS], &key);
+	bh_gate_hits_each(gate, doom_hit, &doomed, NULL);
+	for (size_t at = 0; at < doomed.keys.size; at += sizeof(uint32_t)) {
+		uint32_t rule;
+
+		memcpy(&rule, doomed.keys.data + at, sizeof(rule));
+		bh_gate_hit_remove(gate, endpoint, rule);
 	}
+	bh_buffer_clear(&doomed.keys);
 }
 
 int bh_gate_conf_remove(struct bh_gate_kernel *gate, uint32_t ifindex, struct bh_error *err)
@@ -413,6 +470,16 @@ int bh_gate_conf_remove(struct bh_gate_kernel *gate, uint32_t ifindex, struct bh
 	gate_forget_hits(gate, conf.endpoint);
 	bpf_map_delete_elem(gate->maps[COUNTS], &conf.endpoint);
 	return rc;
+}
+
+int bh_gate_share_read(struct bh_gate_kernel *gate, uint32_t compartment, struct bh_share *share)
+{
+	return bpf_map_lookup_elem(gate->maps[SHARES], &compartment, share) ? -errno : 0;
+}
+
+const struct bh_circle *bh_gate_circle(const struct bh_gate_kernel *gate)
+{
+	return gate->circle;
 }
 
 uint64_t bh_gate_now(void)
@@ -439,7 +506,7 @@ int bh_gate_test_run(struct bh_gate_kernel *gate, uint32_t ifindex, uint8_t dire
 	verdict->action = (uint8_t)context.cb[BH_PROBE_ACTION];
 	verdict->audit = (uint8_t)(context.cb[BH_PROBE_ACTION] >> 8);
 	verdict->by = (uint8_t)context.cb[BH_PROBE_BY];
-	verdict->reserved = 0;
+	verdict->log = (uint8_t)(context.cb[BH_PROBE_ACTION] >> 16);
 	verdict->rule = context.cb[BH_PROBE_RULE];
 	return 0;
 }

@@ -10,6 +10,7 @@
 
 #include "internal.h"
 #include "name.h"
+#include "publish.h"
 
 static int check_type(const char *type, struct bh_error *err)
 {
@@ -79,11 +80,7 @@ static int add_details(struct bh_host *host, const struct bh_container_spec *spe
 	for (size_t i = 0; !rc && i < spec->properties_count; i++)
 		rc = bh_store_run(host->store, err, "INSERT INTO properties VALUES (?, ?, ?, ?)", "ssss", spec->id,
 		                  spec->properties[i].kind, spec->properties[i].key, spec->properties[i].value);
-	for (size_t i = 0; !rc && i < spec->published_count; i++)
-		rc = bh_store_run(host->store, err, "INSERT INTO published VALUES (?, ?, ?, ?, ?)", "ssiis", spec->id,
-		                  spec->published[i].address, (int64_t)spec->published[i].host,
-		                  (int64_t)spec->published[i].container, spec->published[i].protocol);
-	return rc;
+	return rc ? rc : bh_publish_claim(host, spec->id, spec->published, spec->published_count, err);
 }
 
 int bh_container_add(struct bh_host *host, const struct bh_container_spec *spec,

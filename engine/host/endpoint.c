@@ -9,6 +9,7 @@
 
 #include "internal.h"
 #include "lease.h"
+#include "publish.h"
 
 static int choose_mac(struct bh_host *host, const struct bh_endpoint_spec *spec, int64_t network,
                       char text[BH_ADDRESS_TEXT], struct bh_error *err)
@@ -83,17 +84,23 @@ static int find_ends(struct bh_host *host, const struct bh_endpoint_spec *spec, 
 	return 0;
 }
 
+void bh_timeouts_format(const uint32_t timeouts[BH_TIMEOUT_COUNT], char *text, size_t size)
+{
+	size_t used = 0;
+
+	for (int t = 0; t < BH_TIMEOUT_COUNT && used < size; t++)
+		used += (size_t)snprintf(text + used, size - used, "%s%u", t ? "," : "", timeouts[t]);
+}
+
 static int insert_endpoint(struct bh_host *host, const struct bh_endpoint_spec *spec, bool hyperv,
                            int64_t compartment, int64_t network, const char *mac, int64_t *id,
                            struct bh_error *err)
 {
-	char timeouts[160] = "", hash[40];
+	char timeouts[160], hash[40];
 	uint32_t shared = 0;
 	int rc = 0;
 
-	for (int t = 0; t < BH_TIMEOUT_COUNT; t++)
-		snprintf(timeouts + strlen(timeouts), sizeof(timeouts) - strlen(timeouts), "%s%u", t ? "," : "",
-		         spec->timeouts[t]);
+	bh_timeouts_format(spec->timeouts, timeouts, sizeof(timeouts));
 	if (spec->rules_count) {
 		bh_rules_hash((uint32_t)network, spec->rules, spec->rules_count, hash);
 		rc = bh_rules_store(host, (uint32_t)network, hash, spec->rules, spec->rules_count, &shared, err);
@@ -126,8 +133,10 @@ int bh_endpoint_add(struct bh_host *host, const struct bh_endpoint_spec *spec, u
 	rc = rc ? rc : check_interface(spec->interface ? spec->interface : "", err);
 	if (rc)
 		return rc;
+	/* A second NIC on a network is one that is asked for by another name. */
 	if (bh_store_number(host->store, 0,
-	                    "SELECT count(*) FROM endpoints WHERE container = ? AND network = ? AND interface = ?",
+	                    "SELECT count(*) FROM endpoints WHERE container = ?1 AND network = ?2"
+	                    " AND (?3 = '' OR interface IN (?3, ''))",
 	                    "sis", spec->container, network_id, spec->interface ? spec->interface : ""))
 		return bh_error_set(err, -EEXIST, "endpoint already attached: container '%s' is on network '%s'",
 		                    spec->container, spec->network);
@@ -148,6 +157,7 @@ int bh_endpoint_add(struct bh_host *host, const struct bh_endpoint_spec *spec, u
 		rc = bh_store_run(host->store, err,
 		                  "UPDATE endpoints SET ipv6 = EXISTS(SELECT 1 FROM addresses WHERE endpoint = ?1"
 		                  " AND address LIKE '%:%') WHERE id = ?1", "i", endpoint);
+	rc = rc ? rc : bh_publish_check(host, (uint32_t)endpoint, err);
 	if (!rc)
 		*id = (uint32_t)endpoint;
 	return rc;
@@ -199,7 +209,8 @@ static int own_table(struct bh_host *host, uint32_t endpoint, uint32_t *table, s
 		*table = (uint32_t)own;
 		return 0;
 	}
-	rc = new_own_table(host, endpoint, network, generation, own, table, err);
+	rc = live ? bh_reload_remember(host, endpoint, err) : 0;
+	rc = rc ? rc : new_own_table(host, endpoint, network, generation, own, table, err);
 	return rc ? rc : bh_store_run(host->store, err,
 	                              "UPDATE endpoints SET own = ?, generation = ?, status = iif(status = 'ready',"
 	                              " 'changing', status) WHERE id = ?", "iii", (int64_t)*table, generation,

@@ -93,8 +93,11 @@ static int first_rows(struct bh_host *host, struct bh_error *err)
 static int open_linux(struct bh_host *host, const char *state, struct bh_error *err)
 {
 	char path[300], tag[8];
-	int rc = state_open(host, state, err);
+	int rc;
 
+	if (geteuid())
+		return bh_error_set(err, -EPERM, "bulkhead needs root: it makes namespaces and loads eBPF programs");
+	rc = state_open(host, state, err);
 	if (rc)
 		return rc;
 	state_tag(host->state, tag);
@@ -207,6 +210,7 @@ static int after_reboot(struct bh_host *host, const char *boot, struct bh_error 
 /* What a crash or a reboot left half done is undone or done. */
 static int host_mend(struct bh_host *host, struct bh_error *err)
 {
+	struct bh_error undone;
 	char boot[64] = "";
 	int rc = 0;
 
@@ -222,6 +226,14 @@ static int host_mend(struct bh_host *host, struct bh_error *err)
 	                           "SELECT EXISTS(SELECT 1 FROM networks WHERE status = 'rebuild')"
 	                           " OR EXISTS(SELECT 1 FROM endpoints WHERE status = 'changing')", ""))
 		rc = bh_realize_create(host, err);
+	if (rc && bh_reload_revert(host, &undone) == 0) {
+		bh_log(BH_LOG_WARNING, "a change of policies that was cut short is taken back: %s", err->message);
+		rc = bh_realize_create(host, err);
+	}
+	/* Another program may flush what is not its own. */
+	if (!rc && bh_store_number(host->store, 0, "SELECT count(*) FROM networks WHERE status = 'ready'", "") &&
+	    !host->platform->ops->uplink_intact(host->platform))
+		rc = bh_realize_uplink(host, err);
 	if (!rc)
 		bh_tables_collect(host);
 	return rc;
@@ -262,6 +274,8 @@ int bh_host_commit(struct bh_host *host, struct bh_error *err)
 	}
 	rc = bh_realize_create(host, err);
 	if (rc) {
+		if (bh_reload_revert(host, &undone))
+			bh_log(BH_LOG_ERROR, "taking back a failed change of policies: %s", undone.message);
 		if (bh_realize_remove(host, true, &undone))
 			bh_log(BH_LOG_ERROR, "undoing a failed change: %s", undone.message);
 	} else {

@@ -99,6 +99,13 @@ struct bh_endpoint_spec {
 
 int bh_endpoint_add(struct bh_host *host, const struct bh_endpoint_spec *spec, uint32_t *id,
                     struct bh_error *err);
+/* Another policy for an endpoint that is there: rules, options and defaults of the spec replace what
+ * it has, its own rules too. Its flows are asked again on their next packet. */
+int bh_endpoint_change(struct bh_host *host, uint32_t endpoint, const struct bh_endpoint_spec *spec,
+                       struct bh_error *err);
+/* Another set, which the container keeps. */
+int bh_container_set_policies(struct bh_host *host, const char *id, const char *policies,
+                              struct bh_error *err);
 int bh_endpoint_add_rules(struct bh_host *host, uint32_t endpoint, const struct bh_rule *rules,
                           size_t count, struct bh_error *err);
 

@@ -12,6 +12,7 @@
 #include "../base/cleanup.h"
 #include "../base/log.h"
 #include "internal.h"
+#include "publish.h"
 
 #define TABLE_BYTES_MAX (64u << 20) /* compiled, of one table */
 
@@ -42,9 +43,9 @@ static int collect(struct bh_host *host, const char *sql, uint32_t **ids, size_t
 	return 0;
 }
 
-static int each(struct bh_host *host, const char *sql,
-                int (*act)(struct bh_host *, uint32_t, struct bh_error *), size_t *done,
-                struct bh_error *err)
+int bh_realize_each(struct bh_host *host, const char *sql,
+                    int (*act)(struct bh_host *, uint32_t, struct bh_error *), size_t *done,
+                    struct bh_error *err)
 {
 	BH_AUTOFREE uint32_t *ids = NULL;
 	size_t count = 0;
@@ -78,10 +79,24 @@ static bool reaches(struct bh_host *host, uint32_t from, const char *to)
 	return names(bh_statement_text(row, 0), to);
 }
 
-/* Tells the platform of all networks that are to be there. */
-static int apply_uplink(struct bh_host *host, struct bh_error *err)
+/* The published ports of the endpoints that are there. */
+static int collect_mappings(struct bh_host *host, struct bh_mapping **mappings, size_t *count,
+                            struct bh_error *err)
+{
+	BH_AUTOFREE uint32_t *ids = NULL;
+	size_t endpoints = 0;
+	int rc = collect(host, "SELECT DISTINCT e.id FROM endpoints e JOIN published p"
+	                 " ON p.container = e.container WHERE e.status IN ('ready', 'changing')", &ids, &endpoints, err);
+
+	for (size_t i = 0; !rc && i < endpoints; i++)
+		rc = bh_publish_collect(host, ids[i], mappings, count, err);
+	return rc;
+}
+
+int bh_realize_uplink(struct bh_host *host, struct bh_error *err)
 {
 	BH_AUTOFREE struct bh_switch *switches = NULL;
+	BH_AUTOFREE struct bh_mapping *mappings = NULL;
 	BH_AUTOFREE uint32_t(*pairs)[2] = NULL;
 	BH_AUTOFREE uint32_t *ids = NULL;
 	struct bh_uplink uplink = {0};
@@ -103,6 +118,8 @@ static int apply_uplink(struct bh_host *host, struct bh_error *err)
 				pairs[uplink.pairs_count][0] = ids[i];
 				pairs[uplink.pairs_count++][1] = ids[j];
 			}
+	rc = rc ? rc : collect_mappings(host, &mappings, &uplink.mappings_count, err);
+	uplink.mappings = mappings;
 	uplink.switches = switches;
 	uplink.switches_count = count;
 	uplink.pairs = (const uint32_t(*)[2])pairs;
@@ -132,9 +149,8 @@ static int create_compartment(struct bh_host *host, uint32_t id, struct bh_error
 	                              (int64_t)cookie, (int64_t)id);
 }
 
-/* Compiles a table that is not published yet; *out stays NULL for one that is. */
-static int compile_table(struct bh_host *host, uint32_t id, struct bh_table **out,
-                         struct bh_error *err)
+int bh_realize_compile(struct bh_host *host, uint32_t id, struct bh_table **out,
+                       struct bh_error *err)
 {
 	struct bh_ruleset *ruleset = NULL;
 	int rc;
@@ -160,7 +176,7 @@ static int make_gate(struct bh_host *host, uint32_t id, struct bh_gate *gate,
 	int rc = bh_endpoint_conf(host, id, &gate->conf, err);
 
 	for (int i = 0; !rc && i < 2; i++)
-		rc = compile_table(host, gate->conf.tables[i].id, &tables[i], err);
+		rc = bh_realize_compile(host, gate->conf.tables[i].id, &tables[i], err);
 	rc = rc ? rc : bh_endpoint_conf(host, id, &gate->conf, err); /* with the blocks now known */
 	gate->tables[0] = tables[0];
 	gate->tables[1] = tables[1];
@@ -187,21 +203,9 @@ static int create_endpoint(struct bh_host *host, uint32_t id, struct bh_error *e
 	rc = rc ? rc : host->platform->ops->nic_create(host->platform, &nic, &gate, err);
 	bh_table_free(&tables[0]);
 	bh_table_free(&tables[1]);
+	rc = rc ? rc : bh_publish_make(host, id, err);
 	rc = rc ? rc : bh_store_run(host->store, err, "UPDATE endpoints SET interface = ? WHERE id = ?", "si",
 	                            nic.name, (int64_t)id);
-	return rc ? rc : mark_published(host, id, err);
-}
-
-/* Done again after a crash it does the same: the old table goes only when the new one is in force. */
-static int change_endpoint(struct bh_host *host, uint32_t id, struct bh_error *err)
-{
-	struct bh_table *tables[2] = {NULL, NULL};
-	struct bh_gate gate;
-	int rc = make_gate(host, id, &gate, tables, err);
-
-	rc = rc ? rc : host->platform->ops->gate_replace(host->platform, &gate, err);
-	bh_table_free(&tables[0]);
-	bh_table_free(&tables[1]);
 	return rc ? rc : mark_published(host, id, err);
 }
 
@@ -218,16 +222,15 @@ int bh_realize_create(struct bh_host *host, struct bh_error *err)
 
 	/* What is made is noted in the same transaction that marks it done: killed before, it is undone. */
 	rc = bh_store_begin(host->store, err);
-	rc = rc ? rc : each(host, "SELECT id FROM networks WHERE status IN ('creating', 'rebuild')",
+	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM networks WHERE status IN ('creating', 'rebuild')",
 	                    create_network, &networks, err);
 	if (!rc && networks)
-		rc = apply_uplink(host, err);
-	rc = rc ? rc : each(host, "SELECT id FROM compartments WHERE status = 'creating'", create_compartment,
+		rc = bh_realize_uplink(host, err);
+	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM compartments WHERE status = 'creating'", create_compartment,
 	                    &rows, err);
-	rc = rc ? rc : each(host, "SELECT id FROM endpoints WHERE status = 'creating'", create_endpoint, &rows,
+	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM endpoints WHERE status = 'creating'", create_endpoint, &rows,
 	                    err);
-	rc = rc ? rc : each(host, "SELECT id FROM endpoints WHERE status = 'changing'", change_endpoint, &rows,
-	                    err);
+	rc = rc ? rc : bh_reload_realize(host, err);
 	for (size_t i = 0; !rc && i < sizeof(done) / sizeof(done[0]); i++)
 		rc = bh_store_run(host->store, err, done[i], "");
 	rc = rc ? rc : bh_store_commit(host->store, err);
@@ -239,8 +242,9 @@ int bh_realize_create(struct bh_host *host, struct bh_error *err)
 static int remove_endpoint(struct bh_host *host, uint32_t id, struct bh_error *err)
 {
 	struct bh_nic nic;
-	int rc = bh_endpoint_nic(host, id, &nic, err);
+	int rc = bh_publish_unmake(host, id, err);
 
+	rc = rc ? rc : bh_endpoint_nic(host, id, &nic, err);
 	return rc ? rc : host->platform->ops->nic_remove(host->platform, &nic, err);
 }
 
@@ -287,7 +291,8 @@ static bool anything_pending(struct bh_host *host, bool half_made_too)
 
 #define UNUSED_TABLES                                                                            \
 	"FROM tables WHERE NOT EXISTS (SELECT 1 FROM endpoints e WHERE e.shared = tables.id)"     \
-	" AND NOT EXISTS (SELECT 1 FROM endpoints e WHERE e.own = tables.id)"
+	" AND NOT EXISTS (SELECT 1 FROM endpoints e WHERE e.own = tables.id)"                      \
+	" AND NOT EXISTS (SELECT 1 FROM before b WHERE tables.id IN (b.shared, b.own))"
 
 void bh_tables_collect(struct bh_host *host)
 {
@@ -298,7 +303,8 @@ void bh_tables_collect(struct bh_host *host)
 	if (!bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 " UNUSED_TABLES ")", ""))
 		return;
 	rc = bh_store_begin(host->store, &err);
-	rc = rc ? rc : each(host, "SELECT id " UNUSED_TABLES, remove_table, &count, &err);
+	rc = rc ? rc : bh_realize_each(host, "SELECT id " UNUSED_TABLES, remove_table, &count, &err);
+	rc = rc ? rc : bh_past_keep(host, UNUSED_TABLES, &err);
 	rc = rc ? rc : bh_store_run(host->store, &err, "DELETE " UNUSED_TABLES, "");
 	rc = rc ? rc : bh_store_commit(host->store, &err);
 	if (rc) {
@@ -310,6 +316,8 @@ void bh_tables_collect(struct bh_host *host)
 int bh_realize_remove(struct bh_host *host, bool half_made_too, struct bh_error *err)
 {
 	static const char *const done[] = {
+		"INSERT OR REPLACE INTO past_policies SELECT id, generation, container, origin_in, origin_out"
+		" FROM endpoints WHERE status = 'removing'",
 		"DELETE FROM endpoints WHERE status = 'removing'",
 		"DELETE FROM containers WHERE status = 'removing'",
 		"DELETE FROM compartments WHERE status = 'removing'",
@@ -322,14 +330,14 @@ int bh_realize_remove(struct bh_host *host, bool half_made_too, struct bh_error 
 		return 0;
 	rc = bh_store_begin(host->store, err);
 	rc = rc ? rc : half_made_too ? condemn(host, err) : 0;
-	rc = rc ? rc : each(host, "SELECT id FROM endpoints WHERE status = 'removing'", remove_endpoint, NULL,
+	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM endpoints WHERE status = 'removing'", remove_endpoint, NULL,
 	                    err);
-	rc = rc ? rc : each(host, "SELECT id FROM compartments WHERE status = 'removing'", remove_compartment,
+	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM compartments WHERE status = 'removing'", remove_compartment,
 	                    NULL, err);
-	rc = rc ? rc : each(host, "SELECT id FROM networks WHERE status = 'removing'", remove_network,
+	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM networks WHERE status = 'removing'", remove_network,
 	                    &networks, err);
 	if (!rc && networks)
-		rc = apply_uplink(host, err);
+		rc = bh_realize_uplink(host, err);
 	for (size_t i = 0; !rc && i < sizeof(done) / sizeof(done[0]); i++)
 		rc = bh_store_run(host->store, err, done[i], "");
 	rc = rc ? rc : bh_store_commit(host->store, err);

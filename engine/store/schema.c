@@ -4,7 +4,8 @@
  * `status` is the intent that makes changes safe: a row is `creating` before the kernel is touched
  * for it and `ready` after; `removing` before what it names is taken away, and then it is deleted.
  * `changing` is an endpoint whose gate is to be replaced; `rebuild` a network whose kernel objects a
- * reboot took. Ids are never reused (AUTOINCREMENT).
+ * reboot took. `before` is what a `changing` endpoint had; `past_*` what records of drops still name
+ * and is gone. Ids are never reused (AUTOINCREMENT).
  */
 #include <errno.h>
 #include <stddef.h>
@@ -44,6 +45,13 @@ static const char *const statements[] = {
 	"CREATE TABLE addresses (endpoint INTEGER NOT NULL REFERENCES endpoints ON DELETE CASCADE,"
 	" network INTEGER NOT NULL, address TEXT NOT NULL, length INTEGER NOT NULL,"
 	" PRIMARY KEY (network, address)) WITHOUT ROWID",
+	"CREATE TABLE before (endpoint INTEGER PRIMARY KEY REFERENCES endpoints ON DELETE CASCADE,"
+	" shared INTEGER, own INTEGER, flags INTEGER, timeouts TEXT, flows INTEGER, origin_in TEXT,"
+	" origin_out TEXT, generation INTEGER, policies TEXT)",
+	"CREATE TABLE past_policies (endpoint INTEGER NOT NULL, generation INTEGER NOT NULL,"
+	" container TEXT NOT NULL, origin_in TEXT NOT NULL, origin_out TEXT NOT NULL,"
+	" PRIMARY KEY (endpoint, generation))",
+	"CREATE TABLE past_rules (id INTEGER PRIMARY KEY, name TEXT, origin TEXT)",
 	"CREATE INDEX rules_tbl ON rules(tbl)",
 	"CREATE INDEX addresses_endpoint ON addresses(endpoint)",
 	"CREATE INDEX endpoints_container ON endpoints(container)",
@@ -51,6 +59,7 @@ static const char *const statements[] = {
 	"CREATE INDEX endpoints_own ON endpoints(own)",
 	"CREATE INDEX properties_container ON properties(container)",
 	"CREATE INDEX published_container ON published(container)",
+	"CREATE INDEX published_host ON published(host)",
 	"CREATE INDEX endpoints_status ON endpoints(status) WHERE status <> 'ready'",
 	"CREATE INDEX containers_status ON containers(status) WHERE status <> 'ready'",
 	"CREATE INDEX compartments_status ON compartments(status) WHERE status <> 'ready'",

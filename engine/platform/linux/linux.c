@@ -17,6 +17,7 @@
 
 #include "../../base/cleanup.h"
 #include "compartment.h"
+#include "mapping.h"
 #include "nic.h"
 #include "switch.h"
 #include "uplink.h"
@@ -134,6 +135,15 @@ static int gate_replace(struct bh_platform *platform, const struct bh_gate *gate
 	                             &gate->conf, err);
 }
 
+static int table_publish(struct bh_platform *platform, uint32_t id, const struct bh_table *table,
+                         struct bh_error *err)
+{
+	struct bh_linux *self = bh_linux_of(platform);
+	int rc = change_gate(self, err);
+
+	return rc ? rc : bh_gate_table_put(self->gate, id, table, err);
+}
+
 static int gate_read(struct bh_platform *platform, uint32_t endpoint, struct bh_conf *conf,
                      struct bh_error *err)
 {
@@ -202,6 +212,38 @@ static int hits_each(struct bh_platform *platform, bh_hit_visitor *visit, void *
 	if (rc)
 		return rc == -ENOENT ? 0 : rc;
 	return bh_gate_hits_each(self->gate, visit, arg, err);
+}
+
+static int hit_remove(struct bh_platform *platform, uint32_t endpoint, uint32_t rule,
+                      struct bh_error *err)
+{
+	struct bh_linux *self = bh_linux_of(platform);
+	int rc = change_gate(self, err);
+
+	if (!rc)
+		bh_gate_hit_remove(self->gate, endpoint, rule);
+	return rc;
+}
+
+static int flows_used(struct bh_platform *platform, uint32_t compartment, uint64_t *used,
+                      struct bh_error *err)
+{
+	struct bh_linux *self = bh_linux_of(platform);
+	struct bh_share share;
+	int rc = bh_linux_gate(self, false, err);
+
+	if (!rc && (rc = bh_gate_share_read(self->gate, compartment, &share)))
+		bh_error_set(err, rc, "compartment %u has no flow account", compartment);
+	if (!rc)
+		*used = share.used;
+	return rc;
+}
+
+static const struct bh_circle *records(struct bh_platform *platform)
+{
+	struct bh_linux *self = bh_linux_of(platform);
+
+	return bh_linux_gate(self, false, NULL) ? NULL : bh_gate_circle(self->gate);
 }
 
 static uint64_t now(struct bh_platform *platform)
@@ -299,9 +341,14 @@ static const struct bh_platform_ops ops = {
 	.switch_create = bh_switch_create,
 	.switch_remove = bh_switch_remove,
 	.uplink_apply = bh_uplink_apply,
+	.uplink_intact = bh_mapping_intact,
 	.uplink_mtu = bh_switch_mtu,
+	.publish_add = bh_mapping_add,
+	.publish_remove = bh_mapping_remove,
+	.publish_check = bh_mapping_check,
 	.nic_create = bh_nic_create,
 	.nic_remove = bh_nic_remove,
+	.table_publish = table_publish,
 	.gate_replace = gate_replace,
 	.gate_read = gate_read,
 	.table_remove = table_remove,
@@ -310,6 +357,9 @@ static const struct bh_platform_ops ops = {
 	.flow_each = flow_each,
 	.counters_read = counters_read,
 	.hits_each = hits_each,
+	.hit_remove = hit_remove,
+	.flows_used = flows_used,
+	.records = records,
 	.now = now,
 	.reset = reset,
 	.close = close_state,
