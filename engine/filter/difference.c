@@ -486,7 +486,7 @@ static void key_from(const bh_value chosen[], struct bh_key *key)
 		key->remote_port = (uint16_t)chosen[BH_REGION_REMOTE_PORT];
 }
 
-static int class_of(struct work *work, const struct bh_box *box, struct bh_class *class)
+static int class_of(struct work *work, const struct bh_box *box, struct bh_difference_class *class)
 {
 	struct search search = {.work = work, .box = box};
 

@@ -30,7 +30,7 @@ struct bh_decider {
 	const struct bh_rule *rule;
 };
 
-struct bh_class {
+struct bh_difference_class {
 	enum bh_change change;
 	struct bh_box box;
 	struct bh_key example;
@@ -39,7 +39,7 @@ struct bh_class {
 
 struct bh_difference {
 	size_t count;
-	struct bh_class *classes; /* owned: allowed before blocked, inbound before outbound */
+	struct bh_difference_class *classes; /* owned: allowed before blocked, inbound before outbound */
 	struct bh_diagram *diagram;  /* owned: has the boxes' sets */
 	const struct bh_words *words;
 };
@@ -59,7 +59,7 @@ const struct bh_rule *bh_side_next(const struct bh_side *side, size_t at[2]);
  * memory. Fields: direction protocol local local_port remote remote_port icmp. A protocol may be a
  * list, with `!` before what is left out; types of ICMP may be ranges.
  */
-char *bh_class_field(const struct bh_difference *difference, const struct bh_class *class,
+char *bh_difference_field(const struct bh_difference *difference, const struct bh_difference_class *class,
                      const char *field);
 
 #endif

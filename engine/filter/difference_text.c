@@ -164,7 +164,7 @@ static void put_addresses(struct bh_buffer *text, const struct bh_set *set, cons
 	bh_set_clear(&rest);
 }
 
-char *bh_class_field(const struct bh_difference *difference, const struct bh_class *class,
+char *bh_difference_field(const struct bh_difference *difference, const struct bh_difference_class *class,
                      const char *field)
 {
 	static const char *const names[BH_REGION_FIELDS] = {"direction", "protocol", "local_port",

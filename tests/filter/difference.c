@@ -66,7 +66,7 @@ static uint8_t linear(const struct bh_ruleset *ruleset, const struct bh_conf *co
 	return conf->flags & (key->direction == BH_IN ? BH_CONF_BLOCK_IN : BH_CONF_BLOCK_OUT) ? BH_BLOCK : BH_ALLOW;
 }
 
-static bool in_class(const struct bh_difference *difference, const struct bh_class *class,
+static bool in_class(const struct bh_difference *difference, const struct bh_difference_class *class,
                      const struct bh_key *key)
 {
 	for (int f = 0; f < BH_REGION_FIELDS; f++) {
@@ -124,7 +124,7 @@ static uint32_t check_examples(const struct bh_difference *difference, struct bh
 	uint32_t wrong = 0;
 
 	for (size_t c = 0; c < difference->count; c++) {
-		const struct bh_class *class = &difference->classes[c];
+		const struct bh_difference_class *class = &difference->classes[c];
 		const struct bh_key *key = &class->example;
 
 		if (in_class(difference, class, key) && key->v6 == !bh_address_is_v4(&key->local) &&
@@ -192,7 +192,7 @@ static void random_pairs(uint32_t rounds)
 				static const char *const fields[] = {"protocol", "local", "remote", "local_port", "icmp"};
 
 				for (size_t f = 0; f < 5; f++)
-					free(bh_class_field(&difference, &difference.classes[c], fields[f]));
+					free(bh_difference_field(&difference, &difference.classes[c], fields[f]));
 			}
 		}
 		bh_difference_clear(&difference);
