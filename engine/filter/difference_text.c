@@ -80,6 +80,24 @@ static void put_icmp(struct bh_buffer *text, const struct bh_set *set)
 	}
 }
 
+/* Of neighbour discovery only code 0 is well-formed, and types 135 and 136 ask no rule. */
+static void put_icmp6(struct bh_buffer *text, const struct bh_set *types)
+{
+	struct bh_set set = {0};
+	bool failed = bh_set_add_set(&set, types);
+
+	for (bh_value type = 133; type <= 137; type++) {
+		bool asked = type != 135 && type != 136;
+
+		if (!failed && (asked ? bh_set_contains(types, type << 8)
+		                      : bh_set_contains(types, 134 << 8) && bh_set_contains(types, 137 << 8)))
+			failed = bh_set_add(&set, type << 8, type << 8 | 255);
+	}
+	bh_set_join(&set);
+	put_icmp(text, failed ? types : &set);
+	bh_set_clear(&set);
+}
+
 /* The set that a word stands for. */
 static int word_set(struct bh_set *set, const struct bh_words *words, int word)
 {
@@ -91,23 +109,22 @@ static int word_set(struct bh_set *set, const struct bh_words *words, int word)
 	return rc;
 }
 
-/* The word, with `!` before it where it is what the set leaves out. */
-static bool put_word(struct bh_buffer *text, const struct bh_set *set, const struct bh_words *words)
+/* The word, with `!` before it where it is what the set leaves out; `outside` is not looked at. */
+static bool put_word(struct bh_buffer *text, const struct bh_set *set, const struct bh_set *outside,
+                     const struct bh_words *words)
 {
 	bool found = false;
 
 	for (int word = 0; words && !found && word < BH_WORDS; word++) {
 		struct bh_set meant = {0}, rest = {0};
 
-		if (word_set(&meant, words, word) || bh_set_add(&rest, 0, ~(bh_value)0) ||
-		    bh_set_subtract(&rest, &meant)) {
-			bh_set_clear(&meant);
-			bh_set_clear(&rest);
-			continue;
+		if (!word_set(&meant, words, word) && meant.count && !bh_set_add(&rest, 0, ~(bh_value)0) &&
+		    !bh_set_subtract(&rest, &meant) && !bh_set_subtract(&meant, outside) &&
+		    !bh_set_subtract(&rest, outside)) {
+			found = meant.count && (bh_set_equal(set, &meant) || bh_set_equal(set, &rest));
+			if (found)
+				bh_buffer_printf(text, "%s%s", bh_set_equal(set, &meant) ? "" : "!", bh_rule_word(word));
 		}
-		found = meant.count && (bh_set_equal(set, &meant) || bh_set_equal(set, &rest));
-		if (found)
-			bh_buffer_printf(text, "%s%s", bh_set_equal(set, &meant) ? "" : "!", bh_rule_word(word));
 		bh_set_clear(&meant);
 		bh_set_clear(&rest);
 	}
@@ -145,23 +162,44 @@ static void put_ranges(struct bh_buffer *text, const char *sign, const struct bh
 	}
 }
 
-static void put_addresses(struct bh_buffer *text, const struct bh_set *set, const struct bh_words *words)
+/* Addresses that packets of these protocols cannot have: those of the other family than theirs. */
+static int outside_of(struct bh_set *outside, const struct bh_set *protocols)
+{
+	bh_value first = protocols->count ? protocols->spans[0].first : 0;
+	int rc;
+
+	if (protocols->count != 1 || protocols->spans[0].last != first)
+		return 0;
+	if (first == BH_PROTO_ICMP6 || first == BH_REGION_ICMP_FOREIGN)
+		return bh_set_add(outside, V4, V4_END - 1);
+	if (first != BH_PROTO_ICMP && first != BH_REGION_ICMP6_FOREIGN)
+		return 0;
+	rc = bh_set_add(outside, 0, V4 - 1);
+	return rc ? rc : bh_set_add(outside, V4_END, ~(bh_value)0);
+}
+
+static void put_addresses(struct bh_buffer *text, const struct bh_set *addresses,
+                          const struct bh_set *protocols, const struct bh_words *words)
 {
 	struct bh_buffer plain = {0}, without = {0};
-	struct bh_set rest = {0};
+	struct bh_set set = {0}, rest = {0}, outside = {0};
 
-	if (put_word(text, set, words))
-		return;
-	put_ranges(&plain, "", set);
-	if (!bh_set_add(&rest, 0, ~(bh_value)0) && !bh_set_subtract(&rest, set))
+	if (!outside_of(&outside, protocols) && !bh_set_add_set(&set, addresses) &&
+	    !bh_set_subtract(&set, &outside) && !bh_set_add(&rest, 0, ~(bh_value)0) &&
+	    !bh_set_subtract(&rest, &set) && !bh_set_subtract(&rest, &outside) &&
+	    !put_word(text, &set, &outside, words)) {
+		put_ranges(&plain, "", &set);
 		put_ranges(&without, "!", &rest);
-	if (without.size && without.size < plain.size)
-		bh_buffer_append(text, without.data, without.size);
-	else if (plain.size)
-		bh_buffer_append(text, plain.data, plain.size);
+		if (without.size && without.size < plain.size)
+			bh_buffer_append(text, without.data, without.size);
+		else if (plain.size)
+			bh_buffer_append(text, plain.data, plain.size);
+	}
 	bh_buffer_clear(&plain);
 	bh_buffer_clear(&without);
+	bh_set_clear(&set);
 	bh_set_clear(&rest);
+	bh_set_clear(&outside);
 }
 
 char *bh_difference_field(const struct bh_difference *difference, const struct bh_difference_class *class,
@@ -186,11 +224,13 @@ char *bh_difference_field(const struct bh_difference *difference, const struct b
 		bh_buffer_printf(&text, "%s", class->example.direction == BH_IN ? "inbound" : "outbound");
 	else if (f == BH_REGION_PROTOCOL)
 		put_protocols(&text, set);
+	else if (f == BH_REGION_LOCAL_PORT && icmp && protocols->spans[0].first == BH_PROTO_ICMP6)
+		put_icmp6(&text, set);
 	else if (f == BH_REGION_LOCAL_PORT && icmp)
 		put_icmp(&text, set);
 	else if (f == BH_REGION_LOCAL_PORT || f == BH_REGION_REMOTE_PORT)
 		put_ports(&text, set);
 	else
-		put_addresses(&text, set, f == BH_REGION_REMOTE ? difference->words : NULL);
+		put_addresses(&text, set, protocols, f == BH_REGION_REMOTE ? difference->words : NULL);
 	return bh_buffer_take(&text);
 }
