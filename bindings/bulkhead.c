@@ -36,6 +36,8 @@ static int bulkhead_open(lua_State *L)
 	options.linux_platform = !strcmp(platform, "linux");
 	options.state = state_directory(L);
 	options.write = bh_field_flag(L, 1, "write", false);
+	options.check = bh_field_flag(L, 1, "check", false);
+	options.discard = bh_field_flag(L, 1, "discard", false);
 	host = bh_host_push(L);
 	if (lua_getfield(L, 1, "lab") != LUA_TNIL) {
 		options.lab = bh_check_lab(L, -1);

@@ -149,6 +149,7 @@ int bh_host_add_container(lua_State *L)
 	spec.policies = bh_field_text(L, 2, "policies", "");
 	spec.policy = bh_field_text(L, 2, "policy", NULL);
 	spec.netns = bh_field_text(L, 2, "netns", NULL);
+	spec.owner = bh_field_text(L, 2, "owner", "hand");
 	properties = lua_newuserdatauv(L, (count_pairs(L, 2, "annotations") + count_pairs(L, 2, "labels") + 1) *
 	                               sizeof(*properties), 0);
 	spec.properties_count = fill_pairs(L, 2, "annotations", "annotation", properties);
@@ -217,11 +218,28 @@ int bh_host_add_endpoint(lua_State *L)
 	spec.interface = bh_field_text(L, 2, "interface", "");
 	spec.kind = bh_field_text(L, 2, "kind", NULL);
 	spec.mac = bh_field_text(L, 2, "mac", NULL);
+	spec.attachment = bh_field_text(L, 2, "attachment", "");
 	rc = fill_policy(L, 2, &spec, &err);
 	rc = rc ? rc : bh_endpoint_add(host, &spec, &id, &err);
 	lua_pushinteger(L, id);
 	strcpy(number, lua_tostring(L, -1));
 	return return_added(L, rc, &err, "endpoints", "id", number);
+}
+
+int bh_host_remove_endpoint(lua_State *L)
+{
+	struct bh_error err;
+
+	return bh_push_result(L, bh_endpoint_remove(bh_check_host(L, 1), (uint32_t)luaL_checkinteger(L, 2), &err),
+	                      &err);
+}
+
+int bh_host_set_phase(lua_State *L)
+{
+	struct bh_error err;
+
+	return bh_push_result(L, bh_container_set_phase(bh_check_host(L, 1), luaL_checkstring(L, 2),
+	                                                luaL_checkstring(L, 3), &err), &err);
 }
 
 int bh_host_add_rules(lua_State *L)

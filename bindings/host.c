@@ -359,6 +359,22 @@ static int host_flows_used(lua_State *L)
 	return 1;
 }
 
+static int host_check_endpoint(lua_State *L)
+{
+	struct bh_error err;
+
+	return bh_push_result(L, bh_endpoint_check(bh_check_host(L, 1), (uint32_t)luaL_checkinteger(L, 2), &err),
+	                      &err);
+}
+
+static int host_check_container(lua_State *L)
+{
+	struct bh_error err;
+
+	return bh_push_result(L, bh_container_check(bh_check_host(L, 1), luaL_checkstring(L, 2),
+	                                            luaL_optstring(L, 3, NULL), &err), &err);
+}
+
 static int host_begin(lua_State *L)
 {
 	struct bh_error err;
@@ -398,6 +414,8 @@ static const luaL_Reg methods[] = {
 	{"rules", host_rules},
 	{"flows", host_flows},
 	{"gate", host_gate},
+	{"check_endpoint", host_check_endpoint},
+	{"check_container", host_check_container},
 	{"begin", host_begin},
 	{"commit", host_commit},
 	{"abort", host_abort},
@@ -407,6 +425,8 @@ static const luaL_Reg methods[] = {
 	{"add_container", bh_host_add_container},
 	{"remove_container", bh_host_remove_container},
 	{"add_endpoint", bh_host_add_endpoint},
+	{"remove_endpoint", bh_host_remove_endpoint},
+	{"set_phase", bh_host_set_phase},
 	{"add_rules", bh_host_add_rules},
 	{"change_endpoint", bh_host_change_endpoint},
 	{"set_policies", bh_host_set_policies},

@@ -8,6 +8,8 @@ local catalogue = {
   { "run", "runs a Lua script with the API" },
   { "repl", "looks into a host interactively" },
   { "hook", "an OCI runtime's hook, state on standard input" },
+  { "install-hooks", "tells runtimes that read hooks.d about our hooks" },
+  { "cni", "a plugin of the Container Network Interface" },
   { "network", "makes, lists and removes networks" },
   { "container", "makes and removes containers by hand" },
   { "compartments", "lists network compartments" },

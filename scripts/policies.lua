@@ -91,6 +91,11 @@ function Set:close()
   self.loaded:close()
 end
 
+--- Whether a handler waits for an event.
+function Set:handles(event)
+  return self.loaded:handles(event)
+end
+
 --- Runs the handlers of an event; returns the rules they added.
 ---@return rule[]?
 ---@return string? message

@@ -50,9 +50,9 @@ function published.addresses(trie, inet6)
       found[last] = true
     end
   end
-  for digits in inet6:gmatch "%f[%S](%x+) %x+ %x+ %x+ %x+%s+%S+" do
+  for line in inet6:gmatch "[^\n]+" do
     local groups = {}
-    for group in digits:gmatch "%x%x%x%x" do
+    for group in line:match("^%x*"):gmatch "%x%x%x%x" do
       groups[#groups + 1] = group
     end
     local parsed = #groups == 8 and filter.prefix(table.concat(groups, ":"), true)

@@ -104,6 +104,16 @@ static int gate_get(struct bh_gate_kernel *gate, const char *directory)
 	return 0;
 }
 
+/* All that compartments may keep. Set before anything is pinned: what is found is whole. */
+static int gate_set_room(struct bpf_object *object)
+{
+	struct bh_room room = {.capacity = BH_FLOWS_MAX};
+	int rooms = bpf_map__fd(bpf_object__find_map_by_name(object, map_names[ROOMS]));
+	uint32_t zero = 0;
+
+	return bpf_map_update_elem(rooms, &zero, &room, BPF_ANY) ? -errno : 0;
+}
+
 /* Loads the object and pins its parts; the programs last, so that a half pinned set is not found. */
 static int gate_load(const char *directory, struct bh_error *err)
 {
@@ -114,6 +124,8 @@ static int gate_load(const char *directory, struct bh_error *err)
 
 	if (rc)
 		bh_error_errno(err, rc, "the kernel does not load the gate (Linux 6.1 or newer with BPF is needed)");
+	else if ((rc = gate_set_room(object)))
+		bh_error_errno(err, rc, "cannot set what the gate may keep");
 	for (int i = 0; !rc && i < MAPS; i++) {
 		struct bpf_map *map = bpf_object__find_map_by_name(object, map_names[i]);
 
@@ -152,8 +164,6 @@ int bh_gate_open(struct bh_gate_kernel **out, const char *directory, bool create
 			return rc;
 		gate = gate_new();
 		rc = gate ? gate_get(gate, directory) : -ENOMEM;
-		if (!rc)
-			gate->room->capacity = BH_FLOWS_MAX;
 	}
 	if (rc) {
 		bh_gate_close(&gate);
@@ -187,11 +197,12 @@ int bh_gate_conf_put(struct bh_gate_kernel *gate, uint32_t ifindex, const struct
 {
 	struct bh_counters zero = {0};
 
+	/* The conf first: what is left after a crash is found by it. */
+	if (bpf_map_update_elem(gate->maps[PORTS], &ifindex, conf, BPF_ANY))
+		return bh_error_errno(err, -errno, "cannot set the gate of endpoint %u", conf->endpoint);
 	if (bpf_map_update_elem(gate->maps[COUNTS], &conf->endpoint, &zero, BPF_NOEXIST) &&
 	    errno != EEXIST)
 		return bh_error_errno(err, -errno, "cannot make the counters of endpoint %u", conf->endpoint);
-	if (bpf_map_update_elem(gate->maps[PORTS], &ifindex, conf, BPF_ANY))
-		return bh_error_errno(err, -errno, "cannot set the gate of endpoint %u", conf->endpoint);
 	return 0;
 }
 
@@ -233,18 +244,20 @@ int bh_gate_table_read(struct bh_gate_kernel *gate, uint32_t id, uint32_t page, 
 	return 0;
 }
 
-/* However many pages it was said to have: a crash may have published some of a table. */
+/*
+ * However many pages it was said to have: a crash may have published some of a table. The last goes
+ * first, so that after a crash the pages that are left are found again, from 0 on.
+ */
 int bh_gate_table_remove(struct bh_gate_kernel *gate, uint32_t id, struct bh_error *err)
 {
-	for (uint32_t i = 0; i < BH_PAGES_MAX; i++) {
-		struct bh_page_key key = {id, i};
+	struct bh_page_key key = {id, 0};
+	uint8_t page[BH_PAGE_SIZE];
 
-		if (!bpf_map_delete_elem(gate->maps[PAGES], &key))
-			continue;
-		if (errno == ENOENT)
-			break;
-		return bh_error_errno(err, -errno, "cannot remove table %u", id);
-	}
+	while (key.page < BH_PAGES_MAX && !bpf_map_lookup_elem(gate->maps[PAGES], &key, page))
+		key.page++;
+	while (key.page-- > 0)
+		if (bpf_map_delete_elem(gate->maps[PAGES], &key) && errno != ENOENT)
+			return bh_error_errno(err, -errno, "cannot remove table %u", id);
 	return 0;
 }
 
@@ -464,11 +477,12 @@ int bh_gate_conf_remove(struct bh_gate_kernel *gate, uint32_t ifindex, struct bh
 
 	if (bpf_map_lookup_elem(gate->maps[PORTS], &ifindex, &conf))
 		return 0;
-	if (bpf_map_delete_elem(gate->maps[PORTS], &ifindex) && errno != ENOENT)
-		return bh_error_errno(err, -errno, "cannot remove the gate of endpoint %u", conf.endpoint);
 	rc = gate_forget_flows(gate, &conf, err);
 	gate_forget_hits(gate, conf.endpoint);
 	bpf_map_delete_elem(gate->maps[COUNTS], &conf.endpoint);
+	/* Last: it is what a removal that a crash cut short is found by. */
+	if (bpf_map_delete_elem(gate->maps[PORTS], &ifindex) && errno != ENOENT)
+		return bh_error_errno(err, -errno, "cannot remove the gate of endpoint %u", conf.endpoint);
 	return rc;
 }
 

@@ -50,12 +50,38 @@ static int check_kind(const char *kind, bool hyperv, const char *container, stru
 
 static int check_interface(const char *name, struct bh_error *err)
 {
+	/* The kernel's own words, in a directory of settings or for every interface. */
+	static const char *const reserved[] = {".", "..", "lo", "all", "default"};
 	size_t length = strlen(name);
+	bool bad = length >= BH_IFNAME_SIZE;
 
-	if (length >= BH_IFNAME_SIZE || strchr(name, '/') || strpbrk(name, " \t\n:") || !strcmp(name, ".") ||
-	    !strcmp(name, ".."))
-		return bh_error_set(err, -EINVAL, "'%.40s' is no interface name (1 to 15 bytes, no slash, colon or space)",
+	for (size_t i = 0; i < length; i++)
+		bad = bad || name[i] <= ' ' || name[i] > '~' || strchr("/:%", name[i]);
+	for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++)
+		bad = bad || !strcmp(name, reserved[i]);
+	if (bad)
+		return bh_error_set(err, -EINVAL,
+		                    "'%.40s' is no interface name (1 to 15 visible characters without / : %%, not lo, all or default)",
 		                    name);
+	return 0;
+}
+
+/* One endpoint on a network, unless each further one has an interface name of its own. */
+static int check_free(struct bh_host *host, const struct bh_endpoint_spec *spec, int64_t compartment,
+                      int64_t network, struct bh_error *err)
+{
+	bool named = spec->interface && spec->interface[0];
+
+	if (!named && bh_store_number(host->store, 0,
+	                              "SELECT count(*) FROM endpoints WHERE container = ? AND network = ?"
+	                              " AND status <> 'removing'", "si", spec->container, network))
+		return bh_error_set(err, -EEXIST, "endpoint already attached: container '%s' is on network '%s'",
+		                    spec->container, spec->network);
+	if (named && bh_store_number(host->store, 0,
+	                             "SELECT count(*) FROM endpoints WHERE compartment = ? AND interface = ?"
+	                             " AND status <> 'removing'", "is", compartment, spec->interface))
+		return bh_error_set(err, -EEXIST, "endpoint already attached: compartment %lld has an interface %s",
+		                    (long long)compartment, spec->interface);
 	return 0;
 }
 
@@ -109,14 +135,18 @@ static int insert_endpoint(struct bh_host *host, const struct bh_endpoint_spec *
 		return rc;
 	rc = bh_store_run(host->store, err,
 	                  "INSERT INTO endpoints(container, network, compartment, kind, mac, interface, ipv6, shared,"
-	                  " own, flags, timeouts, flows, origin_in, origin_out, generation, status)"
-	                  " VALUES (?, ?, ?, ?, ?, ?, 0, nullif(?, 0), NULL, ?, ?, ?, ?, ?, 1, 'creating')",
-	                  "siisssiisiss", spec->container, network, compartment, hyperv ? "vmNIC" : "vNIC", mac,
+	                  " own, flags, timeouts, flows, origin_in, origin_out, attachment, phase, generation, status)"
+	                  " VALUES (?, ?, ?, ?, ?, ?, 0, nullif(?, 0), NULL, ?, ?, ?, ?, ?, ?, 'attached', 1,"
+	                  " 'creating')", "siisssiisisss", spec->container, network, compartment, hyperv ? "vmNIC" : "vNIC", mac,
 	                  spec->interface ? spec->interface : "", (int64_t)shared, (int64_t)spec->flags, timeouts,
 	                  (int64_t)spec->flows_limit, spec->origin_in ? spec->origin_in : "",
-	                  spec->origin_out ? spec->origin_out : "");
+	                  spec->origin_out ? spec->origin_out : "", spec->attachment ? spec->attachment : "");
 	*id = bh_store_last_id(host->store);
-	return rc;
+	/* A persistent tap in a namespace that is not ours to drop: after a crash only its name finds it. */
+	return rc ? rc : bh_store_run(host->store, err,
+	                              "UPDATE endpoints SET interface = 'vm' || id WHERE id = ? AND interface = ''"
+	                              " AND kind = 'vmNIC' AND (SELECT adopt FROM compartments k"
+	                              " WHERE k.id = compartment) IS NOT NULL", "i", *id);
 }
 
 int bh_endpoint_add(struct bh_host *host, const struct bh_endpoint_spec *spec, uint32_t *id,
@@ -131,15 +161,9 @@ int bh_endpoint_add(struct bh_host *host, const struct bh_endpoint_spec *spec, u
 	rc = rc ? rc : find_ends(host, spec, &hyperv, &compartment, &network_id, err);
 	rc = rc ? rc : check_kind(spec->kind, hyperv, spec->container, err);
 	rc = rc ? rc : check_interface(spec->interface ? spec->interface : "", err);
+	rc = rc ? rc : check_free(host, spec, compartment, network_id, err);
 	if (rc)
 		return rc;
-	/* A second NIC on a network is one that is asked for by another name. */
-	if (bh_store_number(host->store, 0,
-	                    "SELECT count(*) FROM endpoints WHERE container = ?1 AND network = ?2"
-	                    " AND (?3 = '' OR interface IN (?3, ''))",
-	                    "sis", spec->container, network_id, spec->interface ? spec->interface : ""))
-		return bh_error_set(err, -EEXIST, "endpoint already attached: container '%s' is on network '%s'",
-		                    spec->container, spec->network);
 	if (spec->rules_count > BH_RULES_MAX)
 		return bh_error_set(err, -E2BIG, "%zu rules; an endpoint may have at most %d", spec->rules_count,
 		                    BH_RULES_MAX);
@@ -161,6 +185,27 @@ int bh_endpoint_add(struct bh_host *host, const struct bh_endpoint_spec *spec, u
 	if (!rc)
 		*id = (uint32_t)endpoint;
 	return rc;
+}
+
+int bh_endpoint_remove(struct bh_host *host, uint32_t endpoint, struct bh_error *err)
+{
+	int rc = bh_host_require_change(host, err);
+
+	if (rc)
+		return rc;
+	if (!bh_store_number(host->store, 0, "SELECT count(*) FROM endpoints WHERE id = ?", "i",
+	                     (int64_t)endpoint))
+		return bh_error_set(err, -ENOENT, "there is no endpoint %u", endpoint);
+	return bh_store_run(host->store, err, "UPDATE endpoints SET status = 'removing' WHERE id = ?", "i",
+	                    (int64_t)endpoint);
+}
+
+int bh_endpoint_check(struct bh_host *host, uint32_t endpoint, struct bh_error *err)
+{
+	struct bh_nic nic;
+	int rc = bh_endpoint_nic(host, endpoint, &nic, err);
+
+	return rc ? rc : host->platform->ops->nic_check(host->platform, &nic, err);
 }
 
 /* A new table of the endpoint's own, with the rules of the table `old` (0 = none). */
@@ -284,6 +329,10 @@ int bh_endpoint_nic(struct bh_host *host, uint32_t endpoint, struct bh_nic *nic,
 		return rc;
 	made.mtu = network.mtu;
 	made.default_route = network.driver == BH_DRIVER_NAT;
+	/* IPv6 takes 0 for 1024; the first endpoint's route comes before the others'. */
+	if (bh_store_number(host->store, 0, "SELECT count(*) FROM endpoints WHERE compartment = ? AND id < ?", "ii",
+	                    (int64_t)made.compartment, (int64_t)endpoint))
+		made.metric = 1024 + endpoint % 65536;
 	for (size_t i = 0; i < network.subnets_count; i++)
 		for (size_t a = 0; a < made.addresses_count; a++)
 			if (bh_prefix_contains(&network.subnets[i].prefix, &made.addresses[a].address)) {

@@ -70,6 +70,7 @@ struct bh_nic {
 	uint8_t mac[6];
 	bool ipv6;          /* off: no IPv6 on the NIC at all */
 	bool default_route; /* by the gateway of each family */
+	uint32_t metric;    /* of it: 0 for the first endpoint of a compartment */
 	uint32_t mtu;       /* the switch's */
 	size_t addresses_count;
 	struct bh_prefix addresses[BH_ADDRESSES_MAX]; /* with host bits */
@@ -151,6 +152,8 @@ struct bh_platform_ops {
 	int (*nic_create)(struct bh_platform *, struct bh_nic *, const struct bh_gate *,
 	                  struct bh_error *);
 	int (*nic_remove)(struct bh_platform *, const struct bh_nic *, struct bh_error *);
+	/* Whether the NIC is where and what it was made to be; the error says what is not. */
+	int (*nic_check)(struct bh_platform *, const struct bh_nic *, struct bh_error *);
 
 	/* Publishes a table that no conf names yet. */
 	int (*table_publish)(struct bh_platform *, uint32_t id, const struct bh_table *, struct bh_error *);
@@ -179,6 +182,8 @@ struct bh_platform_ops {
 
 	/* Removes everything that carries this state's name. */
 	int (*reset)(struct bh_platform *, struct bh_error *);
+	/* The same, but the state goes on, with the default compartment it has. */
+	int (*clear)(struct bh_platform *, struct bh_error *);
 	void (*close)(struct bh_platform *);
 };
 

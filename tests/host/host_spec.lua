@@ -106,7 +106,7 @@ describe("a container is refused", function()
     { "a", {}, { addresses = { "172.16.0.7" } }, "address 172.16.0.7 is not for containers: it is the gateway's, the network's or the broadcast address of 172.16.0.0/29" },
     { "a", {}, { addresses = { "10.0.0.7" } }, "address 10.0.0.7 is outside the subnets of network 'nat'" },
     { "a", {}, { addresses = { "172.16.0.2/24" } }, "address 172.16.0.2/24 has another prefix length than its subnet 172.16.0.0/29" },
-    { "a", {}, { interface = "a/b" }, "'a/b' is no interface name (1 to 15 bytes, no slash, colon or space)" },
+    { "a", {}, { interface = "a/b" }, "'a/b' is no interface name (1 to 15 visible characters without / : %, not lo, all or default)" },
     { "a", {}, { mac = "01:00:00:00:00:01" }, "MAC address 01:00:00:00:00:01 is a multicast one" },
     { "a", {}, { rules = { { action = "allow", direction = "inbound", protocol = "tpc", origin = "x.lua:3" } } },
       "x.lua:3: protocol 'tpc' is not known (tcp, udp, icmp, icmp6, igmp, sctp, … or a number 0 to 255)" },

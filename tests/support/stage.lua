@@ -90,6 +90,15 @@ function stage:close()
   end
 end
 
+--- Opens the host anew, after its store was replaced or reset by another process.
+function stage:reopen()
+  self.host:close()
+  lfs.mkdir(LABS) -- whoever closes the last lab takes it away
+  self.host = assert(require "bulkhead".open {
+    platform = self.platform, lab = self.lab, state = self.state, write = true,
+  })
+end
+
 --- Runs a change: `body(host)` returns nil and a message to refuse it.
 function stage:change(body)
   local ok, message, code = self.host:begin()

@@ -70,7 +70,7 @@ static int configure_end(int namespace, const char *name, size_t count,
 	for (size_t i = 0; i < count; i++)
 		bh_link_add_address(&netlink, link.index, &addresses[i]);
 	for (size_t i = 0; i < gateways_count; i++)
-		bh_link_add_default(&netlink, link.index, &gateways[i].address, false);
+		bh_link_add_default(&netlink, link.index, &gateways[i].address, 0, false);
 	return bh_netlink_run(&netlink, NULL, NULL, err);
 }
 

@@ -293,9 +293,9 @@ static int delete_links(struct bh_netlink *netlink, const char *tag, struct bh_e
 	return rc;
 }
 
-static int reset(struct bh_platform *platform, struct bh_error *err)
+/* Everything in the kernel but the runtime directory. */
+static int take_away(struct bh_linux *self, struct bh_error *err)
 {
-	struct bh_linux *self = bh_linux_of(platform);
 	char path[64];
 	int rc = bh_linux_writable(self, err);
 
@@ -314,7 +314,24 @@ static int reset(struct bh_platform *platform, struct bh_error *err)
 	bh_netlink_close(&self->switch_link);
 	bh_cleanup_fd(&self->switch_namespace);
 	self->switch_namespace = -1;
+	return rc == -ENOENT ? 0 : rc;
+}
+
+static int reset(struct bh_platform *platform, struct bh_error *err)
+{
+	struct bh_linux *self = bh_linux_of(platform);
+	int rc = take_away(self, err);
+
 	return rc ? rc : bh_runtime_remove(&self->runtime, err);
+}
+
+/* The store no longer knows of what was made: after a reboot there is nothing, but a store may be lost. */
+static int clear(struct bh_platform *platform, struct bh_error *err)
+{
+	struct bh_linux *self = bh_linux_of(platform);
+	int rc = take_away(self, err);
+
+	return rc ? rc : bh_runtime_clear(&self->runtime, "default", err);
 }
 
 /* --- open and close --- */
@@ -349,6 +366,7 @@ static const struct bh_platform_ops ops = {
 	.nic_create = bh_nic_create,
 	.nic_remove = bh_nic_remove,
 	.table_publish = table_publish,
+	.nic_check = bh_nic_check,
 	.gate_replace = gate_replace,
 	.gate_read = gate_read,
 	.table_remove = table_remove,
@@ -362,6 +380,7 @@ static const struct bh_platform_ops ops = {
 	.records = records,
 	.now = now,
 	.reset = reset,
+	.clear = clear,
 	.close = close_state,
 };
 
