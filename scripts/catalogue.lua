@@ -18,6 +18,7 @@ local catalogue = {
   { "flows", "lists live flows" },
   { "topology", "draws NICs, switches and compartments" },
   { "explain", "says why a packet passes or not" },
+  { "policy", "checks, tests and compares policy sets" },
   { "policy", "replaces and learns policies" },
   { "drops", "shows what was dropped, and by which line" },
   { "replay", "says what a policy does to a captured traffic" },

@@ -87,7 +87,7 @@ function repl.environment(host)
   local list = stubs.load()
   local env = setmetatable({
     host = host, bulkhead = require "bulkhead", filter = require "bulkhead.filter",
-    policy = require "bulkhead.policy", explain = explain_with(host),
+    policy = require "bulkhead.policy", prove = require "bulkhead.prove", explain = explain_with(host),
   }, { __index = _G })
   for _, name in ipairs(READERS) do
     env[name] = function(...)

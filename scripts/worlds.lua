@@ -248,6 +248,8 @@ end
 ---@field network? network one that is there, instead of a driver
 ---@field addresses string[] empty: the packets' local sides
 ---@field published published[]
+---@field annotations? table<string, string>
+---@field labels? table<string, string>
 ---@field policies string
 ---@field policy? string
 
@@ -272,7 +274,8 @@ function worlds.imagined(spec, packets)
   end
   local name = spec.name or "imagined"
   local view = lifecycle.container_view {
-    id = name, type = spec.type, published = spec.published,
+    id = name, type = spec.type, published = spec.published, annotations = spec.annotations,
+    labels = spec.labels,
   }
   local endpoint = lifecycle.endpoint_view {
     addresses = addresses, mac = "02:00:00:00:00:02", network = network.name,
@@ -297,7 +300,8 @@ function worlds.imagined(spec, packets)
   return {
     at = name, gate = gate, network = network, networks = {}, addresses = bare_all(addresses),
     published = spec.published,
-    default = set:default(), live = false, peer = nothing, foreign = nothing,
+    default = set:default(), options = set:options(), live = false, peer = nothing,
+    foreign = nothing,
   }
 end
 

@@ -18,6 +18,11 @@ const char *const bh_rule_fields[] = {
 	"log", "audit", NULL,
 };
 
+const char *bh_rule_word(enum bh_word word)
+{
+	return words[word];
+}
+
 void bh_rule_init(struct bh_rule *rule, enum bh_action action, enum bh_direction direction)
 {
 	memset(rule, 0, sizeof(*rule));

@@ -75,6 +75,9 @@ int bh_rule_check(const struct bh_rule *rule, struct bh_error *err);
 /* The field as text, or NULL where it has its default. The buffer holds numbers. */
 const char *bh_rule_get(const struct bh_rule *rule, const char *field, char buffer[16]);
 
+/* The word as it is written: `LocalSubnet`, … */
+const char *bh_rule_word(enum bh_word word);
+
 /* Names of the fields, NULL at the end, in the order they are printed. */
 extern const char *const bh_rule_fields[];
 

@@ -23,7 +23,7 @@ end
 
 local STUBS = {
   bulkhead = stub "bindings/types/bulkhead.lua", filter = stub "bindings/types/filter.lua",
-  lab = stub "bindings/types/lab.lua",
+  lab = stub "bindings/types/lab.lua", prove = stub "bindings/types/prove.lua",
 }
 
 local function same(documented, real)
@@ -48,6 +48,10 @@ describe("the stubs agree with", function()
   it("module filter and its gate", function()
     same(STUBS.filter.filter, filter)
     same(STUBS.filter.gate, getmetatable(assert(filter.gate {})).__index)
+  end)
+
+  it("module prove", function()
+    same(STUBS.prove.prove, require "bulkhead.prove")
   end)
 
   it("module lab and its lab", function()

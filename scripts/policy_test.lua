@@ -1,0 +1,119 @@
+--- policy_test.lua - `bulkhead policy test DIR`: runs a set's own specs and says which rules they
+--- never saw decide.
+---
+--- Specs are DIR/spec/*_spec.lua, run by busted with all that trusted Lua may do. So root does not
+--- run those that another may have written, unless told to trust them.
+local compare = require "compare"
+local lfs = require "lfs"
+local policies = require "policies"
+local prove = require "bulkhead.prove"
+local refuse = require "refuse"
+local session = require "session"
+local show = require "show"
+local validate = require "validate"
+
+local test = { name = "test", lua = true, silent = true, summary = "runs a set's own specs." }
+
+function test.options(parser)
+  parser:argument("dir", "The policy set; its specs are in DIR/spec."):argname "DIR"
+  parser:flag("--trust", "As root, run specs that others own.")
+end
+
+--- Whoever can write a file or a directory of the specs can have root run what they like.
+local function refuse_strangers(paths)
+  local self = lfs.attributes("/proc/self")
+  if not self or self.uid ~= 0 then
+    return
+  end
+  for _, path in ipairs(paths) do
+    local attributes = lfs.attributes(path)
+    local others = attributes and attributes.permissions:sub(8, 8) == "w"
+    if not attributes or attributes.uid ~= 0 or others then
+      refuse.world(("%s is not root's alone, and its specs would run as root; --trust runs them")
+        :format(path))
+    end
+  end
+end
+
+--- The specs of a set, and all paths whose owners are answerable for them.
+local function find_specs(dir)
+  local specs, paths = {}, { dir, dir .. "/spec" }
+  if lfs.attributes(dir .. "/spec", "mode") ~= "directory" then
+    refuse.world(("%s has no specs (spec/NAME_spec.lua)"):format(policies.name(dir)))
+  end
+  for name in lfs.dir(dir .. "/spec") do
+    if name:find "%.lua$" then
+      paths[#paths + 1] = dir .. "/spec/" .. name
+      specs[#specs + 1] = name:find "_spec%.lua$" and paths[#paths] or nil
+    end
+  end
+  table.sort(specs)
+  return specs, paths
+end
+
+--- Runs busted on the specs; its exit status. It ends by os.exit, which is caught here.
+local function run_busted(specs)
+  local exit, done = os.exit, {}
+  local found, runner = pcall(require, "busted.runner")
+  if not found then
+    refuse.world "busted is not installed; policy specs are run by it"
+  end
+  local given = table.move(arg, 0, #arg, 0, {})
+  for i = #arg, 1, -1 do
+    arg[i] = nil
+  end
+  table.move({ "--output=plainTerminal", "--no-auto-insulate", table.unpack(specs) }, 1, #specs + 2, 1, arg)
+  os.exit = function(status) -- luacheck: ignore
+    done.status = status
+    error(done)
+  end
+  local ok, why = pcall(runner, { standalone = false })
+  os.exit = exit -- luacheck: ignore
+  for i = #arg, 1, -1 do
+    arg[i] = nil
+  end
+  table.move(given, 0, #given, 0, arg)
+  if not ok and why ~= done then
+    error(why, 0)
+  end
+  return (done.status == nil or done.status == true or done.status == 0) and 0 or 1
+end
+
+--- The rules of the set that never decided: those of any container policy on any driver.
+local function never_decisive(dir, decided)
+  local seen, list, total = {}, {}, 0
+  for _, who in ipairs(compare.everybody(compare.names(dir, "container"))) do
+    local world = compare.world(dir, who)
+    for _, rule in ipairs(world and prove.rules(world.gate) or {}) do
+      local key = (rule.origin or "") .. "\0" .. (rule.name or "")
+      if not seen[key] then
+        seen[key] = true
+        total = total + 1
+        list[#list + 1] = not decided[key] and rule or nil
+      end
+    end
+  end
+  return list, total
+end
+
+function test.run(args)
+  local dir = session.absolute(args.dir)
+  if lfs.attributes(dir, "mode") ~= "directory" then
+    refuse.input(("%s is not a directory"):format(validate.quoted(args.dir)))
+  end
+  local specs, paths = find_specs(dir)
+  if not args.trust then
+    refuse_strangers(paths)
+  end
+  local policy_spec = require "policy_spec"
+  policy_spec.dir = dir
+  local status = run_busted(specs)
+  local missed, total = never_decisive(dir, policy_spec.decided)
+  io.stdout:write(("rules that decided: %d of %d\n"):format(total - #missed, total))
+  for _, rule in ipairs(missed) do
+    io.stdout:write(("  never: %s %s\n"):format(rule.origin or "?", show.clean(rule.name or "")))
+  end
+  return status
+end
+
+return test
