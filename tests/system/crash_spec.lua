@@ -193,7 +193,7 @@ describe("after a crash", function()
       end
       done "reset"
       assert.is_nil(lfs.attributes("/run/bulkhead/" .. s.tag))
-      lfs.mkdir "/run/bulkhead-labs"
+      lfs.mkdir(s.state:match "^(.*)/")
     end
     error "reset does not end"
   end)
