@@ -21,7 +21,7 @@
 #include "../filter/address.h"
 #include "../filter/conf.h"
 #include "../filter/flow.h"
-#include "../filter/classifier.h"
+#include "../filter/table.h"
 
 #define BH_NAME_MAX 63     /* network names */
 #define BH_ID_MAX 255      /* container ids */

@@ -1,5 +1,5 @@
 /*
- * classifier.c - rules to blocks of bit vectors, one page each. The layout is in table.h.
+ * table.c - rules to blocks of bit vectors, one page each. The layout is in table.h.
  *
  * A rule becomes, per field, a sorted list of disjoint ranges (addresses with exclusions taken
  * out; protocol and local port as one number). Blocks are filled in the order of precedence until
@@ -7,7 +7,7 @@
  * split into pieces that carry the same id, so a table's size is linear in what the rules list,
  * whatever they are.
  */
-#include "classifier.h"
+#include "table.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -15,14 +15,9 @@
 
 #include "../base/buffer.h"
 #include "../base/cleanup.h"
-#include "table.h"
+#include "spans.h"
 
 #define INTERVALS_MAX 256 /* 2^BH_SEARCH_STEPS */
-
-struct spans {
-	size_t count, room;
-	struct bh_range *ranges;
-};
 
 /* A rule, or a piece of one: a view of its ranges in each field. */
 struct piece {
@@ -44,179 +39,6 @@ struct filling {
 };
 
 static const struct bh_address address_max = {~0ULL, ~0ULL};
-
-static int spans_add(struct spans *spans, struct bh_address first, struct bh_address last)
-{
-	size_t room = spans->room ? spans->room * 2 : 16;
-	struct bh_range *ranges;
-
-	if (spans->count == spans->room) {
-		ranges = realloc(spans->ranges, room * sizeof(*ranges));
-		if (!ranges)
-			return -ENOMEM;
-		spans->ranges = ranges;
-		spans->room = room;
-	}
-	spans->ranges[spans->count++] = (struct bh_range){first, last};
-	return 0;
-}
-
-static int spans_add_numbers(struct spans *spans, uint64_t first, uint64_t last)
-{
-	return spans_add(spans, (struct bh_address){0, first}, (struct bh_address){0, last});
-}
-
-static void spans_clear(struct spans *spans)
-{
-	free(spans->ranges);
-	memset(spans, 0, sizeof(*spans));
-}
-
-static int by_first(const void *a, const void *b)
-{
-	const struct bh_range *x = a, *y = b;
-
-	return bh_address_below(&x->first, &y->first) ? -1 : bh_address_below(&y->first, &x->first);
-}
-
-/* Sorts, and joins what overlaps or touches. */
-static void spans_join(struct spans *spans)
-{
-	size_t n = 0;
-
-	if (spans->count < 2)
-		return;
-	qsort(spans->ranges, spans->count, sizeof(*spans->ranges), by_first);
-	for (size_t i = 0; i < spans->count; i++) {
-		struct bh_range *last = n ? &spans->ranges[n - 1] : NULL, range = spans->ranges[i];
-
-		if (last) {
-			struct bh_address after = bh_address_next(last->last);
-
-			if (!bh_address_below(&after, &range.first)) {
-				if (bh_address_below(&last->last, &range.last))
-					last->last = range.last;
-				continue;
-			}
-		}
-		spans->ranges[n++] = range;
-	}
-	spans->count = n;
-}
-
-/* Takes the joined `holes` out of the joined `from`. */
-static int spans_subtract(struct spans *result, const struct spans *from, const struct spans *holes)
-{
-	size_t h = 0;
-
-	for (size_t i = 0; i < from->count; i++) {
-		struct bh_address first = from->ranges[i].first, last = from->ranges[i].last;
-		bool done = false;
-
-		while (h < holes->count && bh_address_below(&holes->ranges[h].last, &first))
-			h++;
-		for (size_t j = h; j < holes->count && !done; j++) {
-			const struct bh_range *hole = &holes->ranges[j];
-
-			if (bh_address_below(&last, &hole->first))
-				break;
-			if (bh_address_below(&first, &hole->first) &&
-			    spans_add(result, first, bh_address_previous(hole->first)))
-				return -ENOMEM;
-			done = !bh_address_below(&hole->last, &last);
-			first = bh_address_next(hole->last);
-		}
-		if (!done && spans_add(result, first, last))
-			return -ENOMEM;
-	}
-	return 0;
-}
-
-/* A range of IPv6 addresses leaves out the block that stands for IPv4, if it spans it. */
-static int spans_add_range(struct spans *spans, const struct bh_range *range)
-{
-	static const struct bh_address before = {0, BH_V4_MAPPED - 1}, after = {0, BH_V4_MAPPED + (1ULL << 32)};
-
-	if (bh_address_is_v4(&range->first) || bh_address_below(&range->last, &after) ||
-	    bh_address_below(&before, &range->first))
-		return spans_add(spans, range->first, range->last);
-	return spans_add(spans, range->first, before) ? -ENOMEM : spans_add(spans, after, range->last);
-}
-
-static int spans_add_set(struct spans *spans, const struct bh_range *ranges, size_t count,
-                         uint8_t mask, const struct bh_words *words)
-{
-	for (size_t i = 0; i < count; i++)
-		if (spans_add_range(spans, &ranges[i]))
-			return -ENOMEM;
-	for (int w = 0; words && w < BH_WORDS; w++)
-		for (size_t i = 0; mask & (1 << w) && i < words->count[w]; i++)
-			if (spans_add_range(spans, &words->ranges[w][i]))
-				return -ENOMEM;
-	return 0;
-}
-
-static int spans_of_addresses(struct spans *spans, const struct bh_address_set *set,
-                              const struct bh_words *words)
-{
-	struct spans include = {0}, holes = {0};
-	int rc;
-
-	if (!set->include_count && !set->include_words)
-		rc = spans_add(&include, (struct bh_address){0, 0}, address_max);
-	else
-		rc = spans_add_set(&include, set->include, set->include_count, set->include_words, words);
-	if (!rc)
-		rc = spans_add_set(&holes, set->exclude, set->exclude_count, set->exclude_words, words);
-	if (!rc) {
-		spans_join(&include);
-		spans_join(&holes);
-		rc = spans_subtract(spans, &include, &holes);
-	}
-	spans_clear(&include);
-	spans_clear(&holes);
-	return rc;
-}
-
-static int spans_of_service(struct spans *spans, const struct bh_rule *rule)
-{
-	static const uint8_t with_ports[] = {BH_PROTO_TCP, BH_PROTO_UDP, BH_PROTO_DCCP, BH_PROTO_SCTP,
-	                                     BH_PROTO_UDPLITE};
-	const struct bh_number_set *set = rule->icmp.count ? &rule->icmp : &rule->local_port;
-	const uint8_t *protocols = with_ports;
-	size_t count = sizeof(with_ports);
-	uint8_t one = (uint8_t)rule->protocol;
-	int rc = 0;
-
-	if (rule->protocol >= 0) {
-		protocols = &one;
-		count = 1;
-	} else if (!set->count && !rule->remote_port.count) {
-		return spans_add_numbers(spans, 0, BH_SERVICE_MAX);
-	}
-	for (size_t p = 0; p < count; p++) {
-		uint64_t base = (uint64_t)protocols[p] << 16;
-
-		if (!set->count)
-			rc |= spans_add_numbers(spans, base, base | 0xffff);
-		for (size_t i = 0; i < set->count; i++)
-			rc |= spans_add_numbers(spans, base | set->ranges[i].first, base | set->ranges[i].last);
-	}
-	if (!rc)
-		spans_join(spans);
-	return rc;
-}
-
-static int spans_of_remote_port(struct spans *spans, const struct bh_number_set *set)
-{
-	int rc = set->count ? 0 : spans_add_numbers(spans, 0, 0xffff);
-
-	for (size_t i = 0; i < set->count; i++)
-		rc |= spans_add_numbers(spans, set->ranges[i].first, set->ranges[i].last);
-	if (!rc)
-		spans_join(spans);
-	return rc;
-}
 
 /* Puts a boundary into a field's sorted starts. False if there is no room. */
 static bool add_start(struct filling *filling, enum bh_field field, struct bh_address value)
@@ -384,7 +206,7 @@ static void filling_put(struct filling *filling, const struct piece *piece)
 	filling_put(filling, &half);
 }
 
-static void piece_of(struct piece *piece, const struct bh_rule *rule, const struct spans *spans)
+static void piece_of(struct piece *piece, const struct bh_rule *rule, const struct bh_spans *spans)
 {
 	piece->entry.rule = rule->id;
 	piece->entry.priority = rule->priority;
@@ -398,19 +220,16 @@ static void piece_of(struct piece *piece, const struct bh_rule *rule, const stru
 }
 
 struct compiling {
-	struct spans (*spans)[BH_FIELDS]; /* per rule; pieces point into them until the page is out */
+	struct bh_spans (*spans)[BH_FIELDS]; /* per rule; pieces point into them until the page is out */
 	size_t count;
 };
 
-static int compile_rule(struct filling *filling, struct spans *spans, const struct bh_rule *rule,
+static int compile_rule(struct filling *filling, struct bh_spans *spans, const struct bh_rule *rule,
                         const struct bh_words *words)
 {
 	struct piece piece;
-	int rc = spans_of_addresses(&spans[BH_FIELD_LOCAL], &rule->local, words);
+	int rc = bh_spans_of_rule(spans, rule, words);
 
-	rc = rc ? rc : spans_of_addresses(&spans[BH_FIELD_REMOTE], &rule->remote, words);
-	rc = rc ? rc : spans_of_service(&spans[BH_FIELD_SERVICE], rule);
-	rc = rc ? rc : spans_of_remote_port(&spans[BH_FIELD_REMOTE_PORT], &rule->remote_port);
 	if (rc)
 		return rc;
 	for (size_t f = 0; f < BH_FIELDS; f++)
@@ -469,7 +288,7 @@ int bh_table_compile(struct bh_table **out, const struct bh_ruleset *ruleset, si
 	}
 	for (size_t i = 0; compiling.spans && i < count; i++)
 		for (size_t f = 0; f < BH_FIELDS; f++)
-			spans_clear(&compiling.spans[i][f]);
+			bh_spans_clear(&compiling.spans[i][f]);
 	free(compiling.spans);
 	if (rc) {
 		free(table);
