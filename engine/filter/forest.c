@@ -1,0 +1,710 @@
+/*
+ * forest.c - grows the trees of forest.h.
+ *
+ * After PextCuts and ByteCuts (Daly et al., "ByteCuts: Fast Packet Classification by Interior Bit
+ * Extraction", INFOCOM 2018) and CutSplit's partition by which addresses are specific (Li et al.,
+ * INFOCOM 2018): firewall rules with a wildcard on one side would otherwise be copied below every
+ * bit of that side. A node's bits are chosen one after the other; the next is the one that leaves
+ * the boxes in the cheapest cells, where a cell of n boxes costs n * max(n, 8): boxes looked at by
+ * the packets that look for them. Counting which bits are 0, 1 or free in a cell adds bytes, 13
+ * words of eight counters for 104 bits.
+ *
+ * The box a range becomes in a node is its common prefix, so a range that is not a prefix may land
+ * in cells it does not touch. That costs, but is never wrong: leaves compare whole ranges.
+ */
+#include "forest.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LEAF_BOXES 8
+#define BITS 104        /* 64 of addresses, 40 of ports and protocol */
+#define BYTES (BITS / 8)
+#define SAMPLE 4096     /* boxes that choose a node's bits */
+#define NODE_BITS 12
+
+/* Which bits of the two words are fixed in a box, and to what. */
+struct form {
+	uint64_t care[2], value[2];
+};
+
+/* The values that the packets of a node's cell can have. */
+struct region {
+	uint64_t known[2], value[2];
+};
+
+struct growing {
+	struct bh_planting *planting;
+	const struct bh_box *boxes;
+	struct form *forms;
+	uint32_t leaf_max; /* boxes of a leaf that is not worth another node */
+	double growth;     /* references a node may make of one */
+	bool failed;
+};
+
+static uint64_t spread[256]; /* bit i of the index in byte i */
+
+static void spread_init(void)
+{
+	if (spread[1])
+		return;
+	for (int i = 255; i >= 0; i--) {
+		uint64_t word = 0;
+
+		for (int b = 0; b < 8; b++)
+			word |= (uint64_t)(i >> b & 1) << (8 * b);
+		spread[i] = word;
+	}
+}
+
+static uint64_t care_of(uint32_t first, uint32_t last, uint32_t all)
+{
+	return first == last ? all : all & ~((2u << (31 - __builtin_clz(first ^ last))) - 1);
+}
+
+static void form_of(struct form *form, const struct bh_box *box)
+{
+	form->care[0] = care_of(box->first[0], box->last[0], ~0u) |
+	                care_of(box->first[1], box->last[1], ~0u) << 32;
+	form->value[0] = (box->first[0] | (uint64_t)box->first[1] << 32) & form->care[0];
+	form->care[1] = form->value[1] = 0;
+	for (int p = 0; p < 3; p++) {
+		form->care[1] |= care_of(box->port_first[p], box->port_last[p], p == 2 ? 0xff : 0xffff) << (16 * p);
+		form->value[1] |= (uint64_t)box->port_first[p] << (16 * p);
+	}
+	form->value[1] &= form->care[1];
+}
+
+static uint32_t extract(uint64_t word, uint64_t mask)
+{
+	uint32_t bits = 0;
+
+	for (uint32_t i = 0; mask; i++, mask &= mask - 1)
+		bits |= (uint32_t)(word >> __builtin_ctzll(mask) & 1) << i;
+	return bits;
+}
+
+static int grow(void *array, uint32_t *room, uint32_t need, size_t size, size_t align)
+{
+	uint32_t wanted = *room ? *room : 64;
+	void *new;
+
+	if (need <= *room)
+		return 0;
+	while (wanted < need)
+		wanted += wanted / 2;
+	if (align) {
+		new = aligned_alloc(align, wanted * size);
+		if (new && *room)
+			memcpy(new, *(void **)array, *room * size);
+		if (new)
+			free(*(void **)array);
+	} else {
+		new = realloc(*(void **)array, wanted * size);
+	}
+	if (!new)
+		return -ENOMEM;
+	*(void **)array = new;
+	*room = wanted;
+	return 0;
+}
+
+size_t bh_forest_bytes(const struct bh_forest *forest)
+{
+	return forest->nodes_count * sizeof(struct bh_node) + forest->children_count * sizeof(uint32_t) +
+	       forest->leaves_count * sizeof(struct bh_leaf);
+}
+
+/* Leaves. */
+
+static void leaf_clear(struct bh_leaf *leaf)
+{
+	memset(leaf, 0, sizeof(*leaf));
+	for (int i = 0; i < LEAF_BOXES; i++)
+		leaf->port_first[i][2] = 0xffff; /* no protocol */
+}
+
+static void leaf_set(struct bh_leaf *leaf, uint32_t i, const struct bh_box *box)
+{
+	for (int a = 0; a < 2; a++) {
+		leaf->first[i][a] = box->first[a];
+		leaf->span[i][a] = box->last[a] - box->first[a];
+	}
+	for (int p = 0; p < 3; p++) {
+		leaf->port_first[i][p] = box->port_first[p];
+		leaf->port_span[i][p] = (uint16_t)(box->port_last[p] - box->port_first[p]);
+	}
+	leaf->port_first[i][3] = (uint16_t)box->label;
+	leaf->port_span[i][3] = (uint16_t)(box->label >> 16 | (leaf->port_span[i][3] & BH_LEAF_MORE));
+}
+
+static bool leaf_get(const struct bh_leaf *leaf, uint32_t i, struct bh_box *box)
+{
+	if (leaf->port_first[i][2] == 0xffff)
+		return false;
+	for (int a = 0; a < 2; a++) {
+		box->first[a] = leaf->first[i][a];
+		box->last[a] = leaf->first[i][a] + leaf->span[i][a];
+	}
+	for (int p = 0; p < 3; p++) {
+		box->port_first[p] = leaf->port_first[i][p];
+		box->port_last[p] = (uint16_t)(leaf->port_first[i][p] + leaf->port_span[i][p]);
+	}
+	box->label = leaf->port_first[i][3] | (uint32_t)(leaf->port_span[i][3] & 0x7fff) << 16;
+	return true;
+}
+
+static uint32_t leaf_run(const struct bh_forest *forest, uint32_t leaf)
+{
+	uint32_t run = 1;
+
+	while (forest->leaves[leaf + run - 1].port_span[7][3] & BH_LEAF_MORE)
+		run++;
+	return run;
+}
+
+/* A run of unused, cleared leaves; 0 and the growing fails if there is no memory. */
+static uint32_t leaves_take(struct growing *growing, uint32_t run)
+{
+	struct bh_planting *planting = growing->planting;
+	struct bh_forest *forest = &planting->forest;
+	uint32_t at;
+
+	if (run <= 4 && planting->free_count[run]) {
+		at = planting->free_runs[run][--planting->free_count[run]];
+	} else {
+		if (grow(&forest->leaves, &planting->leaves_room, forest->leaves_count + run,
+		         sizeof(struct bh_leaf), 64)) {
+			growing->failed = true;
+			return 0;
+		}
+		at = forest->leaves_count;
+		forest->leaves_count += run;
+	}
+	for (uint32_t i = 0; i < run; i++) {
+		leaf_clear(&forest->leaves[at + i]);
+		if (i + 1 < run)
+			forest->leaves[at + i].port_span[7][3] = BH_LEAF_MORE;
+	}
+	return at;
+}
+
+static void leaves_give(struct bh_planting *planting, uint32_t at)
+{
+	uint32_t run = leaf_run(&planting->forest, at);
+
+	if (!at || run > 4 || grow(&planting->free_runs[run], &planting->free_room[run],
+	                           planting->free_count[run] + 1, sizeof(uint32_t), 0))
+		return;
+	planting->free_runs[run][planting->free_count[run]++] = at;
+}
+
+static bool leaf_equals(const struct growing *growing, uint32_t leaf, const uint32_t *list,
+                        uint32_t count)
+{
+	const struct bh_forest *forest = &growing->planting->forest;
+	struct bh_box box;
+
+	if (leaf_run(forest, leaf) != (count + LEAF_BOXES - 1) / LEAF_BOXES)
+		return false;
+	for (uint32_t i = 0; i < count; i++) {
+		const struct bh_box *want = &growing->boxes[list[i]];
+
+		if (!leaf_get(&forest->leaves[leaf + i / 8], i % 8, &box) || memcmp(&box, want, sizeof(box)))
+			return false;
+	}
+	return count % 8 == 0 || !leaf_get(&forest->leaves[leaf + count / 8], count % 8, &box);
+}
+
+static uint32_t list_hash(const uint32_t *list, uint32_t count)
+{
+	uint64_t hash = count;
+
+	for (uint32_t i = 0; i < count; i++)
+		hash = (hash ^ list[i]) * 0x9e3779b97f4a7c15ULL, hash ^= hash >> 29;
+	return (uint32_t)(hash >> 16);
+}
+
+/* The place of an equal leaf, or of none yet, in the table of shared ones. */
+static uint32_t *shared_find(struct growing *growing, const uint32_t *list, uint32_t count)
+{
+	struct bh_planting *planting = growing->planting;
+	uint32_t at;
+
+	if (planting->shared_count * 2 >= planting->shared_room) {
+		uint32_t room = planting->shared_room ? planting->shared_room * 4 : 1024;
+		uint32_t *table = calloc(room, 2 * sizeof(*table));
+
+		if (!table) {
+			growing->failed = true;
+			return NULL;
+		}
+		for (uint32_t i = 0; i < planting->shared_room; i++) {
+			const uint32_t *old = &planting->shared[2 * i];
+
+			for (at = old[1] & (room - 1); old[0] && table[2 * at]; at = (at + 1) & (room - 1))
+				;
+			if (old[0])
+				memcpy(&table[2 * at], old, 2 * sizeof(*old));
+		}
+		free(planting->shared);
+		planting->shared = table;
+		planting->shared_room = room;
+	}
+	at = list_hash(list, count);
+	for (uint32_t hash = at;; at++) {
+		uint32_t *entry = &planting->shared[2 * (at & (planting->shared_room - 1))];
+
+		if (!entry[0]) {
+			entry[1] = hash;
+			return entry;
+		}
+		if (entry[1] == hash && leaf_equals(growing, entry[0], list, count))
+			return entry;
+	}
+}
+
+static uint32_t make_leaf(struct growing *growing, const uint32_t *list, uint32_t count)
+{
+	struct bh_forest *forest = &growing->planting->forest;
+	uint32_t *shared = NULL, at;
+
+	if (!count)
+		return BH_CHILD_LEAF;
+	if (growing->planting->fixed) {
+		shared = shared_find(growing, list, count);
+		if (!shared || *shared)
+			return BH_CHILD_LEAF | (shared ? *shared : 0);
+	}
+	at = leaves_take(growing, (count + LEAF_BOXES - 1) / LEAF_BOXES);
+	if (growing->failed)
+		return BH_CHILD_LEAF;
+	for (uint32_t i = 0; i < count; i++)
+		leaf_set(&forest->leaves[at + i / 8], i % 8, &growing->boxes[list[i]]);
+	if (shared) {
+		*shared = at;
+		growing->planting->shared_count++;
+	}
+	return BH_CHILD_LEAF | at;
+}
+
+/* Choosing bits. */
+
+struct tally {
+	uint16_t zero[BITS], one[BITS];
+};
+
+static void tally_add(uint16_t counts[BITS], const uint64_t bytes[BYTES])
+{
+	for (int b = 0; b < BYTES; b++)
+		for (int i = 0; i < 8; i++)
+			counts[8 * b + i] = (uint16_t)(counts[8 * b + i] + (bytes[b] >> (8 * i) & 0xff));
+}
+
+static void tally_cell(struct tally *tally, const struct form *forms, const uint32_t *cell,
+                       uint32_t count)
+{
+	memset(tally, 0, sizeof(*tally));
+	for (uint32_t from = 0; from < count; from += 255) {
+		uint64_t zero[BYTES] = {0}, one[BYTES] = {0};
+
+		for (uint32_t i = from; i < count && i < from + 255; i++) {
+			const struct form *form = &forms[cell[i]];
+			uint64_t ones[2] = {form->value[0], form->value[1]};
+			uint64_t zeros[2] = {form->care[0] & ~ones[0], form->care[1] & ~ones[1]};
+
+			for (int b = 0; b < BYTES; b++) {
+				zero[b] += spread[zeros[b / 8] >> (8 * (b % 8)) & 0xff];
+				one[b] += spread[ones[b / 8] >> (8 * (b % 8)) & 0xff];
+			}
+		}
+		tally_add(tally->zero, zero);
+		tally_add(tally->one, one);
+	}
+}
+
+/* Boxes looked at on behalf of a cell's boxes, if each box of it stands for `scale`. */
+static inline float cell_cost(float count, float scale)
+{
+	float all = count * scale;
+
+	return count * (all > 8 ? all : 8);
+}
+
+struct cells {
+	uint32_t *refs;   /* grouped by cell */
+	uint32_t *starts; /* count + 1 */
+	uint32_t count;
+};
+
+/* The bit that leaves the cheapest cells, and their cost. */
+static int best_bit(const struct growing *growing, const struct cells *cells, float scale, float *cost)
+{
+	float costs[BITS] = {0};
+	struct tally tally;
+	int best = 0;
+
+	for (uint32_t c = 0; c < cells->count; c++) {
+		uint32_t count = cells->starts[c + 1] - cells->starts[c];
+		float n = (float)count;
+
+		if (!count)
+			continue;
+		tally_cell(&tally, growing->forms, cells->refs + cells->starts[c], count);
+		for (int b = 0; b < BITS; b++)
+			costs[b] += cell_cost(n - tally.one[b], scale) + cell_cost(n - tally.zero[b], scale);
+	}
+	for (int b = 1; b < BITS; b++)
+		if (costs[b] < costs[best])
+			best = b;
+	*cost = costs[best];
+	return best;
+}
+
+/* Splits every cell by a bit; false if that makes more than `room` references. */
+static bool cells_split(const struct growing *growing, struct cells *to, const struct cells *from,
+                        int bit, uint32_t room)
+{
+	uint64_t mask = 1ULL << (bit & 63);
+	uint32_t n = 0;
+
+	to->count = 0;
+	for (uint32_t c = 0; c < from->count; c++) {
+		for (int side = 0; side < 2; side++) {
+			to->starts[to->count++] = n;
+			for (uint32_t i = from->starts[c]; i < from->starts[c + 1]; i++) {
+				const struct form *form = &growing->forms[from->refs[i]];
+
+				if (form->care[bit >> 6] & mask &&
+				    (form->value[bit >> 6] & mask ? 0 : 1) == side)
+					continue;
+				if (n == room)
+					return false;
+				to->refs[n++] = from->refs[i];
+			}
+		}
+	}
+	to->starts[to->count] = n;
+	return true;
+}
+
+static float cells_cost(const struct cells *cells, float scale, uint32_t *largest)
+{
+	float cost = 0;
+
+	*largest = 0;
+	for (uint32_t c = 0; c < cells->count; c++) {
+		uint32_t count = cells->starts[c + 1] - cells->starts[c];
+
+		cost += cell_cost((float)count, scale);
+		*largest = count > *largest ? count : *largest;
+	}
+	return cost;
+}
+
+/* The bits of a node for these boxes, in `node`; false if none is worth it. */
+static bool choose_bits(struct growing *growing, const uint32_t *list, uint32_t count,
+                        struct bh_node *node)
+{
+	uint32_t step = count > SAMPLE ? count / SAMPLE : 1, n = (count + step - 1) / step;
+	uint32_t room = (uint32_t)((double)n * growing->growth) + 16, largest, bits = 0;
+	struct cells cells[2] = {{0}};
+	float scale = (float)step, cost, next;
+	int now = 0;
+
+	for (int i = 0; i < 2; i++) {
+		cells[i].refs = malloc(room * sizeof(uint32_t));
+		cells[i].starts = malloc(((1u << NODE_BITS) + 1) * sizeof(uint32_t));
+		if (!cells[i].refs || !cells[i].starts)
+			growing->failed = true;
+	}
+	node->mask[0] = node->mask[1] = 0;
+	if (!growing->failed) {
+		for (uint32_t i = 0; i < n; i++)
+			cells[0].refs[i] = list[i * step];
+		cells[0].starts[0] = 0;
+		cells[0].starts[1] = n;
+		cells[0].count = 1;
+		cost = cells_cost(&cells[0], scale, &largest);
+		while (bits < NODE_BITS && (float)largest * scale > 8 && (1u << bits) < 4 * count) {
+			int bit = best_bit(growing, &cells[now], scale, &next);
+
+			if (next > cost * 0.97f || !cells_split(growing, &cells[!now], &cells[now], bit, room))
+				break;
+			now = !now;
+			node->mask[bit >> 6] |= 1ULL << (bit & 63);
+			cost = cells_cost(&cells[now], scale, &largest);
+			bits++;
+		}
+	}
+	for (int i = 0; i < 2; i++) {
+		free(cells[i].refs);
+		free(cells[i].starts);
+	}
+	node->shift = (uint32_t)__builtin_popcountll(node->mask[0]);
+	return bits && !growing->failed;
+}
+
+/* Nodes. */
+
+struct span {
+	uint32_t fixed, open; /* the index's bits that the box gives, and those it leaves open */
+};
+
+static struct span span_of(const struct bh_node *node, const struct form *form)
+{
+	struct span span;
+
+	span.fixed = extract(form->value[0], node->mask[0]) |
+	             extract(form->value[1], node->mask[1]) << node->shift;
+	span.open = extract(~form->care[0], node->mask[0]) |
+	            extract(~form->care[1], node->mask[1]) << node->shift;
+	return span;
+}
+
+static uint32_t node_bits(const struct bh_node *node)
+{
+	return (uint32_t)(__builtin_popcountll(node->mask[0]) + __builtin_popcountll(node->mask[1]));
+}
+
+/* Whether every packet of the region is in the box: what comes after it in a list cannot win. */
+static bool box_covers(const struct bh_box *box, const struct region *region)
+{
+	uint64_t low[2], high[2];
+
+	for (int w = 0; w < 2; w++) {
+		low[w] = region->value[w];
+		high[w] = region->value[w] | ~region->known[w];
+	}
+	for (int a = 0; a < 2; a++)
+		if (box->first[a] > (uint32_t)(low[0] >> 32 * a) || box->last[a] < (uint32_t)(high[0] >> 32 * a))
+			return false;
+	for (int p = 0; p < 3; p++) {
+		uint16_t top = p == 2 ? 0xff : 0xffff;
+
+		if (box->port_first[p] > (uint16_t)(low[1] >> 16 * p) ||
+		    box->port_last[p] < ((uint16_t)(high[1] >> 16 * p) & top))
+			return false;
+	}
+	return true;
+}
+
+static uint64_t deposit(uint32_t bits, uint64_t mask)
+{
+	uint64_t word = 0;
+
+	for (; mask; mask &= mask - 1, bits >>= 1)
+		word |= (uint64_t)(bits & 1) << __builtin_ctzll(mask);
+	return word;
+}
+
+static uint32_t make_tree(struct growing *growing, struct bh_node *root, uint32_t *list, uint32_t count,
+                          struct region region, uint32_t level, uint32_t *depth);
+
+/* Makes the children of a chosen node, which are at forest->children[node->children]. */
+static void make_children(struct growing *growing, const struct bh_node *node, const uint32_t *list,
+                          uint32_t count, const struct region *region, uint32_t level, uint32_t *depth)
+{
+	uint32_t cells = 1u << node_bits(node), total = 0;
+	uint32_t *starts = calloc(cells + 1, sizeof(*starts)), *refs;
+	struct span *spans = malloc(count * sizeof(*spans));
+
+	for (uint32_t i = 0; spans && starts && i < count; i++) {
+		spans[i] = span_of(node, &growing->forms[list[i]]);
+		for (uint32_t open = spans[i].open;; open = (open - 1) & spans[i].open) {
+			starts[(spans[i].fixed | open) + 1]++;
+			total++;
+			if (!open)
+				break;
+		}
+	}
+	refs = malloc((total + 1) * sizeof(*refs));
+	if (!starts || !spans || !refs) {
+		growing->failed = true;
+		goto out;
+	}
+	for (uint32_t c = 0; c < cells; c++)
+		starts[c + 1] += starts[c];
+	for (uint32_t i = 0; i < count; i++)
+		for (uint32_t open = spans[i].open;; open = (open - 1) & spans[i].open) {
+			refs[starts[spans[i].fixed | open]++] = list[i];
+			if (!open)
+				break;
+		}
+	for (uint32_t c = 0; c < cells && !growing->failed; c++) {
+		uint32_t from = c ? starts[c - 1] : 0, child;
+		struct region inner = *region;
+
+		inner.known[0] |= node->mask[0];
+		inner.known[1] |= node->mask[1];
+		inner.value[0] |= deposit(c, node->mask[0]);
+		inner.value[1] |= deposit(c >> node->shift, node->mask[1]);
+		child = make_tree(growing, NULL, refs + from, starts[c] - from, inner, level + 1, depth);
+		growing->planting->forest.children[node->children + c] = child;
+	}
+out:
+	free(starts);
+	free(spans);
+	free(refs);
+}
+
+/*
+ * A leaf or a node for these boxes. The root of a tree is always a node, stored in `root`. `depth`
+ * is raised to the nodes on the longest way.
+ */
+static uint32_t make_tree(struct growing *growing, struct bh_node *root, uint32_t *list, uint32_t count,
+                          struct region region, uint32_t level, uint32_t *depth)
+{
+	struct bh_planting *planting = growing->planting;
+	struct bh_forest *forest = &planting->forest;
+	struct bh_node node = {{0}};
+	uint32_t index = 0, cells;
+
+	for (uint32_t i = 0; planting->fixed && i < count; i++)
+		if (box_covers(&growing->boxes[list[i]], &region))
+			count = i + 1;
+	if (count > (root ? LEAF_BOXES : growing->leaf_max) && level < BH_FOREST_DEPTH &&
+	    bh_forest_bytes(forest) + count * (sizeof(struct bh_leaf) / 4) < planting->max_bytes)
+		choose_bits(growing, list, count, &node);
+	cells = 1u << node_bits(&node);
+	if (growing->failed || (cells == 1 && !root))
+		return make_leaf(growing, list, count);
+	if (grow(&forest->children, &planting->children_room, forest->children_count + cells,
+	         sizeof(uint32_t), 0) ||
+	    grow(&forest->nodes, &planting->nodes_room, forest->nodes_count + 1, sizeof(node), 0)) {
+		growing->failed = true;
+		return BH_CHILD_LEAF;
+	}
+	node.children = forest->children_count;
+	forest->children_count += cells;
+	if (root)
+		*root = node;
+	else
+		forest->nodes[index = forest->nodes_count++] = node;
+	*depth = level + 1 > *depth ? level + 1 : *depth;
+	if (cells == 1)
+		forest->children[node.children] = make_leaf(growing, list, count);
+	else
+		make_children(growing, &node, list, count, &region, level, depth);
+	return index;
+}
+
+static uint32_t kind_of(const struct bh_planting *planting, const struct bh_box *box)
+{
+	return (uint32_t)(box->last[0] - box->first[0] >= planting->wide[0]) |
+	       (uint32_t)(box->last[1] - box->first[1] >= planting->wide[1]) << 1;
+}
+
+static int by_best(const void *a, const void *b)
+{
+	const struct bh_tree *x = a, *y = b;
+
+	return x->best < y->best ? -1 : x->best > y->best;
+}
+
+/* Empties the arrays down to the dummies. */
+static int planting_reset(struct bh_planting *planting)
+{
+	struct bh_forest *forest = &planting->forest;
+
+	if (grow(&forest->nodes, &planting->nodes_room, 1, sizeof(struct bh_node), 0) ||
+	    grow(&forest->children, &planting->children_room, 1, sizeof(uint32_t), 0) ||
+	    grow(&forest->leaves, &planting->leaves_room, 1, sizeof(struct bh_leaf), 64))
+		return -ENOMEM;
+	memset(&forest->nodes[0], 0, sizeof(forest->nodes[0]));
+	forest->children[0] = BH_CHILD_LEAF;
+	leaf_clear(&forest->leaves[0]);
+	forest->nodes_count = forest->children_count = forest->leaves_count = 1;
+	forest->count = 0;
+	for (int i = 0; i < 5; i++)
+		planting->free_count[i] = 0;
+	if (planting->shared)
+		memset(planting->shared, 0, planting->shared_room * 2 * sizeof(uint32_t));
+	planting->shared_count = 0;
+	return 0;
+}
+
+/* One tree of the boxes whose kind is in `kinds`. */
+static void make_kinds(struct growing *growing, uint32_t *list, uint32_t count, uint32_t kinds)
+{
+	struct bh_planting *planting = growing->planting;
+	struct bh_forest *forest = &planting->forest;
+	struct bh_tree *tree = &forest->trees[forest->count];
+	struct region all = {{0, ~0ULL << 40}, {0, 0}};
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < count; i++)
+		if (kinds >> kind_of(planting, &growing->boxes[i]) & 1)
+			list[n++] = i;
+	for (int k = 0; k < 4; k++)
+		if (kinds >> k & 1)
+			planting->tree_of[k] = forest->count;
+	if (!n && planting->fixed)
+		return;
+	tree->depth = 1;
+	tree->best = n ? growing->boxes[list[0]].label : 0;
+	if (!planting->fixed)
+		tree->best = 0;
+	make_tree(growing, &tree->root, list, n, all, 0, &tree->depth);
+	forest->count++;
+}
+
+int bh_planting_build(struct bh_planting *planting, const struct bh_box *boxes, uint32_t count,
+                      bool fixed, size_t max_bytes)
+{
+	static const uint32_t partitions[][4] = {{15}, {5, 10}, {3, 12}, {1, 2, 4, 8}, {1, 14}, {7, 8},
+		{1, 2, 12}, {1, 4, 10}};
+	const char *e;
+	struct growing growing = {.planting = planting, .boxes = boxes, .leaf_max = 16, .growth = 4};
+	uint32_t *list = malloc((count + 1) * sizeof(*list));
+	const uint32_t *partition = partitions[(e = getenv("PART")) ? atoi(e) : 3];
+
+	if ((e = getenv("LEAFMAX"))) growing.leaf_max = atoi(e);
+	if ((e = getenv("GROWTH"))) growing.growth = atof(e);
+	spread_init();
+	growing.forms = malloc((count + 1) * sizeof(*growing.forms));
+	planting->fixed = fixed;
+	planting->max_bytes = max_bytes;
+	planting->wide[0] = planting->wide[1] = 1u << ((e = getenv("WIDE")) ? atoi(e) : 24);
+	if (!list || !growing.forms || planting_reset(planting)) {
+		growing.failed = true;
+	} else {
+		for (uint32_t i = 0; i < count; i++)
+			form_of(&growing.forms[i], &boxes[i]);
+		for (int t = 0; t < 4 && partition[t]; t++)
+			make_kinds(&growing, list, count, partition[t]);
+		if (fixed)
+			qsort(planting->forest.trees, planting->forest.count, sizeof(struct bh_tree), by_best);
+	}
+	free(list);
+	free(growing.forms);
+	return growing.failed ? -ENOMEM : 0;
+}
+
+void bh_planting_clear(struct bh_planting *planting)
+{
+	free(planting->forest.nodes);
+	free(planting->forest.children);
+	free(planting->forest.leaves);
+	free(planting->shared);
+	for (int i = 0; i < 5; i++)
+		free(planting->free_runs[i]);
+	memset(planting, 0, sizeof(*planting));
+}
+
+int bh_planting_insert(struct bh_planting *planting, const struct bh_box *box)
+{
+	(void)planting, (void)box;
+	return -ENOMEM;
+}
+
+void bh_planting_remove(struct bh_planting *planting, const struct bh_box *box)
+{
+	(void)planting, (void)box;
+}
+
+void bh_planting_relabel(struct bh_planting *planting, const struct bh_box *box, uint32_t label)
+{
+	(void)planting, (void)box, (void)label;
+}
