@@ -94,8 +94,8 @@ static int add_rule(struct rte_acl_ctx *context, const struct bench_rule *rule, 
 static bool start(void)
 {
 	static int started;
-	char *args[] = {"bench", "--no-huge", "-m", "4096", "--no-shconf", "--no-pci", "--no-telemetry",
-	                "--in-memory", "--log-level=1", "-l", "0", "--force-max-simd-bitwidth=512", NULL};
+	char *args[] = {"bench", "--no-huge", "-m", "4096", "--no-pci", "--no-telemetry",
+	                "--no-shconf", "--log-level=critical", "-l", "0", "--force-max-simd-bitwidth=512", NULL};
 
 	if (!started)
 		started = rte_eal_init(sizeof(args) / sizeof(*args) - 1, args) < 0 ? -1 : 1;
