@@ -46,6 +46,7 @@ struct bh_tree {
 	struct bh_node root;
 	uint32_t depth; /* nodes on the longest way down */
 	uint32_t best;  /* no label in it is lower */
+	uint32_t skip;  /* the same, or 0 where asking whether it can win costs more than trying it */
 };
 
 struct bh_forest {

@@ -147,7 +147,7 @@ static void ours_free(void *self)
 static const struct contender ours_contender = {"bulkhead", ours_build, ours_single, ours_batch, NULL, ours_free};
 
 static const struct contender *const contenders[CONTENDERS] = {
-	&ours_contender, &bench_rte_acl, &bench_linear, &bench_linear_simd,
+	&ours_contender, &bench_linear, &bench_rte_acl, &bench_linear_simd,
 };
 
 static uint32_t count_wrong(const struct bench_set *set, const int32_t *answers)
@@ -164,6 +164,8 @@ static void build(struct score *score, const struct contender *contender, const 
 	int32_t *answers = malloc(set->packets_count * sizeof(*answers));
 	double began = now();
 
+	if (getenv("NOPEERS") && contender != &ours_contender)
+		return;
 	score->self = contender->build(set, &score->bytes);
 	score->build_ms = (now() - began) * 1e3;
 	score->present = score->self != NULL;
@@ -385,7 +387,8 @@ int main(int argc, char **argv)
 		pin();
 	}
 	race(scores, &set);
-	update(&set, &pace);
+	if (!getenv("NOPEERS"))
+		update(&set, &pace);
 	(json ? print_json : print_text)(scores, &set, &pace);
 	for (int c = 0; c < CONTENDERS; c++) {
 		wrong += c ? 0 : scores[c].wrong;
