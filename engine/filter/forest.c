@@ -23,6 +23,8 @@
 #define BYTES (BITS / 8)
 #define SAMPLE 4096     /* boxes that choose a node's bits */
 #define NODE_BITS 12
+#define COST_SAMPLES 1000
+#define TRIALS_MAX 20000 /* boxes up to which every partition is tried */
 
 /* Which bits of the two words are fixed in a box, and to what. */
 struct form {
@@ -650,33 +652,114 @@ static void make_kinds(struct growing *growing, uint32_t *list, uint32_t count, 
 	forest->count++;
 }
 
+/* Some packet of the box: corners and inner points alike. */
+static void packet_of(const struct bh_box *box, uint32_t seed, uint64_t words[2])
+{
+	uint32_t at[2], port[3];
+
+	for (int a = 0; a < 2; a++)
+		at[a] = box->first[a] + (uint32_t)((uint64_t)(seed *= 2654435761u) *
+		        ((uint64_t)(box->last[a] - box->first[a]) + 1) >> 32);
+	for (int p = 0; p < 3; p++)
+		port[p] = box->port_first[p] + (uint32_t)((uint64_t)(seed *= 2654435761u) *
+		          (uint32_t)(box->port_last[p] - box->port_first[p] + 1) >> 32);
+	words[0] = at[0] | (uint64_t)at[1] << 32;
+	words[1] = port[0] | port[1] << 16 | (uint64_t)port[2] << 32;
+}
+
+/* Cycles, roughly, from measuring batches: a tree, a node, a block. */
+enum { COST_TREE = 8, COST_NODE = 8, COST_BLOCK = 14 };
+
+static uint32_t cost_of(const struct bh_forest *forest, const uint64_t words[2])
+{
+	uint32_t cost = 0, best = BH_LABEL_NONE;
+
+	for (uint32_t t = 0; t < forest->count; t++) {
+		const struct bh_node *node = &forest->trees[t].root;
+		uint32_t child, label = BH_LABEL_NONE;
+
+		if (best < forest->trees[t].best)
+			continue;
+		cost += COST_TREE;
+		for (;; node = &forest->nodes[child]) {
+			cost += COST_NODE;
+			child = forest->children[node->children + (extract(words[0], node->mask[0]) |
+			                                           extract(words[1], node->mask[1]) << node->shift)];
+			if (child & BH_CHILD_LEAF)
+				break;
+		}
+		for (const struct bh_leaf *leaf = &forest->leaves[child & ~BH_CHILD_LEAF];; leaf++) {
+			cost += COST_BLOCK;
+			label = bh_leaf_label(leaf, words[0], words[1]);
+			if (label != BH_LABEL_NONE || !(leaf->port_span[7][3] & BH_LEAF_MORE))
+				break;
+		}
+		best = label < best ? label : best;
+	}
+	return cost;
+}
+
+/* What a lookup costs, over packets that the rules speak of; larger forests miss caches more often. */
+static double cost_average(const struct bh_forest *forest, const struct bh_box *boxes, uint32_t count)
+{
+	uint32_t step = count / COST_SAMPLES + 1, packets = 0;
+	uint64_t total = 0, words[2];
+
+	for (uint32_t i = 0; i < count; i += step, packets++) {
+		packet_of(&boxes[i], i + 1, words);
+		total += cost_of(forest, words);
+	}
+	return (double)total / (packets ? packets : 1) * (1 + (double)bh_forest_bytes(forest) / (2 << 20));
+}
+
+/* Which kinds of boxes share a tree: bit k of an element is kind k. */
+static const uint32_t partitions[][BH_FOREST_TREES] = {
+	{1, 2, 4, 8}, {15}, {5, 10}, {3, 12},
+};
+
+static void make_partition(struct growing *growing, uint32_t *list, uint32_t count, const uint32_t *kinds)
+{
+	struct bh_forest *forest = &growing->planting->forest;
+
+	if (planting_reset(growing->planting)) {
+		growing->failed = true;
+		return;
+	}
+	for (int t = 0; t < BH_FOREST_TREES && kinds[t]; t++)
+		make_kinds(growing, list, count, kinds[t]);
+	if (growing->planting->fixed)
+		qsort(forest->trees, forest->count, sizeof(struct bh_tree), by_best);
+}
+
 int bh_planting_build(struct bh_planting *planting, const struct bh_box *boxes, uint32_t count,
                       bool fixed, size_t max_bytes)
 {
-	static const uint32_t partitions[][4] = {{15}, {5, 10}, {3, 12}, {1, 2, 4, 8}, {1, 14}, {7, 8},
-		{1, 2, 12}, {1, 4, 10}};
-	const char *e;
 	struct growing growing = {.planting = planting, .boxes = boxes, .leaf_max = 16, .growth = 4};
-	uint32_t *list = malloc((count + 1) * sizeof(*list));
-	const uint32_t *partition = partitions[(e = getenv("PART")) ? atoi(e) : 3];
+	uint32_t *list = malloc((count + 1) * sizeof(*list)), best = 0, last = 0;
+	double cost, lowest = 0;
 
-	if ((e = getenv("LEAFMAX"))) growing.leaf_max = atoi(e);
-	if ((e = getenv("GROWTH"))) growing.growth = atof(e);
 	spread_init();
 	growing.forms = malloc((count + 1) * sizeof(*growing.forms));
 	planting->fixed = fixed;
 	planting->max_bytes = max_bytes;
-	planting->wide[0] = planting->wide[1] = 1u << ((e = getenv("WIDE")) ? atoi(e) : 24);
-	if (!list || !growing.forms || planting_reset(planting)) {
-		growing.failed = true;
-	} else {
-		for (uint32_t i = 0; i < count; i++)
-			form_of(&growing.forms[i], &boxes[i]);
-		for (int t = 0; t < 4 && partition[t]; t++)
-			make_kinds(&growing, list, count, partition[t]);
-		if (fixed)
-			qsort(planting->forest.trees, planting->forest.count, sizeof(struct bh_tree), by_best);
+	planting->wide[0] = planting->wide[1] = 1u << 24;
+	growing.failed = !list || !growing.forms;
+	for (uint32_t i = 0; i < count && !growing.failed; i++)
+		form_of(&growing.forms[i], &boxes[i]);
+	if (!growing.failed)
+		make_partition(&growing, list, count, partitions[0]);
+	/* The first suits any rules; where there is time for it, others are tried. */
+	for (uint32_t p = 0; fixed && count <= TRIALS_MAX && p < 4 && !growing.failed; p++) {
+		if (p)
+			make_partition(&growing, list, count, partitions[last = p]);
+		cost = cost_average(&planting->forest, boxes, count);
+		if (!p || cost < lowest) {
+			lowest = cost;
+			best = p;
+		}
 	}
+	if (best != last && !growing.failed)
+		make_partition(&growing, list, count, partitions[best]);
 	free(list);
 	free(growing.forms);
 	return growing.failed ? -ENOMEM : 0;
@@ -693,18 +776,208 @@ void bh_planting_clear(struct bh_planting *planting)
 	memset(planting, 0, sizeof(*planting));
 }
 
+
+/* Changes in place: only where leaves are not shared. */
+
+struct change {
+	struct bh_planting *planting;
+	struct bh_tree *tree;
+	const struct bh_box *box;
+	struct form form;
+	uint32_t label; /* of a relabelling */
+	enum { INSERT, REMOVE, RELABEL } what;
+	bool failed;
+};
+
+static uint32_t leaf_count(const struct bh_forest *forest, uint32_t leaf)
+{
+	uint32_t run = leaf_run(forest, leaf), count = 8 * run;
+
+	while (count > 8 * (run - 1) && forest->leaves[leaf + (count - 1) / 8].port_first[(count - 1) % 8][2] == 0xffff)
+		count--;
+	return count;
+}
+
+static uint32_t leaf_label_at(const struct bh_forest *forest, uint32_t leaf, uint32_t i)
+{
+	const struct bh_leaf *block = &forest->leaves[leaf + i / 8];
+
+	return block->port_first[i % 8][3] | (uint32_t)(block->port_span[i % 8][3] & 0x7fff) << 16;
+}
+
+/* Boxes of a leaf into a node of their own, when it has become long. */
+static uint32_t leaf_split(struct change *change, uint32_t leaf, uint32_t count, uint32_t level)
+{
+	struct bh_planting *planting = change->planting;
+	struct growing growing = {.planting = planting, .leaf_max = 16, .growth = 4};
+	struct region all = {{0, ~0ULL << 40}, {0, 0}};
+	struct bh_box *boxes = malloc(count * sizeof(*boxes));
+	uint32_t *list = malloc(count * sizeof(*list)), child = BH_CHILD_LEAF | leaf;
+
+	growing.boxes = boxes;
+	growing.forms = malloc(count * sizeof(*growing.forms));
+	if (boxes && list && growing.forms) {
+		for (uint32_t i = 0; i < count; i++) {
+			leaf_get(&planting->forest.leaves[leaf + i / 8], i % 8, &boxes[i]);
+			form_of(&growing.forms[i], &boxes[i]);
+			list[i] = i;
+		}
+		child = make_tree(&growing, NULL, list, count, all, level, &change->tree->depth);
+		if (growing.failed)
+			change->failed = true;
+		else
+			leaves_give(planting, leaf);
+	}
+	free(boxes);
+	free(list);
+	free(growing.forms);
+	return child;
+}
+
+static void leaf_insert(struct change *change, uint32_t child_index, uint32_t level)
+{
+	struct bh_planting *planting = change->planting;
+	struct bh_forest *forest = &planting->forest;
+	uint32_t leaf = forest->children[child_index] & ~BH_CHILD_LEAF;
+	uint32_t count = leaf_count(forest, leaf), at = count;
+	struct growing growing = {.planting = planting};
+	struct bh_box box;
+
+	if (!leaf || count == 8 * leaf_run(forest, leaf)) {
+		uint32_t run = leaf_run(forest, leaf), larger = leaves_take(&growing, leaf ? run + 1 : 1);
+
+		if (growing.failed) {
+			change->failed = true;
+			return;
+		}
+		for (uint32_t i = 0; i < count; i++) {
+			leaf_get(&forest->leaves[leaf + i / 8], i % 8, &box);
+			leaf_set(&forest->leaves[larger + i / 8], i % 8, &box);
+		}
+		leaves_give(planting, leaf);
+		leaf = larger;
+	}
+	for (; at > 0 && leaf_label_at(forest, leaf, at - 1) > change->box->label; at--) {
+		leaf_get(&forest->leaves[leaf + (at - 1) / 8], (at - 1) % 8, &box);
+		leaf_set(&forest->leaves[leaf + at / 8], at % 8, &box);
+	}
+	leaf_set(&forest->leaves[leaf + at / 8], at % 8, change->box);
+	count++;
+	forest->children[child_index] = BH_CHILD_LEAF | leaf;
+	/* Not at every insertion: boxes that no bit tells apart stay a long leaf. */
+	if (count > 16 && (count & (count - 1)) == 1) {
+		uint32_t child = leaf_split(change, leaf, count, level);
+
+		forest->children[child_index] = child;
+	}
+}
+
+static void leaf_clear_at(struct bh_leaf *block, uint32_t i)
+{
+	uint16_t more = block->port_span[i][3] & BH_LEAF_MORE;
+
+	memset(block->first[i], 0, sizeof(block->first[i]));
+	memset(block->span[i], 0, sizeof(block->span[i]));
+	memset(block->port_first[i], 0, sizeof(block->port_first[i]));
+	memset(block->port_span[i], 0, sizeof(block->port_span[i]));
+	block->port_first[i][2] = 0xffff;
+	block->port_span[i][3] = more;
+}
+
+static void leaf_remove(struct change *change, uint32_t leaf, uint32_t at, uint32_t count)
+{
+	struct bh_planting *planting = change->planting;
+	struct bh_forest *forest = &planting->forest;
+	struct bh_box box;
+
+	for (; at + 1 < count; at++) {
+		leaf_get(&forest->leaves[leaf + (at + 1) / 8], (at + 1) % 8, &box);
+		leaf_set(&forest->leaves[leaf + at / 8], at % 8, &box);
+	}
+	leaf_clear_at(&forest->leaves[leaf + at / 8], at % 8);
+	if (at && at % 8 == 0) {
+		forest->leaves[leaf + at / 8 - 1].port_span[7][3] &= (uint16_t)~BH_LEAF_MORE;
+		leaves_give(planting, leaf + at / 8);
+	}
+}
+
+static void leaf_change(struct change *change, uint32_t child_index, uint32_t level)
+{
+	struct bh_forest *forest = &change->planting->forest;
+	uint32_t leaf = forest->children[child_index] & ~BH_CHILD_LEAF, count;
+	struct bh_box box;
+
+	if (change->what == INSERT) {
+		leaf_insert(change, child_index, level);
+		return;
+	}
+	count = leaf_count(forest, leaf);
+	for (uint32_t i = 0; i < count; i++) {
+		if (leaf_label_at(forest, leaf, i) != change->box->label)
+			continue;
+		leaf_get(&forest->leaves[leaf + i / 8], i % 8, &box);
+		if (memcmp(&box, change->box, sizeof(box)))
+			continue;
+		if (change->what == REMOVE) {
+			leaf_remove(change, leaf, i, count);
+		} else {
+			box.label = change->label;
+			leaf_set(&forest->leaves[leaf + i / 8], i % 8, &box);
+		}
+		return;
+	}
+}
+
+static void change_below(struct change *change, const struct bh_node *at, uint32_t level)
+{
+	struct bh_node node = *at; /* nodes may move */
+	struct span span = span_of(&node, &change->form);
+
+	for (uint32_t open = span.open;; open = (open - 1) & span.open) {
+		uint32_t index = node.children + (span.fixed | open);
+		uint32_t child = change->planting->forest.children[index];
+
+		if (child & BH_CHILD_LEAF)
+			leaf_change(change, index, level + 1);
+		else
+			change_below(change, &change->planting->forest.nodes[child], level + 1);
+		if (!open)
+			return;
+	}
+}
+
+static void change_tree(struct change *change)
+{
+	struct bh_planting *planting = change->planting;
+
+	form_of(&change->form, change->box);
+	change->tree = &planting->forest.trees[planting->tree_of[kind_of(planting, change->box)]];
+	change_below(change, &change->tree->root, 0);
+}
+
 int bh_planting_insert(struct bh_planting *planting, const struct bh_box *box)
 {
-	(void)planting, (void)box;
-	return -ENOMEM;
+	struct change change = {.planting = planting, .box = box, .what = INSERT};
+
+	spread_init();
+	change_tree(&change);
+	if (box->label < change.tree->best)
+		change.tree->best = box->label;
+	return change.failed ? -ENOMEM : 0;
 }
 
 void bh_planting_remove(struct bh_planting *planting, const struct bh_box *box)
 {
-	(void)planting, (void)box;
+	struct change change = {.planting = planting, .box = box, .what = REMOVE};
+
+	change_tree(&change);
 }
 
 void bh_planting_relabel(struct bh_planting *planting, const struct bh_box *box, uint32_t label)
 {
-	(void)planting, (void)box, (void)label;
+	struct change change = {.planting = planting, .box = box, .what = RELABEL, .label = label};
+
+	change_tree(&change);
+	if (label < change.tree->best)
+		change.tree->best = label;
 }

@@ -35,6 +35,21 @@ struct bh_leaf {
 
 #define BH_LEAF_MORE 0x8000u
 
+/* The label of the first box that has the packet, or BH_LABEL_NONE: the plain way. */
+static inline uint32_t bh_leaf_label(const struct bh_leaf *leaf, uint64_t w0, uint64_t w1)
+{
+	for (int i = 0; i < 8; i++) {
+		bool in = (uint32_t)w0 - leaf->first[i][0] <= leaf->span[i][0] &&
+		          (uint32_t)(w0 >> 32) - leaf->first[i][1] <= leaf->span[i][1];
+
+		for (int p = 0; p < 3 && in; p++)
+			in = (uint16_t)((uint16_t)(w1 >> 16 * p) - leaf->port_first[i][p]) <= leaf->port_span[i][p];
+		if (in)
+			return leaf->port_first[i][3] | (uint32_t)(leaf->port_span[i][3] & 0x7fff) << 16;
+	}
+	return BH_LABEL_NONE;
+}
+
 /* The bits of the two words that index the children. */
 struct bh_node {
 	uint64_t mask[2];

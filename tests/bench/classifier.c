@@ -387,7 +387,7 @@ int main(int argc, char **argv)
 		pin();
 	}
 	race(scores, &set);
-	if (!getenv("NOPEERS"))
+	if (!getenv("NOPEERS") || getenv("UPD"))
 		update(&set, &pace);
 	(json ? print_json : print_text)(scores, &set, &pace);
 	for (int c = 0; c < CONTENDERS; c++) {
