@@ -239,7 +239,8 @@ static int load(struct bh_builder *builder)
 
 	for (uint32_t i = 0; i < count; i++)
 		builder->order[i]->label = i;
-	qsort(builder->order, count, sizeof(*builder->order), by_precedence);
+	if (count)
+		qsort(builder->order, count, sizeof(*builder->order), by_precedence);
 	if (reserve(builder, count * gap))
 		return -ENOMEM;
 	for (uint32_t i = count; i-- > 0;) {
@@ -339,7 +340,6 @@ static int64_t take_label(struct bh_builder *builder, const struct bh_entry *ent
 
 		for (; free_label + 1 < low; free_label++)
 			move(builder, free_label + 1, free_label);
-		/* Halve the gap, for what will come before. */
 		return free_label;
 	}
 	if (up == builder->labels) {
