@@ -42,6 +42,7 @@ struct growing {
 	struct form *forms;
 	uint32_t leaf_max; /* boxes of a leaf that is not worth another node */
 	double growth;     /* references a node may make of one */
+	bool flat;         /* one leaf for all */
 	bool failed;
 };
 
@@ -566,7 +567,7 @@ static uint32_t make_tree(struct growing *growing, struct bh_node *root, uint32_
 	for (uint32_t i = 0; planting->fixed && i < count; i++)
 		if (box_covers(&growing->boxes[list[i]], &region))
 			count = i + 1;
-	if (count > (root ? LEAF_BOXES : growing->leaf_max) && level < BH_FOREST_DEPTH &&
+	if (!growing->flat && count > (root ? LEAF_BOXES : growing->leaf_max) && level < BH_FOREST_DEPTH &&
 	    bh_forest_bytes(forest) + count * (sizeof(struct bh_leaf) / 4) < planting->max_bytes)
 		choose_bits(growing, list, count, &node);
 	cells = 1u << node_bits(&node);
@@ -618,7 +619,7 @@ static int planting_reset(struct bh_planting *planting)
 	forest->children[0] = BH_CHILD_LEAF;
 	leaf_clear(&forest->leaves[0]);
 	forest->nodes_count = forest->children_count = forest->leaves_count = 1;
-	forest->count = 0;
+	forest->count = forest->flat = 0;
 	for (int i = 0; i < 5; i++)
 		planting->free_count[i] = 0;
 	if (planting->shared)
@@ -668,7 +669,7 @@ static void packet_of(const struct bh_box *box, uint32_t seed, uint64_t words[2]
 }
 
 /* Cycles, roughly, from measuring batches: a tree, a node, a block. */
-enum { COST_TREE = 8, COST_NODE = 8, COST_BLOCK = 14 };
+enum { COST_TREE = 8, COST_NODE = 8, COST_BLOCK = 14, COST_FLAT_BLOCK = 9, COST_MOST = 600 };
 
 static uint32_t cost_of(const struct bh_forest *forest, const uint64_t words[2])
 {
@@ -682,16 +683,16 @@ static uint32_t cost_of(const struct bh_forest *forest, const uint64_t words[2])
 			continue;
 		cost += COST_TREE;
 		for (;; node = &forest->nodes[child]) {
-			cost += COST_NODE;
+			cost += forest->flat ? 0 : COST_NODE;
 			child = forest->children[node->children + (extract(words[0], node->mask[0]) |
 			                                           extract(words[1], node->mask[1]) << node->shift)];
 			if (child & BH_CHILD_LEAF)
 				break;
 		}
 		for (const struct bh_leaf *leaf = &forest->leaves[child & ~BH_CHILD_LEAF];; leaf++) {
-			cost += COST_BLOCK;
+			cost += forest->flat ? COST_FLAT_BLOCK : COST_BLOCK;
 			label = bh_leaf_label(leaf, words[0], words[1]);
-			if (label != BH_LABEL_NONE || !(leaf->port_span[7][3] & BH_LEAF_MORE))
+			if (label != BH_LABEL_NONE || !(leaf->port_span[7][3] & BH_LEAF_MORE) || cost > COST_MOST)
 				break;
 		}
 		best = label < best ? label : best;
@@ -714,8 +715,10 @@ static double cost_average(const struct bh_forest *forest, const struct bh_box *
 
 /* Which kinds of boxes share a tree: bit k of an element is kind k. */
 static const uint32_t partitions[][BH_FOREST_TREES] = {
-	{1, 2, 4, 8}, {15}, {5, 10}, {3, 12},
+	{1, 2, 4, 8}, {15}, {5, 10}, {3, 12}, {15}, /* the last is flat */
 };
+
+#define PARTITIONS (sizeof(partitions) / sizeof(*partitions))
 
 static void make_partition(struct growing *growing, uint32_t *list, uint32_t count, const uint32_t *kinds)
 {
@@ -725,8 +728,11 @@ static void make_partition(struct growing *growing, uint32_t *list, uint32_t cou
 		growing->failed = true;
 		return;
 	}
+	growing->flat = kinds == partitions[PARTITIONS - 1];
 	for (int t = 0; t < BH_FOREST_TREES && kinds[t]; t++)
 		make_kinds(growing, list, count, kinds[t]);
+	if (growing->flat && forest->count)
+		forest->flat = forest->children[forest->trees[0].root.children] & ~BH_CHILD_LEAF;
 	if (growing->planting->fixed)
 		qsort(forest->trees, forest->count, sizeof(struct bh_tree), by_best);
 }
@@ -749,7 +755,7 @@ int bh_planting_build(struct bh_planting *planting, const struct bh_box *boxes, 
 	if (!growing.failed)
 		make_partition(&growing, list, count, partitions[0]);
 	/* The first suits any rules; where there is time for it, others are tried. */
-	for (uint32_t p = 0; fixed && count <= TRIALS_MAX && p < 4 && !growing.failed; p++) {
+	for (uint32_t p = 0; fixed && count <= TRIALS_MAX && p < PARTITIONS && !growing.failed; p++) {
 		if (p)
 			make_partition(&growing, list, count, partitions[last = p]);
 		cost = cost_average(&planting->forest, boxes, count);

@@ -67,6 +67,7 @@ struct bh_tree {
 struct bh_forest {
 	struct bh_tree trees[BH_FOREST_TREES]; /* by best */
 	uint32_t count;
+	uint32_t flat; /* not 0: the leaf in which all boxes are, where a scan is the fastest */
 	uint32_t nodes_count, children_count, leaves_count;
 	struct bh_node *nodes; /* [0] is a dummy with one child */
 	uint32_t *children;

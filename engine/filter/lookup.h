@@ -65,6 +65,8 @@ static inline uint32_t BH_NAME(one)(const struct bh_forest *forest, uint64_t w0,
 {
 	uint32_t best = BH_LABEL_NONE;
 
+	if (forest->flat)
+		return BH_NAME(scan)(&forest->leaves[forest->flat], w0, w1);
 	for (uint32_t t = 0; t < forest->count; t++) {
 		const struct bh_tree *tree = &forest->trees[t];
 		uint32_t label;
@@ -152,6 +154,11 @@ static void BH_NAME(labels)(const struct bh_forest *forest, const uint64_t (*wor
 {
 	struct BH_NAME(batch) batch;
 
+	if (forest->flat) {
+		for (uint32_t i = 0; i < count; i++)
+			labels[i] = BH_NAME(scan)(&forest->leaves[forest->flat], words[i][0], words[i][1]);
+		return;
+	}
 	for (uint32_t i = 0; i < count; i++)
 		labels[i] = BH_LABEL_NONE;
 	for (uint32_t t = 0; t < forest->count; t++) {
