@@ -1,5 +1,5 @@
 std = "lua54"
-max_line_length = 120
+
 exclude_files = { "bindings/types" }
 
 -- What a policy is given; see bindings/types/policy_globals.lua.

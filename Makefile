@@ -3,7 +3,11 @@
 #   make            builds build/bulkhead (and names what is missing)
 #   make run        installs what is missing, builds, plays the scene with real packets
 #   make test       installs what is missing, builds, runs every test       (SAN=1: under sanitizers)
+<<<<<<< HEAD
 #   make bench      installs peers, measures the classifier beside them
+=======
+#   V=1             shows the commands
+>>>>>>> main
 #   make install    PREFIX=/usr/local DESTDIR=
 
 PREFIX  ?= /usr/local
@@ -12,6 +16,7 @@ CLANG   ?= clang
 LUA     ?= lua5.4
 VERSION := 0.1.0
 
+Q       := $(if $(V),,@)
 B       := $(if $(SAN),build-san,build)
 , := ,
 SANFLAGS := $(if $(SAN),-fsanitize=address$(,)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
@@ -34,19 +39,22 @@ EMBEDS  := $(patsubst %.bpf.c,$(B)/%.bpf.inc,$(BPF))
 all: $(B)/bulkhead
 
 $(B)/bulkhead: $(OBJS)
-	$(CC) $(ALL_CFLAGS) -Wl,-E -o $@ $^ $(LIBS)
+	@echo "  LD $@"
+	$(Q)$(CC) $(ALL_CFLAGS) -Wl,-E -o $@ $^ $(LIBS)
 
 $(B)/%.o: %.c | packages
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -I$(B) -MMD -MP -c -o $@ $<
+	@echo "  CC $<"
+	$(Q)$(CC) $(ALL_CFLAGS) -I$(B) -MMD -MP -c -o $@ $<
 
 # Test programs in C: each .c below tests/ that has a main of its own.
-TESTS   := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/filter/*.c tests/fuzz/*.c))
+TESTS   := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/filter/*.c tests/fuzz/*.c tests/support/*.c))
 ENGINE_OBJS := $(filter $(B)/engine/%,$(OBJS))
 
 $(B)/tests/%: tests/%.c $(ENGINE_OBJS) $(wildcard tests/support/*.h)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -I$(B) -o $@ $< $(ENGINE_OBJS) $(LIBS)
+	@echo "  LD $@"
+	$(Q)$(CC) $(ALL_CFLAGS) -I$(B) -o $@ $< $(ENGINE_OBJS) $(LIBS)
 
 tests: $(B)/bulkhead $(TESTS)
 
@@ -62,11 +70,12 @@ $(B)/bench-classifier: $(BENCHES) $(filter $(B)/engine/base/% $(B)/engine/filter
 # Only kernel uapi headers; the triplet's directory holds asm/. The bytes become a C initializer.
 $(B)/%.bpf.o: %.bpf.c | packages
 	@mkdir -p $(@D)
-	$(CLANG) -O2 -g -target bpf -mcpu=v3 -ffreestanding -Wall -Wno-unused-function -D__bpf__ \
+	@echo "  BPF $<"
+	$(Q)$(CLANG) -O2 -g -target bpf -mcpu=v3 -ffreestanding -Wall -Wno-unused-function -D__bpf__ \
 	  -I/usr/include/$(shell $(CC) -print-multiarch) -MMD -MP -c -o $@ $<
 
 $(B)/%.bpf.inc: $(B)/%.bpf.o
-	od -An -v -tu1 $< | sed 's/[0-9][0-9]*/&,/g' > $@
+	$(Q)od -An -v -tu1 $< | sed 's/[0-9][0-9]*/&,/g' > $@
 
 $(filter $(B)/engine/gate/%.o $(B)/engine/platform/%.o,$(OBJS)): | $(EMBEDS)
 -include $(OBJS:.o=.d) $(BENCHES:.o=.d) $(patsubst %.bpf.c,$(B)/%.bpf.d,$(BPF))

@@ -3,6 +3,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "host.h"
 #include "lab.h"
@@ -35,6 +36,8 @@ static int bulkhead_open(lua_State *L)
 	options.linux_platform = !strcmp(platform, "linux");
 	options.state = state_directory(L);
 	options.write = bh_field_flag(L, 1, "write", false);
+	options.check = bh_field_flag(L, 1, "check", false);
+	options.discard = bh_field_flag(L, 1, "discard", false);
 	host = bh_host_push(L);
 	if (lua_getfield(L, 1, "lab") != LUA_TNIL) {
 		options.lab = bh_check_lab(L, -1);
@@ -49,8 +52,22 @@ static int bulkhead_open(lua_State *L)
 	return 1;
 }
 
+/* Interrupted by a signal it returns early. */
+static int bulkhead_wait(lua_State *L)
+{
+	lua_Number seconds = luaL_checknumber(L, 1);
+	struct timespec time;
+
+	luaL_argcheck(L, seconds >= 0 && seconds < 1e6, 1, "must be seconds");
+	time.tv_sec = (time_t)seconds;
+	time.tv_nsec = (long)((seconds - (lua_Number)time.tv_sec) * 1e9);
+	nanosleep(&time, NULL);
+	return 0;
+}
+
 static const luaL_Reg functions[] = {
 	{"open", bulkhead_open},
+	{"wait", bulkhead_wait},
 	{NULL, NULL},
 };
 

@@ -149,6 +149,7 @@ int bh_host_add_container(lua_State *L)
 	spec.policies = bh_field_text(L, 2, "policies", "");
 	spec.policy = bh_field_text(L, 2, "policy", NULL);
 	spec.netns = bh_field_text(L, 2, "netns", NULL);
+	spec.owner = bh_field_text(L, 2, "owner", "hand");
 	properties = lua_newuserdatauv(L, (count_pairs(L, 2, "annotations") + count_pairs(L, 2, "labels") + 1) *
 	                               sizeof(*properties), 0);
 	spec.properties_count = fill_pairs(L, 2, "annotations", "annotation", properties);
@@ -179,12 +180,31 @@ static const char *default_origin(lua_State *L, int index, const char *direction
 	return origin;
 }
 
+/* What a policy says, from the table at `index`; its rules are in a userdata left on the stack. */
+static int fill_policy(lua_State *L, int index, struct bh_endpoint_spec *spec, struct bh_error *err)
+{
+	struct bh_rules *rules;
+	struct bh_conf conf;
+	int rc;
+
+	spec->origin_in = default_origin(L, index, "inbound");
+	spec->origin_out = default_origin(L, index, "outbound");
+	bh_conf_init(&conf);
+	bh_conf_from_policy(L, index, &conf);
+	spec->flags = conf.flags;
+	spec->flows_limit = conf.flows_limit;
+	memcpy(spec->timeouts, conf.timeouts, sizeof(spec->timeouts));
+	lua_getfield(L, index, "rules");
+	rc = bh_check_rules(L, -1, &rules, err);
+	spec->rules = rules->rules;
+	spec->rules_count = rules->count;
+	return rc;
+}
+
 int bh_host_add_endpoint(lua_State *L)
 {
 	struct bh_host *host = bh_check_host(L, 1);
 	struct bh_endpoint_spec spec = {0};
-	struct bh_rules *rules;
-	struct bh_conf conf;
 	struct bh_error err;
 	char number[16];
 	uint32_t id = 0;
@@ -198,21 +218,28 @@ int bh_host_add_endpoint(lua_State *L)
 	spec.interface = bh_field_text(L, 2, "interface", "");
 	spec.kind = bh_field_text(L, 2, "kind", NULL);
 	spec.mac = bh_field_text(L, 2, "mac", NULL);
-	spec.origin_in = default_origin(L, 2, "inbound");
-	spec.origin_out = default_origin(L, 2, "outbound");
-	bh_conf_init(&conf);
-	bh_conf_from_policy(L, 2, &conf);
-	spec.flags = conf.flags;
-	spec.flows_limit = conf.flows_limit;
-	memcpy(spec.timeouts, conf.timeouts, sizeof(spec.timeouts));
-	lua_getfield(L, 2, "rules");
-	rc = bh_check_rules(L, -1, &rules, &err);
-	spec.rules = rules->rules;
-	spec.rules_count = rules->count;
+	spec.attachment = bh_field_text(L, 2, "attachment", "");
+	rc = fill_policy(L, 2, &spec, &err);
 	rc = rc ? rc : bh_endpoint_add(host, &spec, &id, &err);
 	lua_pushinteger(L, id);
 	strcpy(number, lua_tostring(L, -1));
 	return return_added(L, rc, &err, "endpoints", "id", number);
+}
+
+int bh_host_remove_endpoint(lua_State *L)
+{
+	struct bh_error err;
+
+	return bh_push_result(L, bh_endpoint_remove(bh_check_host(L, 1), (uint32_t)luaL_checkinteger(L, 2), &err),
+	                      &err);
+}
+
+int bh_host_set_phase(lua_State *L)
+{
+	struct bh_error err;
+
+	return bh_push_result(L, bh_container_set_phase(bh_check_host(L, 1), luaL_checkstring(L, 2),
+	                                                luaL_checkstring(L, 3), &err), &err);
 }
 
 int bh_host_add_rules(lua_State *L)
@@ -225,4 +252,31 @@ int bh_host_add_rules(lua_State *L)
 
 	rc = rc ? rc : bh_endpoint_add_rules(host, endpoint, rules->rules, rules->count, &err);
 	return bh_push_result(L, rc, &err);
+}
+
+int bh_host_change_endpoint(lua_State *L)
+{
+	struct bh_host *host = bh_check_host(L, 1);
+	uint32_t endpoint = (uint32_t)luaL_checkinteger(L, 2);
+	struct bh_endpoint_spec spec = {0};
+	struct bh_rules *own = NULL;
+	struct bh_error err;
+	int rc;
+
+	luaL_checktype(L, 3, LUA_TTABLE);
+	lua_settop(L, 3);
+	rc = fill_policy(L, 3, &spec, &err);
+	lua_getfield(L, 3, "own");
+	rc = rc ? rc : bh_check_rules(L, -1, &own, &err);
+	rc = rc ? rc : bh_endpoint_change(host, endpoint, &spec, &err);
+	rc = rc ? rc : bh_endpoint_add_rules(host, endpoint, own->rules, own->count, &err);
+	return bh_push_result(L, rc, &err);
+}
+
+int bh_host_set_policies(lua_State *L)
+{
+	struct bh_error err;
+
+	return bh_push_result(L, bh_container_set_policies(bh_check_host(L, 1), luaL_checkstring(L, 2),
+	                                                   luaL_checkstring(L, 3), &err), &err);
 }

@@ -44,20 +44,6 @@ static int filter_packet(lua_State *L)
 	return 1;
 }
 
-/* The same packet as its other end sees it: in becomes out. */
-static int filter_mirror(lua_State *L)
-{
-	char text[BH_NOTATION_TEXT];
-	struct bh_notation packet;
-	struct bh_error err;
-
-	if (bh_notation_parse(&packet, luaL_checkstring(L, 1), &err))
-		return bh_push_error(L, &err);
-	packet.direction = !packet.direction;
-	lua_pushstring(L, bh_notation_format(&packet, text));
-	return 1;
-}
-
 static int filter_prefix(lua_State *L)
 {
 	char text[BH_ADDRESS_TEXT];
@@ -186,7 +172,6 @@ static int filter_gate(lua_State *L)
 
 static const luaL_Reg functions[] = {
 	{"packet", filter_packet},
-	{"mirror", filter_mirror},
 	{"prefix", filter_prefix},
 	{"contains", filter_contains},
 	{"gate", filter_gate},

@@ -270,6 +270,9 @@ static int host_rules(lua_State *L)
 
 struct flow_list {
 	lua_State *L;
+	struct bh_platform *platform;
+	struct bh_conf conf; /* of the endpoint whose flow came last; endpoint 0 = none yet */
+	int rc;              /* of reading it */
 	lua_Integer endpoint; /* 0 = all */
 	uint64_t now;
 	lua_Integer count;
@@ -283,7 +286,7 @@ static int push_flow(const struct bh_flow_key *key, const struct bh_flow *flow, 
 	lua_State *L = list->L;
 	uint64_t now = list->now;
 
-	if ((list->endpoint && list->endpoint != key->endpoint) || key->kind != BH_KIND_FLOW)
+	if (key->kind != BH_KIND_FLOW)
 		return 0;
 	lua_newtable(L);
 	bh_set_integer(L, "endpoint", key->endpoint);
@@ -294,10 +297,15 @@ static int push_flow(const struct bh_flow_key *key, const struct bh_flow *flow, 
 	bh_set_text(L, "remote_address", bh_address_format(&key->remote, remote));
 	bh_set_integer(L, "local_port", bh_has_ports(key->protocol) ? key->local_port : 0);
 	bh_set_integer(L, "remote_port", bh_has_ports(key->protocol) ? key->remote_port : 0);
+	if (key->protocol == (key->v6 ? BH_PROTO_ICMP6 : BH_PROTO_ICMP)) {
+		bh_set_integer(L, "icmp_type", flow->local_port >> 8);
+		bh_set_integer(L, "icmp_code", flow->local_port & 0xff);
+	}
 	bh_set_text(L, "state", states[flow->state <= BH_FLOW_RESET ? flow->state : 0]);
 	if (flow->rule)
 		bh_set_integer(L, "rule", flow->rule);
 	bh_set_flag(L, "blocked", flow->blocked);
+	bh_set_flag(L, "audit", flow->audit);
 	bh_set_integer(L, "age", (lua_Integer)((now > flow->created ? now - flow->created : 0) / BH_NS));
 	bh_set_integer(L, "idle", (lua_Integer)((now > flow->seen ? now - flow->seen : 0) / BH_NS));
 	bh_set_integer(L, "packets_in", (lua_Integer)flow->packets[BH_IN]);
@@ -310,12 +318,14 @@ static int push_flow(const struct bh_flow_key *key, const struct bh_flow *flow, 
 static int live_flows(const struct bh_flow_key *key, const struct bh_flow *flow, void *arg)
 {
 	struct flow_list *list = arg;
-	struct bh_host *host = bh_check_host(list->L, 1);
-	struct bh_platform *platform = bh_host_platform(host);
-	struct bh_conf conf;
 
-	if (platform->ops->gate_read(platform, key->endpoint, &conf, NULL) ||
-	    bh_flow_expired(&conf, flow, key, list->now))
+	if (list->endpoint && list->endpoint != key->endpoint)
+		return 0;
+	if (list->conf.endpoint != key->endpoint) {
+		list->rc = list->platform->ops->gate_read(list->platform, key->endpoint, &list->conf, NULL);
+		list->conf.endpoint = key->endpoint;
+	}
+	if (list->rc || bh_flow_expired(&list->conf, flow, key, list->now))
 		return 0;
 	return push_flow(key, flow, arg);
 }
@@ -323,13 +333,46 @@ static int live_flows(const struct bh_flow_key *key, const struct bh_flow *flow,
 static int host_flows(lua_State *L)
 {
 	struct bh_platform *platform = bh_host_platform(bh_check_host(L, 1));
-	struct flow_list list = {L, luaL_optinteger(L, 2, 0), platform->ops->now(platform), 0};
+	struct flow_list list = {
+		.L = L,
+		.platform = platform,
+		.endpoint = luaL_optinteger(L, 2, 0),
+		.now = platform->ops->now(platform),
+	};
 	struct bh_error err;
 
 	lua_newtable(L);
 	if (platform->ops->flow_each(platform, live_flows, &list, &err))
 		return bh_push_error(L, &err);
 	return 1;
+}
+
+static int host_flows_used(lua_State *L)
+{
+	struct bh_platform *platform = bh_host_platform(bh_check_host(L, 1));
+	uint64_t used;
+	struct bh_error err;
+
+	if (platform->ops->flows_used(platform, (uint32_t)luaL_checkinteger(L, 2), &used, &err))
+		return bh_push_error(L, &err);
+	lua_pushinteger(L, (lua_Integer)used);
+	return 1;
+}
+
+static int host_check_endpoint(lua_State *L)
+{
+	struct bh_error err;
+
+	return bh_push_result(L, bh_endpoint_check(bh_check_host(L, 1), (uint32_t)luaL_checkinteger(L, 2), &err),
+	                      &err);
+}
+
+static int host_check_container(lua_State *L)
+{
+	struct bh_error err;
+
+	return bh_push_result(L, bh_container_check(bh_check_host(L, 1), luaL_checkstring(L, 2),
+	                                            luaL_optstring(L, 3, NULL), &err), &err);
 }
 
 static int host_begin(lua_State *L)
@@ -371,6 +414,8 @@ static const luaL_Reg methods[] = {
 	{"rules", host_rules},
 	{"flows", host_flows},
 	{"gate", host_gate},
+	{"check_endpoint", host_check_endpoint},
+	{"check_container", host_check_container},
 	{"begin", host_begin},
 	{"commit", host_commit},
 	{"abort", host_abort},
@@ -380,7 +425,13 @@ static const luaL_Reg methods[] = {
 	{"add_container", bh_host_add_container},
 	{"remove_container", bh_host_remove_container},
 	{"add_endpoint", bh_host_add_endpoint},
+	{"remove_endpoint", bh_host_remove_endpoint},
+	{"set_phase", bh_host_set_phase},
 	{"add_rules", bh_host_add_rules},
+	{"change_endpoint", bh_host_change_endpoint},
+	{"set_policies", bh_host_set_policies},
+	{"drops", bh_host_drops},
+	{"flows_used", host_flows_used},
 	{NULL, NULL},
 };
 

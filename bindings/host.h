@@ -4,7 +4,7 @@
 #ifndef BH_BINDINGS_HOST_H
 #define BH_BINDINGS_HOST_H
 
-#include "../engine/host/host.h"
+#include "../engine/bulkhead.h"
 #include "common.h"
 
 void bh_host_register(lua_State *L);
@@ -19,6 +19,13 @@ int bh_host_remove_network(lua_State *L);
 int bh_host_add_container(lua_State *L);
 int bh_host_remove_container(lua_State *L);
 int bh_host_add_endpoint(lua_State *L);
+int bh_host_remove_endpoint(lua_State *L);
+int bh_host_set_phase(lua_State *L);
 int bh_host_add_rules(lua_State *L);
+int bh_host_change_endpoint(lua_State *L);
+int bh_host_set_policies(lua_State *L);
+
+/* drops.c */
+int bh_host_drops(lua_State *L);
 
 #endif

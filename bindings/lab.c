@@ -112,6 +112,7 @@ static int probe_spec(lua_State *L, struct bh_probe *probe, struct bh_error *err
 	probe->to = (uint32_t)bh_field_integer(L, 2, "to", 0);
 	probe->source_port = (uint16_t)bh_field_integer(L, 2, "source_port", 0);
 	probe->target_port = (uint16_t)bh_field_integer(L, 2, "port", 0);
+	probe->arrival_port = (uint16_t)bh_field_integer(L, 2, "arrival_port", 0);
 	probe->timeout_ms = (uint32_t)(bh_field_number(L, 2, "timeout", 0.5) * 1000);
 	target = bh_field_text(L, 2, "target", NULL);
 	packet = bh_field_text(L, 2, "packet", NULL);
@@ -130,6 +131,7 @@ static int lab_probe(lua_State *L)
 	struct bh_lab *lab = bh_check_lab(L, 1);
 	struct bh_probe_result result = {0};
 	struct bh_probe probe = {0};
+	char source[BH_ADDRESS_TEXT];
 	struct bh_error err;
 	int rc;
 
@@ -142,6 +144,8 @@ static int lab_probe(lua_State *L)
 	bh_set_flag(L, "arrived", result.arrived);
 	bh_set_flag(L, "answered", result.answered);
 	bh_set_flag(L, "refused", result.refused);
+	if (!bh_address_is_unspecified(&result.source))
+		bh_set_text(L, "source", bh_address_format(&result.source, source));
 	return 1;
 }
 

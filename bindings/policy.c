@@ -143,13 +143,15 @@ static int policy_options(lua_State *L)
 {
 	const struct bh_policy *policy = check_policy(L);
 
-	lua_createtable(L, 0, 6);
+	lua_createtable(L, 0, 7);
 	lua_pushboolean(L, policy->antispoof);
 	lua_setfield(L, -2, "antispoof");
 	lua_pushboolean(L, policy->router);
 	lua_setfield(L, -2, "router");
 	lua_pushboolean(L, policy->dhcp_server);
 	lua_setfield(L, -2, "dhcp_server");
+	lua_pushboolean(L, policy->audit);
+	lua_setfield(L, -2, "audit");
 	if (policy->flows) {
 		lua_pushinteger(L, policy->flows);
 		lua_setfield(L, -2, "flows");

@@ -176,11 +176,12 @@ int bh_rows_containers(lua_State *L, struct bh_host *host, struct bh_error *err)
 {
 	static const struct column columns[] = {
 		{"id", 't'}, {"name", 't'}, {"type", 't'}, {"compartment", 'i'}, {"policies", 't'},
-		{"policy", 't'}, {"status", 't'}, {"endpoints", 'l'}, {NULL, 0},
+		{"policy", 't'}, {"owner", 't'}, {"netns", 't'}, {"phase", 't'},
+		{"status", 't'}, {"endpoints", 'l'}, {NULL, 0},
 	};
 
 	return push_rows(L, bh_host_store(host), columns, container_more, err,
-	                 "SELECT id, name, type, compartment, policies, policy, status,"
+	                 "SELECT id, name, type, compartment, policies, policy, owner, netns, phase, status,"
 	                 " (SELECT group_concat(id) FROM (SELECT id FROM endpoints e WHERE e.container = c.id"
 	                 "  ORDER BY id)) FROM containers c ORDER BY seq", NULL);
 }
@@ -201,6 +202,7 @@ static int endpoint_more(lua_State *L, struct bh_store *store, struct bh_error *
 	bh_set_flag(L, "antispoof", flags & BH_CONF_ANTISPOOF);
 	bh_set_flag(L, "router", flags & BH_CONF_ROUTER);
 	bh_set_flag(L, "dhcp_server", flags & BH_CONF_DHCP_SERVER);
+	bh_set_flag(L, "audit", flags & BH_CONF_AUDIT);
 	bh_set_text(L, "default_inbound", flags & BH_CONF_BLOCK_IN ? "block" : "allow");
 	bh_set_text(L, "default_outbound", flags & BH_CONF_BLOCK_OUT ? "block" : "allow");
 	lua_getfield(L, -1, "timeouts");
@@ -227,7 +229,7 @@ int bh_rows_endpoints(lua_State *L, struct bh_host *host, const char *container,
 		{"kind", 't'}, {"interface", 't'}, {"mac", 't'}, {"addresses", 'l'}, {"gateways", 'l'},
 		{"ipv6", 'f'}, {"flags", 'i'}, {"timeouts", 't'}, {"flows_limit", 'i'},
 		{"default_inbound_origin", 't'}, {"default_outbound_origin", 't'}, {"generation", 'i'},
-		{"status", 't'}, {NULL, 0},
+		{"attachment", 't'}, {"phase", 't'}, {"status", 't'}, {NULL, 0},
 	};
 
 #define ENDPOINTS                                                                                       \
@@ -235,10 +237,14 @@ int bh_rows_endpoints(lua_State *L, struct bh_host *host, const char *container,
 	" (SELECT group_concat(address || '/' || length) FROM (SELECT * FROM addresses a"                \
 	"  WHERE a.endpoint = e.id ORDER BY address LIKE '%:%', address)),"                              \
 	" (SELECT group_concat(gateway) FROM subnets s WHERE s.network = n.id),"                         \
-	" e.ipv6, e.flags, e.timeouts, e.flows, e.origin_in, e.origin_out, e.generation, e.status"       \
+	" e.ipv6, e.flags, e.timeouts, e.flows, e.origin_in, e.origin_out, e.generation, e.attachment,"  \
+	" e.phase, e.status"                                                                             \
 	" FROM endpoints e JOIN networks n ON n.id = e.network "
 
 	return push_rows(L, bh_host_store(host), columns, endpoint_more, err,
-	                 container ? ENDPOINTS "WHERE e.container = ? ORDER BY e.id" : ENDPOINTS "ORDER BY e.id",
+	                 !container ? ENDPOINTS "ORDER BY e.id"
+	                            : ENDPOINTS "WHERE e.container = ?1 OR (e.compartment = (SELECT compartment"
+	                              " FROM containers WHERE id = ?1) AND NOT EXISTS (SELECT 1 FROM endpoints o"
+	                              " WHERE o.container = ?1)) ORDER BY e.id",
 	                 container);
 }

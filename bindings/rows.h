@@ -4,7 +4,7 @@
 #ifndef BH_BINDINGS_ROWS_H
 #define BH_BINDINGS_ROWS_H
 
-#include "../engine/host/host.h"
+#include "../engine/bulkhead.h"
 #include "common.h"
 
 /* Each pushes a list of tables, or one table or nil where an id or name picks it. Raise only when

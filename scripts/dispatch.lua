@@ -137,10 +137,18 @@ local function perform(words, here)
   return (verbs[args.verb] or command).run(args) or 0
 end
 
+--- Whether a runtime calls the program as a CNI plugin.
+local function is_plugin(name)
+  return (os.getenv "CNI_COMMAND" or "") ~= "" or (name or ""):match "[^/]*$" == "bulkhead-cni"
+end
+
 --- Runs the words; returns the exit status.
 ---@param words string[]
 ---@param here { path: string, cpath: string } where programs of the user are looked for
 function dispatch.main(words, here)
+  if #words == 0 and is_plugin(words[0]) then
+    words = { "cni" }
+  end
   local ok, result = pcall(perform, words, here)
   if ok then
     return result

@@ -2,6 +2,8 @@
 ---
 --- The trial is the proof; the looks say why it could fail. Each check is a record
 --- { name, status = "ok"|"warning"|"failed", detail }.
+local foreign = require "foreign"
+local nft = require "nft"
 local overlay = require "overlay"
 local policies = require "policies"
 
@@ -22,6 +24,58 @@ local function check(list, name, ok, detail, bad)
   return ok
 end
 
+--- The sentence about other programs' filters, or nil if none surely drops what is forwarded.
+---@param ruleset table as `nft -j list ruleset` decodes
+---@param published published[] of the containers that are there
+---@param uplink string?
+function doctor.dropped(ruleset, published, uplink)
+  local said, parts = {}, {}
+  local function ask(direction, what, protocol, port)
+    for _, family in ipairs { "ip", "ip6" } do
+      local chain = foreign.chain(ruleset, {
+        direction = direction, protocol = protocol, dport = port, family = family,
+      }, uplink)
+      local part = chain and ("'%s' drops %s"):format(chain, what)
+      if part and not said[part] then
+        said[part] = true
+        parts[#parts + 1] = part
+      end
+    end
+  end
+  ask("outbound", "what containers send to the uplink")
+  for _, entry in ipairs(published) do
+    local name = ("%d/%s"):format(entry.host, entry.protocol)
+    ask("inbound", ("what comes by the published port %s"):format(name), entry.protocol, entry.container)
+  end
+  return parts[1] and "the filter " .. table.concat(parts, ", the filter ") or nil
+end
+
+--- What stands in the way of the networks and published ports that are there.
+local function look_at_networks(list, uplink)
+  local host = require("session").host(false)
+  local published, networks = {}, host and #host:networks() or 0
+  for _, container in ipairs(host and host:containers() or {}) do
+    table.move(container.published, 1, #container.published, #published + 1, published)
+  end
+  if host then
+    host:close()
+  end
+  local ruleset = nft.read()
+  local why = ruleset and doctor.dropped(ruleset, published, uplink)
+  check(list, "foreign filters", not why, why or "none surely drops what containers send or publish", "warning")
+  local found = networks == 0
+  for _, item in ipairs(ruleset and ruleset.nftables or {}) do
+    found = found or (item.table and item.table.name:find "^bulkhead_") ~= nil
+  end
+  if ruleset then
+    check(list, "networks", found, found and ("%d of them"):format(networks)
+      or "another program took the table of networks away; `bulkhead reconcile` makes it again")
+  end
+  check(list, "localhost by IPv6", false,
+    "a published port answers on 127.0.0.1; on ::1 it is refused at once, for no translation leaves ::1",
+    "warning")
+end
+
 local function look(list)
   check(list, "root", doctor.user(slurp "/proc/self/status") == 0, "to change networks")
   check(list, "eBPF file system", slurp "/proc/filesystems":find "%sbpf\n" ~= nil, "to pin gates")
@@ -29,6 +83,7 @@ local function look(list)
   local uplink = require("uplink").name()
   check(list, "uplink", uplink ~= nil, uplink or "there is no default route", "warning")
   local closed = overlay.closed(overlay.machine())
+  look_at_networks(list, uplink)
   check(list, "overlay ports", #closed == 0,
     overlay.sentence(closed) or "2377/tcp, 7946/tcp, 7946/udp and 4789/udp are open", "warning")
 end
@@ -51,7 +106,8 @@ local function trial(list, dir)
     return
   end
   local container, endpoint = require("lifecycle").create(host, {
-    id = "doctor", type = "process", policies = dir, published = {},
+    id = "doctor", type = "process", policies = dir,
+    published = { { host = 8080, container = 80, protocol = "tcp" } },
   })
   if check(list, "gate", container ~= nil, container and "a container was attached" or endpoint) then
     lab:listen(0, "tcp", 8080)
@@ -59,6 +115,14 @@ local function trial(list, dir)
       from = container.compartment, to = 0, kind = "tcp", target = "192.0.2.2", port = 8080,
     }
     check(list, "outbound", out and out.answered, "a connection to outside is answered")
+    lab:listen(container.compartment, "tcp", 80)
+    for _, way in ipairs { { 0, "192.0.2.1", "from outside" }, { 1, "127.0.0.1", "from the host" } } do
+      local seen = lab:probe {
+        from = way[1], to = container.compartment, kind = "tcp", target = way[2], port = 8080,
+        arrival_port = 80,
+      }
+      check(list, "published port", seen and seen.answered, "a connection " .. way[3] .. " is answered")
+    end
   end
   local ok, why = labs.close(lab, host)
   check(list, "clean-up", ok, ok and "nothing is left" or why)

@@ -7,14 +7,22 @@
 ---@field at string the container's name
 ---@field gate gate
 ---@field network network name, driver, subnets, reach
+---@field addresses string[] the container's own, without lengths
 ---@field published published[]
+---@field publisher fun(packet: packet): publisher|nil whose published port a packet to the host is for
 ---@field networks network[] all of the host's
 ---@field default { inbound: table, outbound: table } action and origin, by direction
 ---@field live boolean whether `peer` knows every endpoint
 ---@field peer fun(address: string): { at: string, gate: gate, network: string }|nil
 ---@field foreign fun(packet: packet): string|nil the foreign chain that drops what is forwarded
+---
+---@class publisher: { at: string, gate: gate, default: table }
+---@field entry published
+---@field network network
+---@field address string
 local json = require "json"
 local filter = require "bulkhead.filter"
+local published = require "published"
 
 local explain = {}
 
@@ -123,22 +131,60 @@ local function bridged(driver)
   return driver == "l2bridge" or driver == "transparent"
 end
 
-local function add_foreign(path, world, packet)
-  local chain = not path.blocked and world.foreign(packet)
-  if chain then
-    path:add("foreign", chain, "drop", "block")
-  end
-end
-
 --- Whether an address is the broadcast address of one of the network's subnets.
 local function is_broadcast(world, address)
   local subnet = in_any(world.network.subnets, address)
   return subnet ~= nil and filter.prefix(subnet.prefix).last == address
 end
 
+--- `way`: "inbound" from the uplink, "outbound" to it, "hairpin" from our networks to our networks.
+local function add_foreign(path, world, packet, way)
+  local chain = not path.blocked and world.foreign {
+    direction = way or packet.direction, protocol = packet.protocol, target = packet.target,
+    target_port = packet.target_port,
+  }
+  if chain then
+    path:add("foreign", chain, "drop", "block")
+  end
+end
+
+--- The gateway of a network in the family of an address.
+local function gateway_of(network, address)
+  for _, subnet in ipairs(network.subnets) do
+    if published.family(subnet.gateway) == published.family(address) then
+      return subnet.gateway
+    end
+  end
+  return address
+end
+
+--- From the host's translation to the gate of the container that publishes.
+local function follow_published(path, world, packet, publisher)
+  local network, source = publisher.network, packet.source
+  path:add("host", "host", "management vNIC")
+  path:add("translation", network.name, "published " .. publisher.entry.host)
+  if in_any(network.subnets, source) then
+    source = gateway_of(network, source)
+    path:add("translation", network.name, "masquerade")
+  end
+  local text = published.rewrite(packet.text, {
+    direction = "in", source = source, source_port = packet.source_port, target = publisher.address,
+    target_port = publisher.entry.container,
+  })
+  add_foreign(path, world, filter.packet(text), "hairpin")
+  path:add("switch", network.name, "port")
+  path:peer("gate in", publisher, text)
+end
+
 local function outbound(path, world, packet, judgement)
   local network = world.network
   path:gate("gate out", world.at, judgement, world.default)
+  local publisher = network.driver == "nat" and packet.target_port and world.publisher
+    and world.publisher(packet)
+  if publisher then
+    path:add("switch", network.name, "port")
+    return follow_published(path, world, packet, publisher)
+  end
   local where, other = locate(world, packet.target)
   local peer = world.peer(packet.target)
   local mirrored = "in" .. packet.text:sub(4)
@@ -170,7 +216,7 @@ local function outbound(path, world, packet, judgement)
   end
 end
 
-local function inbound(path, world, packet, judgement)
+local function inbound(path, world, packet, judgement, before)
   local network = world.network
   local where, other = locate(world, packet.source)
   local peer = world.peer(packet.source)
@@ -179,16 +225,22 @@ local function inbound(path, world, packet, judgement)
     path:peer("gate out", peer, mirrored)
   elseif where == "host" then
     path:add("host", "host", "management vNIC")
+    if before then
+      path:add("translation", network.name, "published " .. before.target_port)
+    end
   elseif where == "network" then
     path:peer("gate out", peer, mirrored)
     path:add("switch", other.name, "port")
-    if not reach_each_other(network, other) then
+    if before and other.driver == "nat" then
+      path:add("translation", network.name, "published " .. before.target_port)
+    elseif not reach_each_other(network, other) then
       path:add("network", network.name, "reach", "block")
     end
     path:add("host", "host", "route")
   elseif where == "outside" and not bridged(network.driver) then
     path:add("host", "host", "route")
-    local entry = network.driver == "nat" and published_for(world, packet)
+    local entry = network.driver == "nat" and (before and { host = before.target_port }
+      or published_for(world, packet))
     -- The host's connection tracking translates what belongs to a connection back by itself.
     if network.driver == "nat" and (judgement.by == "flow" or judgement.by == "fragment") then
       path:add("translation", network.name, "connection")
@@ -200,6 +252,50 @@ local function inbound(path, world, packet, judgement)
       path:add("network", network.name, by, "block")
     end
   end
+  path:add("switch", network.name, "port")
+  path:gate("gate in", world.at, judgement, world.default)
+end
+
+--- An inbound packet that is addressed to the host's published port: as the container's gate sees
+--- it, and as it was. Anything else stays what it is.
+local function translated(world, packet)
+  local target = packet.target
+  if packet.direction ~= "inbound" or not packet.target_port or world.network.driver ~= "nat"
+    or lists(world.addresses, target) or stays_on_link(target) then
+    return packet
+  end
+  local entry = published.entry(world.published, packet.protocol, target, packet.target_port)
+  local own
+  for _, address in ipairs(world.addresses or {}) do
+    if not own and published.family(address) == published.family(target) and not stays_on_link(address) then
+      own = address
+    end
+  end
+  local source, loopback = packet.source, filter.contains("127.0.0.0/8", packet.source)
+  if not entry or not own or target == "::1" or filter.contains("127.0.0.0/8", target) ~= loopback then
+    return packet
+  end
+  if loopback or locate(world, source) == "inside" then
+    source = gateway_of(world.network, own)
+  end
+  local text = published.rewrite(packet.text, {
+    source = source, source_port = packet.source_port, target = own, target_port = entry.container,
+  })
+  local after = filter.packet(text)
+  after.text = text
+  return after, packet
+end
+
+--- The way of a packet that a sibling sent to the host's published port.
+local function hairpin(path, world, packet, before, judgement)
+  local network = world.network
+  path:peer("gate out", world.peer(before.source), "out" .. before.text:sub(3))
+  path:add("switch", network.name, "port")
+  path:add("host", "host", "management vNIC")
+  path:add("translation", network.name,
+    "published " .. before.target_port)
+  path:add("translation", network.name, "masquerade")
+  add_foreign(path, world, packet, "hairpin")
   path:add("switch", network.name, "port")
   path:gate("gate in", world.at, judgement, world.default)
 end
@@ -223,15 +319,21 @@ function explain.packet(world, text)
   if not packet then
     return nil, message, code
   end
-  local judgement
-  judgement, message, code = world.gate:judge(text)
+  packet.text = text
+  local judgement, before
+  packet, before = translated(world, packet)
+  judgement, message, code = world.gate:judge(packet.text)
   if not judgement then
     return nil, message, code
   end
-  packet.text = text
   local path = setmetatable({ hops = {}, blocked = false }, Path)
-  local follow = packet.direction == "outbound" and outbound or inbound
-  follow(path, world, packet, judgement)
+  if before and locate(world, before.source) == "inside" then
+    hairpin(path, world, packet, before, judgement)
+  elseif packet.direction == "outbound" then
+    outbound(path, world, packet, judgement)
+  else
+    inbound(path, world, packet, judgement, before)
+  end
   local matched = {}
   for i, match in ipairs(judgement.matched or {}) do
     matched[i] = {

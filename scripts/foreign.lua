@@ -12,9 +12,10 @@ local function ours(name)
   return name:find "^b[a-z0-9]+%-[a-z0-9]+$" and not name:find "^br%-" and "maybe" or "no"
 end
 
---- The chain that drops what is forwarded between our networks and the uplink, or nil.
+--- The chain that drops what is forwarded between our networks and the uplink, or nil; `hairpin` is
+--- from our networks to our networks.
 ---@param ruleset table as `nft -j list ruleset` decodes
----@param packet { direction: "inbound"|"outbound", protocol: string, dport: integer?, family: "ip"|"ip6" }
+---@param packet { direction: "inbound"|"outbound"|"hairpin", protocol: string, dport: integer?, family: "ip"|"ip6" }
 ---@param uplink string? name of the uplink; nil: it may be any
 ---@return string? "FAMILY TABLE CHAIN"
 function foreign.chain(ruleset, packet, uplink)
@@ -25,6 +26,8 @@ function foreign.chain(ruleset, packet, uplink)
   }
   if inbound then
     facts.iifname, facts.oifname = uplink, ours
+  elseif packet.direction == "hairpin" then
+    facts.oifname = ours
   end
   return nft.drops(ruleset, "forward", facts)[1]
 end

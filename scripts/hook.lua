@@ -5,8 +5,13 @@
 --- runc says `creating` and sends no pid at poststop, crun says `created` and sends 0; crun runs no
 --- poststop when createRuntime failed. So everything is keyed by the id and a failure cleans up
 --- after itself.
+---
+--- createRuntime tells handlers `create` and `attach`, poststart `start`, poststop `stop`, `detach` and
+--- `remove`. Of a container that CNI attached before its runtime came, hooks only tell `stop`: what
+--- came with ADD goes with DEL.
 local json = require "json"
 local lifecycle = require "lifecycle"
+local roster = require "roster"
 local validate = require "validate"
 
 local hook = {}
@@ -14,9 +19,9 @@ local hook = {}
 hook.LIMIT = 1 << 20 -- bytes of state read; real ones have a few thousand
 hook.PID_MAX = 1 << 22 -- Linux' own bound
 
---- Events that ask nothing of us. createContainer and startContainer run in the container's
---- namespaces, where there is nothing to do; nothing waits for poststart yet.
-local SILENT = { createContainer = true, startContainer = true, poststart = true }
+--- Events that ask nothing of us: they run in the container's namespaces, where there is nothing to do.
+local SILENT = { createContainer = true, startContainer = true }
+local HEARD = { createRuntime = true, poststart = true, poststop = true }
 local EVENTS = "createRuntime, createContainer, startContainer, poststart or poststop"
 
 ---@class oci_state
@@ -91,21 +96,14 @@ function hook.spec(state, dir)
   if not wishes then
     return nil, message
   end
+  wishes.type_given = state.annotations["bulkhead.type"] ~= nil
   wishes.id = state.id
+  wishes.owner = "hook"
+  wishes.start = false
   wishes.netns = ("/proc/%d/ns/net"):format(state.pid)
   wishes.policies = dir
   wishes.annotations = state.annotations
   return wishes
-end
-
---- Whether a container with exactly this id is there.
-local function exists(host, id)
-  for _, container in ipairs(host:containers()) do
-    if container.id == id then
-      return true
-    end
-  end
-  return false
 end
 
 --- Whether the event asks for nothing; nil and why for an event that is unknown.
@@ -114,25 +112,59 @@ end
 function hook.is_silent(event)
   if SILENT[event] then
     return true
-  elseif event == "createRuntime" or event == "poststop" then
+  elseif HEARD[event] then
     return false
   end
   return nil, ("%s is no hook of ours: it is %s"):format(validate.quoted(event), EVENTS)
 end
 
---- createRuntime: attaches the container.
+--- What a state asks that CNI did otherwise before; nil if all is as it asks.
+local function differs(container, spec)
+  if spec.type_given and container.type ~= spec.type then
+    return ("it is of type %s, not %s"):format(container.type, spec.type)
+  end
+  for _, wanted in ipairs(spec.published) do
+    local found = false
+    for _, entry in ipairs(container.published) do
+      found = found or entry.host == wanted.host and entry.container == wanted.container
+        and entry.protocol == wanted.protocol and entry.address == wanted.address
+    end
+    if not found then
+      return ("port %d/%s is not published"):format(wanted.host, wanted.protocol)
+    end
+  end
+end
+
+--- createRuntime: attaches the container, if CNI did not do it before.
 ---@return true?
 ---@return string? message
 ---@return string? code
 function hook.create(host, spec)
-  if exists(host, spec.id) then
-    return nil, ("container '%s' is already attached"):format(spec.id), "EEXIST"
+  local there = roster.find(host, spec.id)
+  local message, code
+  if not there then
+    there, message, code = lifecycle.create(host, spec)
+    return there and true, message, code
+  elseif there.owner ~= "cni" then
+    return nil, ("endpoint already attached: container '%s'"):format(spec.id), "EEXIST"
   end
-  local container, message, code = lifecycle.create(host, spec)
-  if not container then
+  there, message, code = host:check_container(spec.id, spec.netns)
+  if not there then
     return nil, message, code
   end
+  local why = differs(roster.find(host, spec.id), spec)
+  if why then
+    return nil, ("container '%s' was attached by CNI and %s, as its annotations want"):format(spec.id, why)
+  end
   return true
+end
+
+--- poststart: tells `start`.
+---@return true?
+---@return string? message
+---@return string? code
+function hook.start(host, id)
+  return lifecycle.start(host, id)
 end
 
 --- poststop: takes the container away. One that is not there is gone already.
@@ -140,10 +172,17 @@ end
 ---@return string? message
 ---@return string? code
 function hook.remove(host, id)
-  if not exists(host, id) then
+  local container = roster.find(host, id)
+  if not container then
     return true
+  elseif container.owner == "cni" then
+    return lifecycle.stop(host, id)
   end
-  return lifecycle.remove(host, id)
+  local ok, message, code = lifecycle.remove(host, id)
+  if not ok and code == "ENOENT" and not roster.find(host, id) then
+    return true -- somebody was faster
+  end
+  return ok, message, code
 end
 
 return hook

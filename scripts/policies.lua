@@ -81,6 +81,21 @@ function Set:options()
   return self.loaded:options()
 end
 
+--- A hash of all files that were read.
+function Set:hash()
+  return self.loaded:hash()
+end
+
+--- Frees it before it is collected.
+function Set:close()
+  self.loaded:close()
+end
+
+--- Whether a handler waits for an event.
+function Set:handles(event)
+  return self.loaded:handles(event)
+end
+
 --- Runs the handlers of an event; returns the rules they added.
 ---@return rule[]?
 ---@return string? message

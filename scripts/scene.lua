@@ -14,7 +14,7 @@ local topology = require "topology"
 local validate = require "validate"
 local worlds = require "worlds"
 
-local OUTSIDE = "10.0.0.9"
+local OUTSIDE, HOST = "10.0.0.9", "10.0.0.1"
 
 --- What a call returned, or its refusal as an error.
 local function must(value, ...)
@@ -105,6 +105,22 @@ local function plan(cast)
     }
   end
 
+  --- A TCP connect to a port of the host, which may be web's; seen from `who`.
+  local function by_host(from, what, passes, who, packet)
+    local source, target, port = packet:match "(%S+):%d+ %-> (%S+):(%d+)"
+    probe {
+      from = from, to = "web", what = what, passes = passes, who = who,
+      packets = { (source == cast[from].address and who == from and "out " or "in ") .. packet },
+      send = { kind = "tcp", target = target, port = math.tointeger(port), arrival_port = 80 },
+    }
+  end
+
+  by_host("outside", "host:8080", true, "web", ("tcp %s:40000 -> %s:8080"):format(OUTSIDE, HOST))
+  by_host("outside", "host:8081", false, "web", ("tcp %s:40000 -> %s:8081"):format(OUTSIDE, HOST))
+  by_host("host", "127.0.0.1:8080", true, "web", "tcp 127.0.0.1:40000 -> 127.0.0.1:8080")
+  by_host("db", "host:8080", true, "db", ("tcp %s:40000 -> 172.16.0.1:8080"):format(db.address))
+  by_host("web", "host:8080", true, "web", ("tcp %s:40000 -> 172.16.0.1:8080"):format(web.address))
+  by_host("vm", "host:8080", true, "web", ("tcp %s:40000 -> %s:8080"):format(vm.address, HOST))
   simple("db", "web", "tcp 80", true)
   simple("db", "web", "tcp 81", false)
   simple("web", "db", "tcp 5432", false)

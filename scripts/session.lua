@@ -20,20 +20,23 @@ end
 
 --- Opens the host of this session.
 ---@param write? boolean to change it
+---@param options? { check: boolean?, discard: boolean? } as bulkhead.open has them
 ---@return host? host
 ---@return string? message
 ---@return string? code
-function session.host(write)
+function session.host(write, options)
   local linux = session.platform == "linux"
+  options = options or {}
   return require("bulkhead").open {
     platform = session.platform, state = linux and session.state() or nil, write = write or not linux,
+    check = options.check, discard = options.discard,
   }
 end
 
 --- Opens the host and gives it to `body`; closes it however that ends. Refuses where it cannot be
 --- opened.
-function session.with_host(write, body)
-  local host <const> = refuse.check(session.host(write))
+function session.with_host(write, body, options)
+  local host <const> = refuse.check(session.host(write, options))
   local result = table.pack(pcall(body, host))
   host:close()
   if not result[1] then
@@ -76,9 +79,9 @@ function session.print(value, text, order)
   end
 end
 
---- A line on standard error.
+--- A line on standard error, as one piece: other processes may write there too.
 function session.say(message)
-  io.stderr:write("bulkhead: ", (tostring(message):gsub("%c+", " ")), "\n")
+  io.stderr:write("bulkhead: " .. tostring(message):gsub("%c+", " ") .. "\n")
 end
 
 return session

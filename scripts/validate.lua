@@ -79,6 +79,25 @@ function validate.number(text, what, low, high)
   return number
 end
 
+--- The name of an interface in a container. `lo`, `all` and `default` mean something else to the kernel.
+function validate.interface(text)
+  local reserved = text == "lo" or text == "all" or text == "default" or text == "." or text == ".."
+  if reserved or #text > 15 or not text:find "^[!-~]+$" or text:find "[/:%%]" then
+    return nil, ("%s is no interface name: it has 1 to 15 visible characters without / : %%, and is not lo, "
+      .. "all or default"):format(quoted(text))
+  end
+  return text
+end
+
+--- A unicast MAC address, in lower case.
+function validate.mac(text)
+  local first = text:match "^(%x%x):%x%x:%x%x:%x%x:%x%x:%x%x$"
+  if not first or tonumber(first, 16) % 2 == 1 or text:find "^00:00:00:00:00:00$" then
+    return nil, ("%s is no MAC address of one NIC: it is like 02:42:ac:10:00:02"):format(quoted(text))
+  end
+  return text:lower()
+end
+
 --- A path: any bytes but none that could end it early or steer a terminal.
 function validate.path(text, what)
   if text == "" or text:find "%c" then
@@ -202,6 +221,21 @@ local function conflict(list)
   end
 end
 
+--- The list, if no two of its entries are on the same host port.
+---@param list published[]
+---@return published[]?
+---@return string? message
+function validate.no_conflict(list)
+  if #list > validate.PUBLISHED_MAX then
+    return nil, ("more than %d published ports"):format(validate.PUBLISHED_MAX)
+  end
+  local why = conflict(list)
+  if why then
+    return nil, why
+  end
+  return list
+end
+
 --- Several P, checked against each other too.
 ---@param texts string[]
 ---@return published[]?
@@ -218,11 +252,7 @@ function validate.published(texts)
       return nil, ("more than %d published ports"):format(validate.PUBLISHED_MAX)
     end
   end
-  local why = conflict(all)
-  if why then
-    return nil, why
-  end
-  return all
+  return validate.no_conflict(all)
 end
 
 --- The parts of a list P,P,… as an annotation has it. No text, no parts.

@@ -5,6 +5,7 @@ local foreign = require "foreign"
 local lifecycle = require "lifecycle"
 local nft = require "nft"
 local policies = require "policies"
+local published = require "published"
 local uplink = require "uplink"
 
 local worlds = {}
@@ -74,6 +75,64 @@ local function peers_of(host, own)
   end
 end
 
+--- Finds whose published port a packet to an address of the host is for.
+local function publisher_of(host, networks, own)
+  local addresses
+  local function is_host(address)
+    if not addresses then
+      addresses = host:platform() == "linux" and published.machine() or {}
+      for _, network in ipairs(networks) do
+        for _, subnet in ipairs(network.subnets) do
+          addresses[subnet.gateway] = true
+        end
+      end
+    end
+    return addresses[address]
+  end
+  --- The first endpoint on a network with translation, with its address of a family.
+  local function target(container, family)
+    for _, endpoint in ipairs(host:endpoints(container.id)) do
+      if endpoint.driver == "nat" then
+        for _, address in ipairs(endpoint.addresses) do
+          if published.family(address) == family then
+            return endpoint, bare(address)
+          end
+        end
+      end
+    end
+  end
+  return function(packet)
+    if not is_host(packet.target) then
+      return nil
+    end
+    for _, container in ipairs(host:containers()) do
+      local entry = published.entry(container.published, packet.protocol, packet.target, packet.target_port)
+      local endpoint, address
+      if entry then
+        endpoint, address = target(container, published.family(packet.target))
+      end
+      local gate = endpoint and (endpoint.id == own.id and own.gate or host:gate(endpoint.id))
+      for _, network in ipairs(networks) do
+        if gate and network.name == endpoint.network then
+          return {
+            at = container.name, gate = gate, default = defaults_of(endpoint), entry = entry,
+            network = network, address = address,
+          }
+        end
+      end
+    end
+  end
+end
+
+--- Addresses without their lengths.
+local function bare_all(addresses)
+  local list = {}
+  for i, address in ipairs(addresses) do
+    list[i] = bare(address)
+  end
+  return list
+end
+
 --- The world around a container that is there.
 ---@param host host
 ---@param who string
@@ -104,7 +163,9 @@ function worlds.live(host, who, packets)
   return {
     at = container.name, gate = gate, network = network, networks = networks,
     default = defaults_of(endpoint),
-    published = container.published, live = true, peer = peers_of(host, endpoint),
+    addresses = bare_all(endpoint.addresses), published = container.published, live = true,
+    publisher = publisher_of(host, networks, { id = endpoint.id, gate = gate }),
+    peer = peers_of(host, endpoint),
     foreign = host:platform() == "linux" and lazy_foreign() or nothing,
   }
 end
@@ -169,7 +230,7 @@ local function subnets_of(addresses)
 end
 
 --- What the words of `remote` stand for on a network.
-local function words_of(network)
+function worlds.words(network)
   local prefixes, gateways = {}, {}
   for i, subnet in ipairs(network.subnets) do
     prefixes[i] = subnet.prefix
@@ -228,13 +289,14 @@ function worlds.imagined(spec, packets)
   local gate
   gate, message, code = filter.gate {
     mac = endpoint.mac, addresses = addresses, default = set:default(), options = set:options(),
-    rules = set:rules(), own = own, words = words_of(network),
+    rules = set:rules(), own = own, words = worlds.words(network),
   }
   if not gate then
     return nil, message, code
   end
   return {
-    at = name, gate = gate, network = network, networks = {}, published = spec.published,
+    at = name, gate = gate, network = network, networks = {}, addresses = bare_all(addresses),
+    published = spec.published,
     default = set:default(), live = false, peer = nothing, foreign = nothing,
   }
 end

@@ -12,6 +12,8 @@ local bulkhead = {}
 ---@field platform? "linux"|"memory" where things are made; default "memory"
 ---@field state? string directory of the state; linux only, default $BULKHEAD_STATE or /var/lib/bulkhead
 ---@field write? boolean false (default) opens for reading: nothing is made that is missing
+---@field check? boolean reads all of the store first, and begins a new one if it is damaged
+---@field discard? boolean begins a new store in place of one of a later version, too
 ---@field lab? lab a throwaway host to open in
 
 --- Opens a host.
@@ -60,10 +62,13 @@ bulkhead.version = ""
 ---@field compartment integer id
 ---@field policies string directory of the policy set
 ---@field policy string name of the container policy in it
+---@field owner "hook"|"cni"|"hand" who takes it away
+---@field netns? string where its runtime said its namespace is
+---@field phase "attached"|"started"|"stopped" what handlers were told last
 ---@field annotations table<string, string>
 ---@field labels table<string, string>
 ---@field published published[]
----@field endpoints integer[] ids
+---@field endpoints integer[] ids of its own
 ---@field status "creating"|"ready"|"removing"
 
 ---@class counters
@@ -98,7 +103,9 @@ bulkhead.version = ""
 ---@field router boolean
 ---@field dhcp_server boolean
 ---@field timeouts table<string, integer> seconds
----@field status "creating"|"ready"|"removing"
+---@field attachment string name of the CNI configuration that asked for it; "" = none
+---@field phase "attached"|"started"|"stopped" what handlers were told last
+---@field status "creating"|"ready"|"changing"|"removing"
 
 ---@class rule
 ---@field id? integer
@@ -142,7 +149,7 @@ local host = {}
 --- Closes the host; what it made stays.
 function host:close() end
 
---- "linux" or "memory".
+--- Which platform it is on: "linux" or "memory".
 ---@return string
 function host:platform() end
 
@@ -168,7 +175,8 @@ function host:containers() end
 ---@return string? code
 function host:container(who) end
 
---- All endpoints, or those of one container.
+--- All endpoints, or those of one container; of one that has none, those that it shares with the
+--- other containers of its compartment.
 ---@param container? string id
 ---@return endpoint[]
 function host:endpoints(container) end
@@ -196,6 +204,22 @@ function host:flows(endpoint) end
 ---@return string? message
 ---@return string? code
 function host:gate(endpoint) end
+
+--- Whether an endpoint's NIC, port and gate are there and as they were made.
+---@param endpoint integer
+---@return true?
+---@return string? message what is not
+---@return string? code
+function host:check_endpoint(endpoint) end
+
+--- Whether a container's namespace still is ours and where its runtime said; with `netns`, whether
+--- it is the one at that path.
+---@param id string
+---@param netns? string
+---@return true?
+---@return string? message
+---@return string? code
+function host:check_container(id, netns) end
 
 --- Starts a change: waits for its turn (10 s at most) and mends what a crash left. Everything that
 --- follows takes effect at `commit`, or not at all.
@@ -243,6 +267,7 @@ function host:remove_network(name) end
 ---@field policies string directory of the policy set
 ---@field policy? string name of the container policy; default the type
 ---@field netns? string path of the namespace a runtime made; without, a fresh one
+---@field owner? "hook"|"cni"|"hand" who takes it away; default "hand"
 ---@field annotations? table<string, string>
 ---@field labels? table<string, string>
 ---@field published? published[]
@@ -262,6 +287,7 @@ function host:add_container(spec) end
 ---@field interface? string name in the compartment; default the first free ethN
 ---@field kind? "vNIC"|"vmNIC" default as the container's type asks for
 ---@field mac? string
+---@field attachment? string name of the CNI configuration that asks for it
 ---@field default { inbound: table, outbound: table } as policy:default() gives them
 ---@field options table as policy:options() gives them
 ---@field rules rule[] the policy's rules, shared with others of the same
@@ -273,7 +299,22 @@ function host:add_container(spec) end
 ---@return string? code
 function host:add_endpoint(spec) end
 
---- Adds rules of the endpoint's own. Inside a change.
+--- Removes an endpoint; its container stays. Inside a change.
+---@param endpoint integer
+---@return true?
+---@return string? message
+---@return string? code
+function host:remove_endpoint(endpoint) end
+
+--- Notes what handlers were told last of a container and its endpoints. Inside a change.
+---@param id string the container's
+---@param phase "attached"|"started"|"stopped"
+---@return true?
+---@return string? message
+---@return string? code
+function host:set_phase(id, phase) end
+
+--- Adds rules of the endpoint's own, also to one that is there. Inside a change.
 ---@param endpoint integer
 ---@param rules rule[]
 ---@return true?

@@ -13,9 +13,12 @@ local filter = {}
 ---@field target_port? integer
 ---@field icmp_type? integer
 ---@field icmp_code? integer
----@field flags? string TCP flags, like "SA"
 ---@field local string the container's side
 ---@field remote string
+---@field local_port? integer
+---@field remote_port? integer
+---@field family integer 4 or 6
+---@field text string in notation, with what was left out
 
 --- Reads PACKET notation, like `in tcp 10.0.0.9:51000 -> 172.16.0.2:80`.
 ---@param text string
@@ -24,15 +27,10 @@ local filter = {}
 ---@return string? code
 function filter.packet(text) end
 
---- The packet in PACKET notation.
----@param packet packet
----@return string
-function filter.notation(packet) end
-
 --- Reads a prefix like "10.0.0.0/8" or an address. With `host_bits` the address part may be any.
 ---@param text string
 ---@param host_bits? boolean
----@return { address: string, length: integer, first: string, last: string, family: integer }?
+---@return { address: string, length: integer, first: string, last: string, gateway: string, family: integer }?
 ---@return string? message
 ---@return string? code
 function filter.prefix(text, host_bits) end
@@ -76,6 +74,8 @@ function filter.gate(spec) end
 ---@field rule? string name of the rule that decided (a flow: its opener's)
 ---@field origin? string FILE:LINE
 ---@field audit boolean
+---@field opener "inbound"|"outbound" of the packet, or of the flow it belongs to
+---@field rule_id? integer
 ---@field matched match[] in the order of precedence; for a flow, of its opener
 
 --- One firewall gate to ask. Looking at a live one changes nothing there.

@@ -26,6 +26,7 @@ function lab_module.open(options) end
 ---@field target? string address; tcp, udp, ping
 ---@field port? integer target port; tcp, udp
 ---@field source_port? integer
+---@field arrival_port? integer tcp, udp: the port it arrives at, behind a published one; default `port`
 ---@field packet? string raw: PACKET notation, sent as it says whatever its source
 ---@field timeout? number seconds to wait for arrival and answer; default 0.5
 
@@ -33,6 +34,7 @@ function lab_module.open(options) end
 ---@field arrived boolean seen at the NIC of `to`
 ---@field answered boolean tcp: connected; udp: echoed; ping: replied
 ---@field refused boolean tcp: an RST came back
+---@field source? string the address it arrived from, if it did
 
 ---@class lab
 local lab = {}

@@ -11,7 +11,7 @@
 #include "address.h"
 
 /* The layout of everything in filter/ that is shared with the kernel. Raised when any of it changes. */
-#define BH_ABI 1
+#define BH_ABI 2
 
 #define BH_ADDRESSES_MAX 8 /* addresses of one endpoint, without fe80 */
 
@@ -38,6 +38,7 @@ enum bh_conf_flag {
 	BH_CONF_DHCP_SERVER = 4, /* may send DHCP answers */
 	BH_CONF_BLOCK_IN = 8,    /* the default of inbound is block */
 	BH_CONF_BLOCK_OUT = 16,  /* the default of outbound is block */
+	BH_CONF_AUDIT = 32,      /* what rules or a default block passes, and is recorded */
 };
 
 /* Field `timeouts` of a policy, in this order; seconds. DESIGN 3.1 has the defaults. */
@@ -82,8 +83,8 @@ struct bh_conf {
 struct bh_verdict {
 	uint8_t action; /* enum bh_action */
 	uint8_t by;     /* enum bh_by */
-	uint8_t audit;  /* 1: an audited block won and let it pass */
-	uint8_t reserved;
+	uint8_t audit;  /* 1: it passes only because the block is audited */
+	uint8_t log;    /* 1: a rule with `log` decided */
 	uint32_t rule; /* id of the rule that decided (a flow: its opener's), 0 = none */
 };
 

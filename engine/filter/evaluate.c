@@ -54,7 +54,6 @@ void bh_evaluate(struct bh_env *env, const struct bh_conf *conf, enum bh_directi
 		packet = &parsed;
 	bh_evaluate_parse(env, direction, packet);
 	bh_judge(env, conf, packet, verdict);
-	verdict->reserved = 0;
 }
 
 static const void *page_of_table(void *arg, uint32_t id, uint32_t page)

@@ -21,6 +21,7 @@
  *   struct bh_flow *bh_flow_find(BH_CTX *, const struct bh_flow_key *)
  *   int bh_flow_insert(BH_CTX *, const struct bh_flow_key *, const struct bh_flow *)   -EEXIST, -ENOMEM
  *   int bh_flow_remove(BH_CTX *, const struct bh_flow_key *)          0 if this call removed it
+ *   struct bh_flow *bh_flow_blank(BH_CTX *)                           the one zeroed row to fill and insert
  *   struct bh_flow_key *bh_ledger_find(BH_CTX *, const struct bh_ledger_key *)
  *   int bh_ledger_insert(BH_CTX *, const struct bh_ledger_key *, const struct bh_flow_key *)
  *   void bh_ledger_remove(BH_CTX *, const struct bh_ledger_key *)

@@ -14,6 +14,7 @@ struct bh_flow_table {
 	struct bh_hash *ledger;
 	struct bh_hash *shares;
 	struct bh_room room;
+	struct bh_flow blank;
 };
 
 int bh_flow_table_new(struct bh_flow_table **out, uint64_t capacity, struct bh_error *err)
@@ -127,6 +128,14 @@ struct bh_flow *bh_flow_find(struct bh_env *env, const struct bh_flow_key *key)
 	if (bh_hash_insert(env->flows->flows, key, &copy))
 		return NULL;
 	return bh_hash_find(env->flows->flows, key);
+}
+
+struct bh_flow *bh_flow_blank(struct bh_env *env)
+{
+	if (!env->flows)
+		return NULL;
+	memset(&env->flows->blank, 0, sizeof(env->flows->blank));
+	return &env->flows->blank;
 }
 
 int bh_flow_insert(struct bh_env *env, const struct bh_flow_key *key, const struct bh_flow *flow)

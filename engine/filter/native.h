@@ -76,6 +76,7 @@ static inline uint64_t bh_now(struct bh_env *env)
 	return env->now;
 }
 
+struct bh_flow *bh_flow_blank(struct bh_env *env);
 struct bh_flow *bh_flow_find(struct bh_env *env, const struct bh_flow_key *key);
 int bh_flow_insert(struct bh_env *env, const struct bh_flow_key *key, const struct bh_flow *flow);
 int bh_flow_remove(struct bh_env *env, const struct bh_flow_key *key);

@@ -507,38 +507,44 @@ static inline int bh_parse_arp(BH_CTX *ctx, struct bh_packet *packet)
 	return 0;
 }
 
-/* Fills `packet`, which the caller has cleared but for key.direction. */
-static inline void bh_parse(BH_CTX *ctx, struct bh_packet *packet)
+/* What follows the MAC addresses; non-zero: malformed. */
+static inline int bh_parse_payload(BH_CTX *ctx, struct bh_packet *packet)
 {
-	uint8_t ethernet[14] = {0};
-	int rc = 0;
-
-	packet->form = BH_FORM_MALFORMED;
-	if (bh_is_tagged(ctx) || bh_load(ctx, 0, ethernet, 14))
-		return;
-	__builtin_memcpy(packet->target_mac, ethernet, 6);
-	__builtin_memcpy(packet->source_mac, ethernet + 6, 6);
-	packet->ethertype = bh_get16(ethernet + 12);
 	switch (packet->ethertype) {
 	case 0x8100:
 	case 0x88a8:
 	case 0x9100:
-		return;
+		return -1;
 	case BH_ETH_IP:
-		rc = bh_parse_ip4(ctx, packet);
-		break;
+		packet->form = BH_FORM_IP;
+		return bh_parse_ip4(ctx, packet);
 	case BH_ETH_IP6:
-		rc = bh_parse_ip6(ctx, packet);
-		break;
+		packet->form = BH_FORM_IP;
+		return bh_parse_ip6(ctx, packet);
 	case BH_ETH_ARP:
-		rc = bh_parse_arp(ctx, packet);
-		packet->form = rc ? BH_FORM_MALFORMED : BH_FORM_ARP;
-		return;
+		packet->form = BH_FORM_ARP;
+		return bh_parse_arp(ctx, packet);
 	default:
 		packet->form = BH_FORM_OTHER;
-		return;
+		return 0;
 	}
-	packet->form = rc ? BH_FORM_MALFORMED : BH_FORM_IP;
+}
+
+/* Fills `packet`, which the caller has cleared but for key.direction. */
+BH_GLOBAL int bh_parse(BH_CTX *ctx, struct bh_packet *packet)
+{
+	BH_ENTER(ctx, packet, -1);
+	uint8_t ethernet[14] = {0};
+
+	packet->form = BH_FORM_MALFORMED;
+	if (bh_is_tagged(ctx) || bh_load(ctx, 0, ethernet, 14))
+		return 0;
+	__builtin_memcpy(packet->target_mac, ethernet, 6);
+	__builtin_memcpy(packet->source_mac, ethernet + 6, 6);
+	packet->ethertype = bh_get16(ethernet + 12);
+	if (bh_parse_payload(ctx, packet))
+		packet->form = BH_FORM_MALFORMED;
+	return 0;
 }
 
 #endif

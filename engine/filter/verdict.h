@@ -19,7 +19,28 @@ static inline void bh_decide(struct bh_verdict *verdict, uint8_t action, uint8_t
 	verdict->action = action;
 	verdict->by = by;
 	verdict->audit = 0;
+	verdict->log = 0;
 	verdict->rule = 0;
+}
+
+/* What was blocked passes after all, and is marked. */
+static inline void bh_audit(struct bh_verdict *verdict)
+{
+	if (verdict->action == BH_BLOCK) {
+		verdict->action = BH_ALLOW;
+		verdict->audit = 1;
+	}
+}
+
+/* The default of the packet's direction. */
+static inline void bh_judge_default(const struct bh_conf *conf, uint8_t direction,
+                                    struct bh_verdict *verdict)
+{
+	uint32_t block = direction == BH_IN ? BH_CONF_BLOCK_IN : BH_CONF_BLOCK_OUT;
+
+	bh_decide(verdict, conf->flags & block ? BH_BLOCK : BH_ALLOW, BH_BY_DEFAULT);
+	if (conf->flags & BH_CONF_AUDIT)
+		bh_audit(verdict);
 }
 
 static inline bool bh_mac_equal(const uint8_t *a, const uint8_t *b)
@@ -115,6 +136,13 @@ static inline int bh_identity_neighbour(const struct bh_conf *conf, const struct
 	return BH_IDENTITY_NEIGHBOUR;
 }
 
+/* 127/8 never crosses a wire (RFC 1122, 3.2.1.3); beyond this one the host lets it in, for ports
+ * that are published (CVE-2020-8558). */
+static inline bool bh_is_loopback4(const struct bh_address *address)
+{
+	return address->hi == 0 && address->lo >> 24 == (BH_V4_MAPPED | 0x7f000000) >> 24;
+}
+
 BH_GLOBAL int bh_identity(const struct bh_conf *conf, const struct bh_packet *packet)
 {
 	BH_REQUIRE(conf && packet, BH_IDENTITY_SPOOF);
@@ -123,6 +151,8 @@ BH_GLOBAL int bh_identity(const struct bh_conf *conf, const struct bh_packet *pa
 	          packet->fragment == BH_WHOLE &&
 	          (bh_icmp_type(key) == 135 || bh_icmp_type(key) == 136);
 
+	if (packet->form == BH_FORM_IP && bh_is_loopback4(&key->remote))
+		return key->direction == BH_OUT ? BH_IDENTITY_SPOOF : BH_IDENTITY_NOT_OURS;
 	if (!(conf->flags & BH_CONF_ANTISPOOF))
 		return packet->form == BH_FORM_ARP || nd ? BH_IDENTITY_NEIGHBOUR : BH_IDENTITY_OK;
 	if (key->direction == BH_OUT ? !bh_mac_equal(packet->source_mac, conf->mac)
@@ -155,19 +185,17 @@ BH_GLOBAL int bh_judge_rules(BH_CTX *ctx, const struct bh_conf *conf,
                                       const struct bh_key *key, struct bh_verdict *verdict)
 {
 	BH_ENTER(ctx, conf && key && verdict, 0);
-	uint32_t block = key->direction == BH_IN ? BH_CONF_BLOCK_IN : BH_CONF_BLOCK_OUT;
 	struct bh_entry entry = {0, 0, 0};
 
 	if (bh_rules_lookup(ctx, conf, key, &entry)) {
 		bh_decide(verdict, entry.flags & BH_ENTRY_BLOCK ? BH_BLOCK : BH_ALLOW, BH_BY_RULE);
 		verdict->rule = entry.rule;
-		if (entry.flags & BH_ENTRY_AUDIT && verdict->action == BH_BLOCK) {
-			verdict->action = BH_ALLOW;
-			verdict->audit = 1;
-		}
+		verdict->log = (entry.flags & BH_ENTRY_LOG) != 0;
+		if (entry.flags & BH_ENTRY_AUDIT || conf->flags & BH_CONF_AUDIT)
+			bh_audit(verdict);
 		return 0;
 	}
-	bh_decide(verdict, conf->flags & block ? BH_BLOCK : BH_ALLOW, BH_BY_DEFAULT);
+	bh_judge_default(conf, key->direction, verdict);
 	return 0;
 }
 
@@ -231,47 +259,53 @@ BH_GLOBAL int bh_flow_open(BH_CTX *ctx, const struct bh_conf *conf,
                                     const struct bh_verdict *verdict)
 {
 	BH_ENTER(ctx, conf && key && packet && verdict, -1);
-	struct bh_flow *old, flow = {0};
+	uint8_t opener = packet->key.direction & 1, state = BH_FLOW_OPENING;
+	struct bh_flow *flow;
 
-	flow.created = flow.seen = bh_now(ctx);
-	flow.generation = conf->generation;
-	flow.rule = verdict->rule;
-	flow.audit = verdict->audit;
-	flow.local_port = packet->key.local_port;
-	flow.remote_port = packet->key.remote_port;
-	flow.opener = packet->key.direction & 1;
-	flow.packets[flow.opener] = 1;
-	flow.state = BH_FLOW_OPENING;
-	if (key->protocol == BH_PROTO_TCP && packet->tcp_flags & BH_TCP_RST)
-		flow.state = BH_FLOW_RESET;
-	flow.list = bh_flow_list_of(key->protocol, flow.state);
-	old = bh_flow_find(ctx, key);
-	if (old) /* a bare SYN opens the same conversation anew */
+	if (bh_flow_find(ctx, key)) /* a bare SYN opens the same conversation anew */
 		bh_flow_forget(ctx, key);
-	return bh_flow_start(ctx, conf, key, &flow);
+	flow = bh_flow_blank(ctx);
+	if (!flow)
+		return -1;
+	if (key->protocol == BH_PROTO_TCP && packet->tcp_flags & BH_TCP_RST)
+		state = BH_FLOW_RESET;
+	flow->created = flow->seen = bh_now(ctx);
+	flow->generation = conf->generation;
+	flow->rule = verdict->rule;
+	flow->audit = verdict->audit;
+	flow->local_port = packet->key.local_port;
+	flow->remote_port = packet->key.remote_port;
+	flow->opener = opener;
+	flow->packets[opener] = 1;
+	flow->state = state;
+	flow->list = bh_flow_list_of(key->protocol, state);
+	return bh_flow_start(ctx, conf, key, flow);
 }
 
 BH_GLOBAL int bh_fragment_open(BH_CTX *ctx, const struct bh_conf *conf, struct bh_packet *packet,
                                const struct bh_verdict *verdict)
 {
 	BH_ENTER(ctx, conf && packet && verdict, -1);
-	struct bh_flow flow = {0}, *old;
+	struct bh_flow *flow;
 
 	bh_fragment_key_of(&packet->flow, conf->endpoint, packet);
-	old = bh_flow_find(ctx, &packet->flow);
-	if (old) { /* the identification is in use again */
-		old->seen = bh_now(ctx);
-		old->rule = verdict->rule;
-		old->audit = verdict->audit;
+	flow = bh_flow_find(ctx, &packet->flow);
+	if (flow) { /* the identification is in use again */
+		flow->seen = bh_now(ctx);
+		flow->rule = verdict->rule;
+		flow->audit = verdict->audit;
 		return 0;
 	}
-	flow.created = flow.seen = bh_now(ctx);
-	flow.generation = conf->generation;
-	flow.rule = verdict->rule;
-	flow.audit = verdict->audit;
-	flow.opener = packet->key.direction & 1;
-	flow.list = BH_LIST_HALF_OPEN;
-	return bh_flow_start(ctx, conf, &packet->flow, &flow);
+	flow = bh_flow_blank(ctx);
+	if (!flow)
+		return -1;
+	flow->created = flow->seen = bh_now(ctx);
+	flow->generation = conf->generation;
+	flow->rule = verdict->rule;
+	flow->audit = verdict->audit;
+	flow->opener = packet->key.direction & 1;
+	flow->list = BH_LIST_HALF_OPEN;
+	return bh_flow_start(ctx, conf, &packet->flow, flow);
 }
 
 /* Not the first fragment: as the first went. */
@@ -335,12 +369,19 @@ fragment:
 	return 0;
 }
 
+/* ARP, or a neighbour's solicitation: a question that all on the link hear. */
+static inline bool bh_is_asking(const struct bh_packet *packet)
+{
+	const struct bh_key *key = &packet->key;
+
+	return packet->form == BH_FORM_ARP ||
+	       (key->v6 && key->protocol == BH_PROTO_ICMP6 && bh_icmp_type(key) == 135);
+}
+
 /* The verdict on a parsed packet. */
 static inline void bh_judge(BH_CTX *ctx, const struct bh_conf *conf, struct bh_packet *packet,
                             struct bh_verdict *verdict)
 {
-	uint32_t block = packet->key.direction == BH_IN ? BH_CONF_BLOCK_IN : BH_CONF_BLOCK_OUT;
-
 	if (packet->form == BH_FORM_MALFORMED) {
 		bh_decide(verdict, BH_BLOCK, BH_BY_MALFORMED);
 		return;
@@ -353,13 +394,13 @@ static inline void bh_judge(BH_CTX *ctx, const struct bh_conf *conf, struct bh_p
 		bh_decide(verdict, BH_BLOCK, BH_BY_SPOOF);
 		return;
 	case BH_IDENTITY_NOT_OURS:
-		bh_decide(verdict, BH_BLOCK, packet->form == BH_FORM_ARP ? BH_BY_NEIGHBOUR : BH_BY_SPOOF);
+		bh_decide(verdict, BH_BLOCK, bh_is_asking(packet) ? BH_BY_NEIGHBOUR : BH_BY_SPOOF);
 		return;
 	default:
 		break;
 	}
 	if (packet->form == BH_FORM_OTHER)
-		bh_decide(verdict, conf->flags & block ? BH_BLOCK : BH_ALLOW, BH_BY_DEFAULT);
+		bh_judge_default(conf, packet->key.direction, verdict);
 	else
 		bh_judge_ip(ctx, conf, packet, verdict);
 }

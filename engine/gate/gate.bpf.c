@@ -49,6 +49,7 @@ struct bh_entry;
 static uint64_t bh_now(BH_CTX *skb);
 static const void *bh_page(BH_CTX *skb, uint32_t table, uint32_t page);
 static struct bh_flow *bh_flow_find(BH_CTX *skb, const struct bh_flow_key *key);
+static struct bh_flow *bh_flow_blank(BH_CTX *skb);
 static int bh_flow_insert(BH_CTX *skb, const struct bh_flow_key *key, const struct bh_flow *flow);
 static int bh_flow_remove(BH_CTX *skb, const struct bh_flow_key *key);
 static struct bh_flow_key *bh_ledger_find(BH_CTX *skb, const struct bh_ledger_key *key);
@@ -60,6 +61,7 @@ static struct bh_room *bh_room(BH_CTX *skb);
 static int bh_rules_lookup(BH_CTX *skb, const struct bh_conf *conf, const struct bh_key *key,
                            struct bh_entry *entry);
 
+#include "../filter/record.h"
 #include "../filter/verdict.h"
 #include "maps.h"
 
@@ -79,6 +81,8 @@ struct page {
 struct scratch {
 	struct bh_packet packet;
 	struct bh_verdict verdict;
+	struct bh_flow_key key; /* copies for helpers, see in_map() */
+	struct bh_flow flow;
 };
 
 MAP(bh_ports, BPF_MAP_TYPE_HASH, uint32_t, struct bh_conf, BH_PORTS_MAX, BPF_F_NO_PREALLOC);
@@ -87,9 +91,10 @@ MAP(bh_flows, BPF_MAP_TYPE_HASH, struct bh_flow_key, struct bh_flow, BH_FLOWS_MA
 MAP(bh_ledger, BPF_MAP_TYPE_HASH, struct bh_ledger_key, struct bh_flow_key, BH_FLOWS_MAX,
     BPF_F_NO_PREALLOC);
 MAP(bh_shares, BPF_MAP_TYPE_HASH, uint32_t, struct bh_share, BH_PORTS_MAX, BPF_F_NO_PREALLOC);
-MAP(bh_rooms, BPF_MAP_TYPE_ARRAY, uint32_t, struct bh_room, 1, 0);
+MAP(bh_rooms, BPF_MAP_TYPE_ARRAY, uint32_t, struct bh_room, 1, BPF_F_MMAPABLE);
 MAP(bh_counts, BPF_MAP_TYPE_HASH, uint32_t, struct bh_counters, BH_PORTS_MAX, BPF_F_NO_PREALLOC);
 MAP(bh_hits, BPF_MAP_TYPE_HASH, struct bh_hit_key, uint64_t, BH_FLOWS_MAX, BPF_F_NO_PREALLOC);
+MAP(bh_records, BPF_MAP_TYPE_ARRAY, uint32_t, struct bh_circle, 1, BPF_F_MMAPABLE);
 MAP(bh_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, uint32_t, struct scratch, 1, 0);
 
 static inline uint64_t bh_now(BH_CTX *skb)
@@ -104,20 +109,54 @@ static inline const void *bh_page(BH_CTX *skb, uint32_t table, uint32_t page)
 	return bpf_map_lookup_elem(&bh_pages, &key);
 }
 
-static inline struct bh_flow *bh_flow_find(BH_CTX *skb, const struct bh_flow_key *key)
+/*
+ * What a global function is given, Linux 6.1 takes for no key and no value of a map; a map's own
+ * memory it does. So keys are copied there on their way to a helper.
+ */
+static inline struct scratch *in_map(const struct bh_flow_key *key)
 {
-	return bpf_map_lookup_elem(&bh_flows, key);
+	uint32_t zero = 0;
+	struct scratch *scratch = bpf_map_lookup_elem(&bh_scratch, &zero);
+
+	if (scratch)
+		scratch->key = *key;
+	return scratch;
 }
 
+static inline struct bh_flow *bh_flow_find(BH_CTX *skb, const struct bh_flow_key *key)
+{
+	struct scratch *scratch = in_map(key);
+
+	return scratch ? bpf_map_lookup_elem(&bh_flows, &scratch->key) : 0;
+}
+
+static inline struct bh_flow *bh_flow_blank(BH_CTX *skb)
+{
+	uint32_t zero = 0;
+	struct scratch *scratch = bpf_map_lookup_elem(&bh_scratch, &zero);
+
+	if (!scratch)
+		return 0;
+	__builtin_memset(&scratch->flow, 0, sizeof(scratch->flow));
+	return &scratch->flow;
+}
+
+/* `flow` is the blank one, filled. */
 static inline int bh_flow_insert(BH_CTX *skb, const struct bh_flow_key *key,
                                  const struct bh_flow *flow)
 {
-	return (int)bpf_map_update_elem(&bh_flows, key, flow, BPF_NOEXIST);
+	struct scratch *scratch = in_map(key);
+
+	if (!scratch)
+		return -1;
+	return (int)bpf_map_update_elem(&bh_flows, &scratch->key, &scratch->flow, BPF_NOEXIST);
 }
 
 static inline int bh_flow_remove(BH_CTX *skb, const struct bh_flow_key *key)
 {
-	return (int)bpf_map_delete_elem(&bh_flows, key);
+	struct scratch *scratch = in_map(key);
+
+	return scratch ? (int)bpf_map_delete_elem(&bh_flows, &scratch->key) : -1;
 }
 
 static inline struct bh_flow_key *bh_ledger_find(BH_CTX *skb, const struct bh_ledger_key *key)
@@ -128,7 +167,9 @@ static inline struct bh_flow_key *bh_ledger_find(BH_CTX *skb, const struct bh_le
 static inline int bh_ledger_insert(BH_CTX *skb, const struct bh_ledger_key *key,
                                    const struct bh_flow_key *row)
 {
-	return (int)bpf_map_update_elem(&bh_ledger, key, row, BPF_NOEXIST);
+	struct scratch *scratch = in_map(row);
+
+	return scratch ? (int)bpf_map_update_elem(&bh_ledger, key, &scratch->key, BPF_NOEXIST) : -1;
 }
 
 static inline void bh_ledger_remove(BH_CTX *skb, const struct bh_ledger_key *key)
@@ -225,6 +266,19 @@ static inline void count(const struct bh_conf *conf, uint8_t direction, uint32_t
 	}
 }
 
+static inline void record(struct __sk_buff *skb, const struct bh_conf *conf,
+                          const struct scratch *scratch)
+{
+	uint32_t zero = 0;
+	struct bh_circle *circle;
+
+	if (!bh_is_recorded(&scratch->verdict))
+		return;
+	circle = bpf_map_lookup_elem(&bh_records, &zero);
+	if (circle)
+		bh_record_put(circle, bh_now(skb), skb->len, conf, &scratch->packet, &scratch->verdict);
+}
+
 /* Judges the packet for the port; the verdict is left in the scratch. */
 static inline __attribute__((always_inline)) int judge(struct __sk_buff *skb, uint32_t port, uint32_t direction)
 {
@@ -243,6 +297,7 @@ static inline __attribute__((always_inline)) int judge(struct __sk_buff *skb, ui
 	bh_parse(skb, &scratch->packet);
 	bh_judge(skb, conf, &scratch->packet, &scratch->verdict);
 	count(conf, (uint8_t)direction, skb->len, &scratch->verdict);
+	record(skb, conf, scratch);
 	return scratch->verdict.action == BH_ALLOW ? TC_ACT_OK : TC_ACT_SHOT;
 }
 
@@ -269,11 +324,23 @@ int bh_gate_probe(struct __sk_buff *skb)
 	int rc = judge(skb, skb->cb[BH_PROBE_PORT], skb->cb[BH_PROBE_DIRECTION] & 1);
 
 	if (scratch) {
-		skb->cb[BH_PROBE_ACTION] = scratch->verdict.action | (uint32_t)scratch->verdict.audit << 8;
+		skb->cb[BH_PROBE_ACTION] = scratch->verdict.action | (uint32_t)scratch->verdict.audit << 8 |
+		                            (uint32_t)scratch->verdict.log << 16;
 		skb->cb[BH_PROBE_BY] = scratch->verdict.by;
 		skb->cb[BH_PROBE_RULE] = scratch->verdict.rule;
 	}
 	return rc;
+}
+
+/* Forgets the flow whose key stands behind the Ethernet header of a test run. Never attached. */
+SEC("tc")
+int bh_gate_forget(struct __sk_buff *skb)
+{
+	struct bh_flow_key key;
+
+	if (bpf_skb_load_bytes(skb, BH_FORGET_AT, &key, sizeof(key)))
+		return TC_ACT_SHOT;
+	return bh_flow_forget(skb, &key) ? TC_ACT_OK : TC_ACT_SHOT;
 }
 
 char _license[] SEC("license") = "Dual MIT/GPL";

@@ -12,10 +12,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "../base/buffer.h"
 #include "../base/cleanup.h"
 #include "attach.h"
 #include "maps.h"
@@ -24,22 +26,26 @@ static const _Alignas(8) unsigned char gate_object[] = {
 #include "engine/gate/gate.bpf.inc"
 };
 
-enum { PORTS, PAGES, FLOWS, LEDGER, SHARES, ROOMS, COUNTS, HITS, MAPS };
-enum { GATE_OUT, GATE_IN, GATE_PROBE, PROGRAMS };
+enum { PORTS, PAGES, FLOWS, LEDGER, SHARES, ROOMS, COUNTS, HITS, RECORDS, MAPS };
+enum { GATE_OUT, GATE_IN, GATE_PROBE, GATE_FORGET, PROGRAMS };
 
 static const char *const map_names[MAPS] = {
 	"bh_ports", "bh_pages", "bh_flows", "bh_ledger", "bh_shares", "bh_rooms", "bh_counts", "bh_hits",
+	"bh_records",
 };
-static const char *const program_names[PROGRAMS] = {"bh_gate_out", "bh_gate_in", "bh_gate_probe"};
+static const char *const program_names[PROGRAMS] = {"bh_gate_out", "bh_gate_in", "bh_gate_probe",
+                                                    "bh_gate_forget"};
 
 struct bh_gate_kernel {
 	int maps[MAPS];
 	int programs[PROGRAMS];
+	struct bh_room *room; /* the map's own memory: the kernel counts in it at the same time */
+	const struct bh_circle *circle; /* likewise */
 };
 
 static struct bh_gate_kernel *gate_new(void)
 {
-	struct bh_gate_kernel *gate = malloc(sizeof(*gate));
+	struct bh_gate_kernel *gate = calloc(1, sizeof(*gate));
 
 	for (int i = 0; gate && i < MAPS; i++)
 		gate->maps[i] = -1;
@@ -56,6 +62,10 @@ void bh_gate_close(struct bh_gate_kernel **gate)
 		bh_cleanup_fd(&(*gate)->maps[i]);
 	for (int i = 0; i < PROGRAMS; i++)
 		bh_cleanup_fd(&(*gate)->programs[i]);
+	if ((*gate)->room)
+		munmap((*gate)->room, sizeof(struct bh_room));
+	if ((*gate)->circle)
+		munmap((void *)(*gate)->circle, sizeof(struct bh_circle));
 	free(*gate);
 	*gate = NULL;
 }
@@ -70,6 +80,7 @@ static char *pin_path(char *path, const char *directory, const char *name)
 static int gate_get(struct bh_gate_kernel *gate, const char *directory)
 {
 	char path[512];
+	void *circle;
 
 	for (int i = 0; i < MAPS; i++) {
 		gate->maps[i] = bpf_obj_get(pin_path(path, directory, map_names[i]));
@@ -81,16 +92,26 @@ static int gate_get(struct bh_gate_kernel *gate, const char *directory)
 		if (gate->programs[i] < 0)
 			return -errno;
 	}
+	gate->room = mmap(NULL, sizeof(*gate->room), PROT_READ | PROT_WRITE, MAP_SHARED, gate->maps[ROOMS], 0);
+	if (gate->room == MAP_FAILED) {
+		gate->room = NULL;
+		return -errno;
+	}
+	circle = mmap(NULL, sizeof(struct bh_circle), PROT_READ, MAP_SHARED, gate->maps[RECORDS], 0);
+	if (circle == MAP_FAILED)
+		return -errno;
+	gate->circle = circle;
 	return 0;
 }
 
-/* What compartments may borrow from each other: what no guarantee can claim. */
-static int gate_set_room(struct bh_gate_kernel *gate)
+/* All that compartments may keep. Set before anything is pinned: what is found is whole. */
+static int gate_set_room(struct bpf_object *object)
 {
-	struct bh_room room = {.capacity = BH_FLOWS_MAX / 2};
+	struct bh_room room = {.capacity = BH_FLOWS_MAX};
+	int rooms = bpf_map__fd(bpf_object__find_map_by_name(object, map_names[ROOMS]));
 	uint32_t zero = 0;
 
-	return bpf_map_update_elem(gate->maps[ROOMS], &zero, &room, BPF_ANY) ? -errno : 0;
+	return bpf_map_update_elem(rooms, &zero, &room, BPF_ANY) ? -errno : 0;
 }
 
 /* Loads the object and pins its parts; the programs last, so that a half pinned set is not found. */
@@ -103,6 +124,8 @@ static int gate_load(const char *directory, struct bh_error *err)
 
 	if (rc)
 		bh_error_errno(err, rc, "the kernel does not load the gate (Linux 6.1 or newer with BPF is needed)");
+	else if ((rc = gate_set_room(object)))
+		bh_error_errno(err, rc, "cannot set what the gate may keep");
 	for (int i = 0; !rc && i < MAPS; i++) {
 		struct bpf_map *map = bpf_object__find_map_by_name(object, map_names[i]);
 
@@ -141,8 +164,6 @@ int bh_gate_open(struct bh_gate_kernel **out, const char *directory, bool create
 			return rc;
 		gate = gate_new();
 		rc = gate ? gate_get(gate, directory) : -ENOMEM;
-		if (!rc)
-			rc = gate_set_room(gate);
 	}
 	if (rc) {
 		bh_gate_close(&gate);
@@ -176,11 +197,12 @@ int bh_gate_conf_put(struct bh_gate_kernel *gate, uint32_t ifindex, const struct
 {
 	struct bh_counters zero = {0};
 
+	/* The conf first: what is left after a crash is found by it. */
+	if (bpf_map_update_elem(gate->maps[PORTS], &ifindex, conf, BPF_ANY))
+		return bh_error_errno(err, -errno, "cannot set the gate of endpoint %u", conf->endpoint);
 	if (bpf_map_update_elem(gate->maps[COUNTS], &conf->endpoint, &zero, BPF_NOEXIST) &&
 	    errno != EEXIST)
 		return bh_error_errno(err, -errno, "cannot make the counters of endpoint %u", conf->endpoint);
-	if (bpf_map_update_elem(gate->maps[PORTS], &ifindex, conf, BPF_ANY))
-		return bh_error_errno(err, -errno, "cannot set the gate of endpoint %u", conf->endpoint);
 	return 0;
 }
 
@@ -222,27 +244,34 @@ int bh_gate_table_read(struct bh_gate_kernel *gate, uint32_t id, uint32_t page, 
 	return 0;
 }
 
-/* However many pages it was said to have: a crash may have published some of a table. */
+/*
+ * However many pages it was said to have: a crash may have published some of a table. The last goes
+ * first, so that after a crash the pages that are left are found again, from 0 on.
+ */
 int bh_gate_table_remove(struct bh_gate_kernel *gate, uint32_t id, struct bh_error *err)
 {
-	for (uint32_t i = 0; i < BH_PAGES_MAX; i++) {
-		struct bh_page_key key = {id, i};
+	struct bh_page_key key = {id, 0};
+	uint8_t page[BH_PAGE_SIZE];
 
-		if (!bpf_map_delete_elem(gate->maps[PAGES], &key))
-			continue;
-		if (errno == ENOENT)
-			break;
-		return bh_error_errno(err, -errno, "cannot remove table %u", id);
-	}
+	while (key.page < BH_PAGES_MAX && !bpf_map_lookup_elem(gate->maps[PAGES], &key, page))
+		key.page++;
+	while (key.page-- > 0)
+		if (bpf_map_delete_elem(gate->maps[PAGES], &key) && errno != ENOENT)
+			return bh_error_errno(err, -errno, "cannot remove table %u", id);
 	return 0;
 }
 
+/* What no guarantee can claim may be borrowed: it shrinks by one guarantee a compartment. */
 int bh_gate_share_put(struct bh_gate_kernel *gate, uint32_t compartment, struct bh_error *err)
 {
 	struct bh_share share = {0};
 
-	if (bpf_map_update_elem(gate->maps[SHARES], &compartment, &share, BPF_NOEXIST) &&
-	    errno != EEXIST)
+	if (gate->room->capacity < BH_FLOWS_GUARANTEED)
+		return bh_error_set(err, -ENOSPC, "the flow table guarantees %d flows to at most %u compartments",
+		                    BH_FLOWS_GUARANTEED, BH_FLOWS_MAX / BH_FLOWS_GUARANTEED);
+	if (!bpf_map_update_elem(gate->maps[SHARES], &compartment, &share, BPF_NOEXIST))
+		__sync_fetch_and_sub(&gate->room->capacity, BH_FLOWS_GUARANTEED);
+	else if (errno != EEXIST)
 		return bh_error_errno(err, -errno, "cannot make the flow account of compartment %u",
 		                      compartment);
 	return 0;
@@ -250,7 +279,9 @@ int bh_gate_share_put(struct bh_gate_kernel *gate, uint32_t compartment, struct 
 
 int bh_gate_share_remove(struct bh_gate_kernel *gate, uint32_t compartment, struct bh_error *err)
 {
-	if (bpf_map_delete_elem(gate->maps[SHARES], &compartment) && errno != ENOENT)
+	if (!bpf_map_delete_elem(gate->maps[SHARES], &compartment))
+		__sync_fetch_and_add(&gate->room->capacity, BH_FLOWS_GUARANTEED);
+	else if (errno != ENOENT)
 		return bh_error_errno(err, -errno, "cannot remove the flow account of compartment %u",
 		                      compartment);
 	return 0;
@@ -262,91 +293,118 @@ int bh_gate_flow_read(struct bh_gate_kernel *gate, const struct bh_flow_key *key
 	return bpf_map_lookup_elem(gate->maps[FLOWS], key, flow) ? -errno : 0;
 }
 
-int bh_gate_flow_each(struct bh_gate_kernel *gate,
-                      int (*visit)(const struct bh_flow_key *, const struct bh_flow *, void *),
-                      void *arg, struct bh_error *err)
+#define BATCH 4096
+
+/* All rows of a map, many at a time; `visit` returns non-zero to stop, which is then returned. */
+static int map_each(int fd, size_t key_size, size_t value_size,
+                    int (*visit)(const void *key, const void *value, void *arg), void *arg,
+                    struct bh_error *err)
 {
-	struct bh_flow_key key, next;
-	bool more = bpf_map_get_next_key(gate->maps[FLOWS], NULL, &next) == 0;
+	BH_AUTOFREE uint8_t *keys = malloc(BATCH * key_size);
+	BH_AUTOFREE uint8_t *values = malloc(BATCH * value_size);
+	uint32_t token = 0, *from = NULL;
+	bool more = true;
 
-	(void)err;
+	if (!keys || !values)
+		return bh_error_set(err, -ENOMEM, "not enough memory to read a map");
 	while (more) {
-		struct bh_flow flow;
-		int rc;
+		uint32_t count = BATCH;
+		int rc = bpf_map_lookup_batch(fd, from, &token, keys, values, &count, NULL) ? -errno : 0;
 
-		key = next;
-		more = bpf_map_get_next_key(gate->maps[FLOWS], &key, &next) == 0;
-		if (bpf_map_lookup_elem(gate->maps[FLOWS], &key, &flow))
-			continue;
-		rc = visit(&key, &flow, arg);
-		if (rc)
-			return rc;
+		if (rc && rc != -ENOENT)
+			return bh_error_errno(err, rc, "cannot read a map of the gate");
+		more = !rc;
+		from = &token;
+		for (uint32_t i = 0; i < count; i++) {
+			rc = visit(keys + i * key_size, values + i * value_size, arg);
+			if (rc)
+				return rc;
+		}
 	}
 	return 0;
 }
 
-/* Rows to be deleted, collected first: deleting during a walk restarts it. */
+struct flow_visit {
+	int (*visit)(const struct bh_flow_key *, const struct bh_flow *, void *);
+	void *arg;
+};
+
+static int visit_flow(const void *key, const void *value, void *arg)
+{
+	struct flow_visit *each = arg;
+
+	return each->visit(key, value, each->arg);
+}
+
+int bh_gate_flow_each(struct bh_gate_kernel *gate,
+                      int (*visit)(const struct bh_flow_key *, const struct bh_flow *, void *),
+                      void *arg, struct bh_error *err)
+{
+	struct flow_visit each = {visit, arg};
+
+	return map_each(gate->maps[FLOWS], sizeof(struct bh_flow_key), sizeof(struct bh_flow), visit_flow,
+	                &each, err);
+}
+
+/* Keys of an endpoint's rows, collected first: deleting during a walk restarts it. */
 struct doomed {
 	uint32_t endpoint;
-	size_t count, room;
-	struct bh_flow_key *keys;
-	struct bh_flow *flows;
+	struct bh_buffer keys;
 };
 
 static int doom(const struct bh_flow_key *key, const struct bh_flow *flow, void *arg)
 {
 	struct doomed *doomed = arg;
-	size_t room = doomed->room ? doomed->room * 2 : 64;
-	void *keys, *flows;
 
-	if (key->endpoint != doomed->endpoint)
+	(void)flow;
+	if (key->endpoint == doomed->endpoint)
+		bh_buffer_append(&doomed->keys, key, sizeof(*key));
+	return doomed->keys.failed ? -ENOMEM : 0;
+}
+
+/*
+ * The keys of an endpoint's flows: by the ledger of its compartment, or, where flows long gone have
+ * left more gaps there than the whole table has rows, by the table.
+ */
+static int gate_collect(struct bh_gate_kernel *gate, const struct bh_conf *conf,
+                        struct doomed *doomed, struct bh_error *err)
+{
+	uint64_t places = 0;
+	struct bh_share share;
+
+	if (bpf_map_lookup_elem(gate->maps[SHARES], &conf->compartment, &share))
 		return 0;
-	if (doomed->count == doomed->room) {
-		keys = realloc(doomed->keys, room * sizeof(*doomed->keys));
-		if (keys)
-			doomed->keys = keys;
-		flows = realloc(doomed->flows, room * sizeof(*doomed->flows));
-		if (flows)
-			doomed->flows = flows;
-		if (!keys || !flows)
-			return -ENOMEM;
-		doomed->room = room;
-	}
-	doomed->keys[doomed->count] = *key;
-	doomed->flows[doomed->count++] = *flow;
+	for (int list = 0; list < BH_LISTS; list++)
+		places += share.tail[list] - share.head[list];
+	if (places > BH_FLOWS_MAX)
+		return bh_gate_flow_each(gate, doom, doomed, err);
+	for (uint32_t list = 0; list < BH_LISTS; list++)
+		for (uint64_t at = share.head[list]; at < share.tail[list]; at++) {
+			struct bh_ledger_key place = {conf->compartment, list, at};
+			struct bh_flow_key key;
+
+			if (!bpf_map_lookup_elem(gate->maps[LEDGER], &place, &key) && doom(&key, NULL, doomed))
+				return bh_error_set(err, -ENOMEM, "not enough memory to forget flows");
+		}
 	return 0;
 }
 
-/* Forgets an endpoint's flows and what they were charged. Nobody opens new ones: its port is gone. */
+/* The kernel forgets them itself, with the accounts that it may be charging at this moment. */
 static int gate_forget_flows(struct bh_gate_kernel *gate, const struct bh_conf *conf,
                              struct bh_error *err)
 {
+	uint8_t frame[BH_FORGET_AT + sizeof(struct bh_flow_key)] = {0};
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = sizeof(frame), .repeat = 1);
 	struct doomed doomed = {.endpoint = conf->endpoint};
-	uint64_t owned = 0, borrowed = 0;
-	struct bh_share share;
-	struct bh_room room;
-	uint32_t zero = 0;
-	int rc = bh_gate_flow_each(gate, doom, &doomed, err);
+	int rc = gate_collect(gate, conf, &doomed, err);
 
-	for (size_t i = 0; i < doomed.count; i++) {
-		struct bh_ledger_key place = {doomed.flows[i].compartment, doomed.flows[i].list,
-		                              doomed.flows[i].place};
-
-		bpf_map_delete_elem(gate->maps[LEDGER], &place);
-		if (!bpf_map_delete_elem(gate->maps[FLOWS], &doomed.keys[i]))
-			*(doomed.flows[i].borrowed ? &borrowed : &owned) += 1;
+	for (size_t at = 0; at < doomed.keys.size; at += sizeof(struct bh_flow_key)) {
+		memcpy(frame + BH_FORGET_AT, doomed.keys.data + at, sizeof(struct bh_flow_key));
+		if (bpf_prog_test_run_opts(gate->programs[GATE_FORGET], &opts) && !rc)
+			rc = bh_error_errno(err, -errno, "the kernel does not forget the flows of endpoint %u",
+			                    conf->endpoint);
 	}
-	free(doomed.keys);
-	free(doomed.flows);
-	if (owned + borrowed && !bpf_map_lookup_elem(gate->maps[SHARES], &conf->compartment, &share)) {
-		share.used -= owned + borrowed;
-		share.owned -= owned;
-		bpf_map_update_elem(gate->maps[SHARES], &conf->compartment, &share, BPF_EXIST);
-	}
-	if (borrowed && !bpf_map_lookup_elem(gate->maps[ROOMS], &zero, &room)) {
-		room.borrowed -= borrowed;
-		bpf_map_update_elem(gate->maps[ROOMS], &zero, &room, BPF_EXIST);
-	}
+	bh_buffer_clear(&doomed.keys);
 	return rc;
 }
 
@@ -358,40 +416,58 @@ int bh_gate_counters_read(struct bh_gate_kernel *gate, uint32_t endpoint,
 	return 0;
 }
 
+struct hit_visit {
+	int (*visit)(uint32_t endpoint, uint32_t rule, uint64_t packets, void *arg);
+	void *arg;
+};
+
+static int visit_hit(const void *key, const void *value, void *arg)
+{
+	const struct bh_hit_key *hit = key;
+	struct hit_visit *each = arg;
+
+	return each->visit(hit->endpoint, hit->rule, *(const uint64_t *)value, each->arg);
+}
+
 int bh_gate_hits_each(struct bh_gate_kernel *gate,
                       int (*visit)(uint32_t endpoint, uint32_t rule, uint64_t packets, void *),
                       void *arg, struct bh_error *err)
 {
-	struct bh_hit_key key, next;
-	bool more = bpf_map_get_next_key(gate->maps[HITS], NULL, &next) == 0;
+	struct hit_visit each = {visit, arg};
 
-	(void)err;
-	while (more) {
-		uint64_t packets;
-		int rc;
+	return map_each(gate->maps[HITS], sizeof(struct bh_hit_key), sizeof(uint64_t), visit_hit, &each, err);
+}
 
-		key = next;
-		more = bpf_map_get_next_key(gate->maps[HITS], &key, &next) == 0;
-		if (bpf_map_lookup_elem(gate->maps[HITS], &key, &packets))
-			continue;
-		rc = visit(key.endpoint, key.rule, packets, arg);
-		if (rc)
-			return rc;
-	}
+void bh_gate_hit_remove(struct bh_gate_kernel *gate, uint32_t endpoint, uint32_t rule)
+{
+	struct bh_hit_key key = {endpoint, rule};
+
+	bpf_map_delete_elem(gate->maps[HITS], &key);
+}
+
+/* Keys of an endpoint's hits, collected first. */
+static int doom_hit(uint32_t endpoint, uint32_t rule, uint64_t packets, void *arg)
+{
+	struct doomed *doomed = arg;
+
+	(void)packets;
+	if (endpoint == doomed->endpoint)
+		bh_buffer_append(&doomed->keys, &rule, sizeof(rule));
 	return 0;
 }
 
 static void gate_forget_hits(struct bh_gate_kernel *gate, uint32_t endpoint)
 {
-	struct bh_hit_key key, next;
-	bool more = bpf_map_get_next_key(gate->maps[HITS], NULL, &next) == 0;
+	struct doomed doomed = {.endpoint = endpoint};
 
-	while (more) {
-		key = next;
-		more = bpf_map_get_next_key(gate->maps[HITS], &key, &next) == 0;
-		if (key.endpoint == endpoint)
-			bpf_map_delete_elem(gate->maps[HITS], &key);
+	bh_gate_hits_each(gate, doom_hit, &doomed, NULL);
+	for (size_t at = 0; at < doomed.keys.size; at += sizeof(uint32_t)) {
+		uint32_t rule;
+
+		memcpy(&rule, doomed.keys.data + at, sizeof(rule));
+		bh_gate_hit_remove(gate, endpoint, rule);
 	}
+	bh_buffer_clear(&doomed.keys);
 }
 
 int bh_gate_conf_remove(struct bh_gate_kernel *gate, uint32_t ifindex, struct bh_error *err)
@@ -401,12 +477,23 @@ int bh_gate_conf_remove(struct bh_gate_kernel *gate, uint32_t ifindex, struct bh
 
 	if (bpf_map_lookup_elem(gate->maps[PORTS], &ifindex, &conf))
 		return 0;
-	if (bpf_map_delete_elem(gate->maps[PORTS], &ifindex) && errno != ENOENT)
-		return bh_error_errno(err, -errno, "cannot remove the gate of endpoint %u", conf.endpoint);
 	rc = gate_forget_flows(gate, &conf, err);
 	gate_forget_hits(gate, conf.endpoint);
 	bpf_map_delete_elem(gate->maps[COUNTS], &conf.endpoint);
+	/* Last: it is what a removal that a crash cut short is found by. */
+	if (bpf_map_delete_elem(gate->maps[PORTS], &ifindex) && errno != ENOENT)
+		return bh_error_errno(err, -errno, "cannot remove the gate of endpoint %u", conf.endpoint);
 	return rc;
+}
+
+int bh_gate_share_read(struct bh_gate_kernel *gate, uint32_t compartment, struct bh_share *share)
+{
+	return bpf_map_lookup_elem(gate->maps[SHARES], &compartment, share) ? -errno : 0;
+}
+
+const struct bh_circle *bh_gate_circle(const struct bh_gate_kernel *gate)
+{
+	return gate->circle;
 }
 
 uint64_t bh_gate_now(void)
@@ -433,7 +520,7 @@ int bh_gate_test_run(struct bh_gate_kernel *gate, uint32_t ifindex, uint8_t dire
 	verdict->action = (uint8_t)context.cb[BH_PROBE_ACTION];
 	verdict->audit = (uint8_t)(context.cb[BH_PROBE_ACTION] >> 8);
 	verdict->by = (uint8_t)context.cb[BH_PROBE_BY];
-	verdict->reserved = 0;
+	verdict->log = (uint8_t)(context.cb[BH_PROBE_ACTION] >> 16);
 	verdict->rule = context.cb[BH_PROBE_RULE];
 	return 0;
 }

@@ -15,6 +15,7 @@
 #include "../filter/table.h"
 #include "../filter/conf.h"
 #include "../filter/flow.h"
+#include "../filter/record.h"
 #include "../filter/table.h"
 
 struct bh_gate_kernel;
@@ -57,9 +58,15 @@ int bh_gate_flow_each(struct bh_gate_kernel *gate,
                       void *arg, struct bh_error *err);
 int bh_gate_counters_read(struct bh_gate_kernel *gate, uint32_t endpoint,
                           struct bh_counters *counters, struct bh_error *err);
+/* Forgets what one rule decided at one endpoint. */
+void bh_gate_hit_remove(struct bh_gate_kernel *gate, uint32_t endpoint, uint32_t rule);
 int bh_gate_hits_each(struct bh_gate_kernel *gate,
                       int (*visit)(uint32_t endpoint, uint32_t rule, uint64_t packets, void *),
                       void *arg, struct bh_error *err);
+/* The account of a compartment; -ENOENT without one. */
+int bh_gate_share_read(struct bh_gate_kernel *gate, uint32_t compartment, struct bh_share *share);
+/* The records, as the kernel writes them; they live as long as the gate is open. */
+const struct bh_circle *bh_gate_circle(const struct bh_gate_kernel *gate);
 uint64_t bh_gate_now(void); /* CLOCK_MONOTONIC, as bpf_ktime_get_ns */
 
 /*

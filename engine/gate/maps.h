@@ -24,4 +24,7 @@ struct bh_hit_key {
 /* skb->cb of a test run: what to judge it as, and what was decided. */
 enum bh_probe_cb { BH_PROBE_PORT, BH_PROBE_DIRECTION, BH_PROBE_ACTION, BH_PROBE_BY, BH_PROBE_RULE };
 
+/* Where a key stands in the frame that bh_gate_forget is run on: behind the Ethernet header. */
+#define BH_FORGET_AT 14
+
 #endif

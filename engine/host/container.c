@@ -10,6 +10,7 @@
 
 #include "internal.h"
 #include "name.h"
+#include "publish.h"
 
 static int check_type(const char *type, struct bh_error *err)
 {
@@ -79,11 +80,7 @@ static int add_details(struct bh_host *host, const struct bh_container_spec *spe
 	for (size_t i = 0; !rc && i < spec->properties_count; i++)
 		rc = bh_store_run(host->store, err, "INSERT INTO properties VALUES (?, ?, ?, ?)", "ssss", spec->id,
 		                  spec->properties[i].kind, spec->properties[i].key, spec->properties[i].value);
-	for (size_t i = 0; !rc && i < spec->published_count; i++)
-		rc = bh_store_run(host->store, err, "INSERT INTO published VALUES (?, ?, ?, ?, ?)", "ssiis", spec->id,
-		                  spec->published[i].address, (int64_t)spec->published[i].host,
-		                  (int64_t)spec->published[i].container, spec->published[i].protocol);
-	return rc;
+	return rc ? rc : bh_publish_claim(host, spec->id, spec->published, spec->published_count, err);
 }
 
 int bh_container_add(struct bh_host *host, const struct bh_container_spec *spec,
@@ -108,10 +105,11 @@ int bh_container_add(struct bh_host *host, const struct bh_container_spec *spec,
 		return rc;
 	seq = bh_store_number(host->store, 0, "SELECT max(seq) FROM containers", "") + 1;
 	rc = bh_store_run(host->store, err,
-	                  "INSERT INTO containers(id, seq, name, type, compartment, policies, policy, status)"
-	                  " VALUES (?, ?, ?, ?, ?, ?, ?, 'creating')", "sississ", spec->id, seq,
+	                  "INSERT INTO containers(id, seq, name, type, compartment, policies, policy, owner, netns,"
+	                  " phase, status) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'attached', 'creating')", "sississss", spec->id, seq,
 	                  spec->name ? spec->name : spec->id, spec->type, compartment, spec->policies,
-	                  spec->policy ? spec->policy : spec->type);
+	                  spec->policy ? spec->policy : spec->type, spec->owner ? spec->owner : "hand",
+	                  spec->netns);
 	return rc ? rc : add_details(host, spec, err);
 }
 
@@ -135,4 +133,43 @@ int bh_container_remove(struct bh_host *host, const char *id, struct bh_error *e
 		rc = bh_store_run(host->store, err, "UPDATE compartments SET status = 'removing' WHERE id = ?", "i",
 		                  compartment);
 	return rc;
+}
+
+int bh_container_check(struct bh_host *host, const char *id, const char *netns, struct bh_error *err)
+{
+	const struct bh_platform_ops *ops = host->platform->ops;
+	BH_AUTOSTATEMENT struct bh_statement *row = NULL;
+	uint64_t cookie, there;
+	const char *path;
+	int64_t compartment;
+	int rc = bh_store_query(host->store, &row, err, "SELECT compartment, netns FROM containers WHERE id = ?",
+	                        "s", id);
+
+	rc = rc ? rc : bh_statement_step(row, err);
+	if (rc < 0)
+		return rc;
+	if (rc == 0)
+		return bh_error_set(err, -ENOENT, "there is no container '%.80s'", id);
+	compartment = bh_statement_int(row, 0);
+	path = netns ? netns : bh_statement_text(row, 1);
+	rc = ops->compartment_cookie(host->platform, (uint32_t)compartment, NULL, &cookie, err);
+	if (!rc && path && ops->compartment_cookie(host->platform, 0, path, &there, NULL))
+		return bh_error_set(err, -ENOENT, "container '%s': there is no network namespace %s", id, path);
+	if (!rc && path && there != cookie)
+		rc = bh_error_set(err, -ENOENT, "container '%s' is in another network namespace than %s", id, path);
+	return rc;
+}
+
+int bh_container_set_phase(struct bh_host *host, const char *id, const char *phase,
+                           struct bh_error *err)
+{
+	int rc = bh_host_require_change(host, err);
+
+	if (rc)
+		return rc;
+	if (strcmp(phase, "attached") && strcmp(phase, "started") && strcmp(phase, "stopped"))
+		return bh_error_set(err, -EINVAL, "phase '%.40s' is not attached, started or stopped", phase);
+	rc = bh_store_run(host->store, err, "UPDATE containers SET phase = ? WHERE id = ?", "ss", phase, id);
+	return rc ? rc : bh_store_run(host->store, err, "UPDATE endpoints SET phase = ? WHERE container = ?",
+	                              "ss", phase, id);
 }

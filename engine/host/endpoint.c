@@ -9,6 +9,7 @@
 
 #include "internal.h"
 #include "lease.h"
+#include "publish.h"
 
 static int choose_mac(struct bh_host *host, const struct bh_endpoint_spec *spec, int64_t network,
                       char text[BH_ADDRESS_TEXT], struct bh_error *err)
@@ -49,12 +50,38 @@ static int check_kind(const char *kind, bool hyperv, const char *container, stru
 
 static int check_interface(const char *name, struct bh_error *err)
 {
+	/* The kernel's own words, in a directory of settings or for every interface. */
+	static const char *const reserved[] = {".", "..", "lo", "all", "default"};
 	size_t length = strlen(name);
+	bool bad = length >= BH_IFNAME_SIZE;
 
-	if (length >= BH_IFNAME_SIZE || strchr(name, '/') || strpbrk(name, " \t\n:") || !strcmp(name, ".") ||
-	    !strcmp(name, ".."))
-		return bh_error_set(err, -EINVAL, "'%.40s' is no interface name (1 to 15 bytes, no slash, colon or space)",
+	for (size_t i = 0; i < length; i++)
+		bad = bad || name[i] <= ' ' || name[i] > '~' || strchr("/:%", name[i]);
+	for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++)
+		bad = bad || !strcmp(name, reserved[i]);
+	if (bad)
+		return bh_error_set(err, -EINVAL,
+		                    "'%.40s' is no interface name (1 to 15 visible characters without / : %%, not lo, all or default)",
 		                    name);
+	return 0;
+}
+
+/* One endpoint on a network, unless each further one has an interface name of its own. */
+static int check_free(struct bh_host *host, const struct bh_endpoint_spec *spec, int64_t compartment,
+                      int64_t network, struct bh_error *err)
+{
+	bool named = spec->interface && spec->interface[0];
+
+	if (!named && bh_store_number(host->store, 0,
+	                              "SELECT count(*) FROM endpoints WHERE container = ? AND network = ?"
+	                              " AND status <> 'removing'", "si", spec->container, network))
+		return bh_error_set(err, -EEXIST, "endpoint already attached: container '%s' is on network '%s'",
+		                    spec->container, spec->network);
+	if (named && bh_store_number(host->store, 0,
+	                             "SELECT count(*) FROM endpoints WHERE compartment = ? AND interface = ?"
+	                             " AND status <> 'removing'", "is", compartment, spec->interface))
+		return bh_error_set(err, -EEXIST, "endpoint already attached: compartment %lld has an interface %s",
+		                    (long long)compartment, spec->interface);
 	return 0;
 }
 
@@ -83,17 +110,23 @@ static int find_ends(struct bh_host *host, const struct bh_endpoint_spec *spec, 
 	return 0;
 }
 
+void bh_timeouts_format(const uint32_t timeouts[BH_TIMEOUT_COUNT], char *text, size_t size)
+{
+	size_t used = 0;
+
+	for (int t = 0; t < BH_TIMEOUT_COUNT && used < size; t++)
+		used += (size_t)snprintf(text + used, size - used, "%s%u", t ? "," : "", timeouts[t]);
+}
+
 static int insert_endpoint(struct bh_host *host, const struct bh_endpoint_spec *spec, bool hyperv,
                            int64_t compartment, int64_t network, const char *mac, int64_t *id,
                            struct bh_error *err)
 {
-	char timeouts[160] = "", hash[40];
+	char timeouts[160], hash[40];
 	uint32_t shared = 0;
 	int rc = 0;
 
-	for (int t = 0; t < BH_TIMEOUT_COUNT; t++)
-		snprintf(timeouts + strlen(timeouts), sizeof(timeouts) - strlen(timeouts), "%s%u", t ? "," : "",
-		         spec->timeouts[t]);
+	bh_timeouts_format(spec->timeouts, timeouts, sizeof(timeouts));
 	if (spec->rules_count) {
 		bh_rules_hash((uint32_t)network, spec->rules, spec->rules_count, hash);
 		rc = bh_rules_store(host, (uint32_t)network, hash, spec->rules, spec->rules_count, &shared, err);
@@ -102,14 +135,18 @@ static int insert_endpoint(struct bh_host *host, const struct bh_endpoint_spec *
 		return rc;
 	rc = bh_store_run(host->store, err,
 	                  "INSERT INTO endpoints(container, network, compartment, kind, mac, interface, ipv6, shared,"
-	                  " own, flags, timeouts, flows, origin_in, origin_out, generation, status)"
-	                  " VALUES (?, ?, ?, ?, ?, ?, 0, nullif(?, 0), NULL, ?, ?, ?, ?, ?, 1, 'creating')",
-	                  "siisssiisiss", spec->container, network, compartment, hyperv ? "vmNIC" : "vNIC", mac,
+	                  " own, flags, timeouts, flows, origin_in, origin_out, attachment, phase, generation, status)"
+	                  " VALUES (?, ?, ?, ?, ?, ?, 0, nullif(?, 0), NULL, ?, ?, ?, ?, ?, ?, 'attached', 1,"
+	                  " 'creating')", "siisssiisisss", spec->container, network, compartment, hyperv ? "vmNIC" : "vNIC", mac,
 	                  spec->interface ? spec->interface : "", (int64_t)shared, (int64_t)spec->flags, timeouts,
 	                  (int64_t)spec->flows_limit, spec->origin_in ? spec->origin_in : "",
-	                  spec->origin_out ? spec->origin_out : "");
+	                  spec->origin_out ? spec->origin_out : "", spec->attachment ? spec->attachment : "");
 	*id = bh_store_last_id(host->store);
-	return rc;
+	/* A persistent tap in a namespace that is not ours to drop: after a crash only its name finds it. */
+	return rc ? rc : bh_store_run(host->store, err,
+	                              "UPDATE endpoints SET interface = 'vm' || id WHERE id = ? AND interface = ''"
+	                              " AND kind = 'vmNIC' AND (SELECT adopt FROM compartments k"
+	                              " WHERE k.id = compartment) IS NOT NULL", "i", *id);
 }
 
 int bh_endpoint_add(struct bh_host *host, const struct bh_endpoint_spec *spec, uint32_t *id,
@@ -124,13 +161,9 @@ int bh_endpoint_add(struct bh_host *host, const struct bh_endpoint_spec *spec, u
 	rc = rc ? rc : find_ends(host, spec, &hyperv, &compartment, &network_id, err);
 	rc = rc ? rc : check_kind(spec->kind, hyperv, spec->container, err);
 	rc = rc ? rc : check_interface(spec->interface ? spec->interface : "", err);
+	rc = rc ? rc : check_free(host, spec, compartment, network_id, err);
 	if (rc)
 		return rc;
-	if (bh_store_number(host->store, 0,
-	                    "SELECT count(*) FROM endpoints WHERE container = ? AND network = ? AND interface = ?",
-	                    "sis", spec->container, network_id, spec->interface ? spec->interface : ""))
-		return bh_error_set(err, -EEXIST, "endpoint already attached: container '%s' is on network '%s'",
-		                    spec->container, spec->network);
 	if (spec->rules_count > BH_RULES_MAX)
 		return bh_error_set(err, -E2BIG, "%zu rules; an endpoint may have at most %d", spec->rules_count,
 		                    BH_RULES_MAX);
@@ -148,38 +181,104 @@ int bh_endpoint_add(struct bh_host *host, const struct bh_endpoint_spec *spec, u
 		rc = bh_store_run(host->store, err,
 		                  "UPDATE endpoints SET ipv6 = EXISTS(SELECT 1 FROM addresses WHERE endpoint = ?1"
 		                  " AND address LIKE '%:%') WHERE id = ?1", "i", endpoint);
+	rc = rc ? rc : bh_publish_check(host, (uint32_t)endpoint, err);
 	if (!rc)
 		*id = (uint32_t)endpoint;
 	return rc;
 }
 
+int bh_endpoint_remove(struct bh_host *host, uint32_t endpoint, struct bh_error *err)
+{
+	int rc = bh_host_require_change(host, err);
+
+	if (rc)
+		return rc;
+	if (!bh_store_number(host->store, 0, "SELECT count(*) FROM endpoints WHERE id = ?", "i",
+	                     (int64_t)endpoint))
+		return bh_error_set(err, -ENOENT, "there is no endpoint %u", endpoint);
+	return bh_store_run(host->store, err, "UPDATE endpoints SET status = 'removing' WHERE id = ?", "i",
+	                    (int64_t)endpoint);
+}
+
+int bh_endpoint_check(struct bh_host *host, uint32_t endpoint, struct bh_error *err)
+{
+	struct bh_nic nic;
+	int rc = bh_endpoint_nic(host, endpoint, &nic, err);
+
+	return rc ? rc : host->platform->ops->nic_check(host->platform, &nic, err);
+}
+
+/* A new table of the endpoint's own, with the rules of the table `old` (0 = none). */
+static int new_own_table(struct bh_host *host, uint32_t endpoint, int64_t network, int64_t generation,
+                         int64_t old, uint32_t *table, struct bh_error *err)
+{
+	char hash[64];
+	int rc;
+
+	snprintf(hash, sizeof(hash), "endpoint %u generation %lld", endpoint, (long long)generation);
+	rc = bh_rules_store(host, (uint32_t)network, hash, NULL, 0, table, err);
+	if (!rc && old)
+		rc = bh_store_run(host->store, err,
+		                  "INSERT INTO rules(tbl, action, direction, protocol, local, local_port, remote,"
+		                  " remote_port, icmp, priority, name, log, audit, origin)"
+		                  " SELECT ?, action, direction, protocol, local, local_port, remote, remote_port, icmp,"
+		                  " priority, name, log, audit, origin FROM rules WHERE tbl = ? ORDER BY id", "ii",
+		                  (int64_t)*table, old);
+	return rc;
+}
+
+/*
+ * Tables are immutable once published. An endpoint that is being made gets one, to which rules are
+ * added; one that is there gets a new one, of a new generation, that replaces the old at commit.
+ */
+static int own_table(struct bh_host *host, uint32_t endpoint, uint32_t *table, struct bh_error *err)
+{
+	BH_AUTOSTATEMENT struct bh_statement *row = NULL;
+	int64_t network, own, generation;
+	bool live;
+	int rc = bh_store_query(host->store, &row, err,
+	                        "SELECT network, ifnull(own, 0), generation, status = 'ready' FROM endpoints"
+	                        " WHERE id = ? AND status <> 'removing'", "i", (int64_t)endpoint);
+
+	if (!rc)
+		rc = bh_statement_step(row, err);
+	if (rc < 0)
+		return rc;
+	if (rc == 0)
+		return bh_error_set(err, -ENOENT, "there is no endpoint %u", endpoint);
+	network = bh_statement_int(row, 0);
+	own = bh_statement_int(row, 1);
+	live = bh_statement_int(row, 3) != 0;
+	generation = bh_statement_int(row, 2) + live;
+	if (own && !live) {
+		*table = (uint32_t)own;
+		return 0;
+	}
+	rc = live ? bh_reload_remember(host, endpoint, err) : 0;
+	rc = rc ? rc : new_own_table(host, endpoint, network, generation, own, table, err);
+	return rc ? rc : bh_store_run(host->store, err,
+	                              "UPDATE endpoints SET own = ?, generation = ?, status = iif(status = 'ready',"
+	                              " 'changing', status) WHERE id = ?", "iii", (int64_t)*table, generation,
+	                              (int64_t)endpoint);
+}
+
 int bh_endpoint_add_rules(struct bh_host *host, uint32_t endpoint, const struct bh_rule *rules,
                           size_t count, struct bh_error *err)
 {
-	int64_t network, own, have;
-	uint32_t table;
-	char hash[40];
+	uint32_t table = 0;
+	int64_t have;
 	int rc = bh_host_require_change(host, err);
 
 	if (rc || !count)
 		return rc;
-	network = bh_store_number(host->store, 0, "SELECT network FROM endpoints WHERE id = ?", "i",
-	                          (int64_t)endpoint);
-	if (!network)
-		return bh_error_set(err, -ENOENT, "there is no endpoint %u", endpoint);
 	have = bh_store_number(host->store, 0,
 	                       "SELECT count(*) FROM rules r JOIN endpoints e ON r.tbl IN (e.shared, e.own)"
 	                       " WHERE e.id = ?", "i", (int64_t)endpoint);
 	if ((size_t)have + count > BH_RULES_MAX)
 		return bh_error_set(err, -E2BIG, "%zu rules; an endpoint may have at most %d", (size_t)have + count,
 		                    BH_RULES_MAX);
-	own = bh_store_number(host->store, 0, "SELECT own FROM endpoints WHERE id = ?", "i", (int64_t)endpoint);
-	if (own)
-		return bh_rules_append(host, (uint32_t)own, rules, count, err);
-	snprintf(hash, sizeof(hash), "endpoint %u", endpoint);
-	rc = bh_rules_store(host, (uint32_t)network, hash, rules, count, &table, err);
-	return rc ? rc : bh_store_run(host->store, err, "UPDATE endpoints SET own = ? WHERE id = ?", "ii",
-	                              (int64_t)table, (int64_t)endpoint);
+	rc = own_table(host, endpoint, &table, err);
+	return rc ? rc : bh_rules_append(host, table, rules, count, err);
 }
 
 /* The addresses leased to an endpoint, in the order they were. */
@@ -230,6 +329,10 @@ int bh_endpoint_nic(struct bh_host *host, uint32_t endpoint, struct bh_nic *nic,
 		return rc;
 	made.mtu = network.mtu;
 	made.default_route = network.driver == BH_DRIVER_NAT;
+	/* IPv6 takes 0 for 1024; the first endpoint's route comes before the others'. */
+	if (bh_store_number(host->store, 0, "SELECT count(*) FROM endpoints WHERE compartment = ? AND id < ?", "ii",
+	                    (int64_t)made.compartment, (int64_t)endpoint))
+		made.metric = 1024 + endpoint % 65536;
 	for (size_t i = 0; i < network.subnets_count; i++)
 		for (size_t a = 0; a < made.addresses_count; a++)
 			if (bh_prefix_contains(&network.subnets[i].prefix, &made.addresses[a].address)) {

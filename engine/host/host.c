@@ -90,11 +90,52 @@ static int first_rows(struct bh_host *host, struct bh_error *err)
 	                    " VALUES (1, ?, 'Default Compartment', 'default', 'ready')", "s", guid);
 }
 
-static int open_linux(struct bh_host *host, const char *state, struct bh_error *err)
+/* Keeps a store that cannot be used for whoever wants to look at it. */
+static int set_aside(struct bh_host *host, const char *path, struct bh_error *err)
+{
+	static const char *const companions[] = {"-wal", "-shm"};
+	char kept[320];
+
+	bh_log(BH_LOG_WARNING,
+	       "%s; it is kept as '%s.damaged' and a new one begun, and what the old one named is removed",
+	       err->message, path);
+	/* First what belongs to it: a new store must never find it. */
+	for (size_t i = 0; i < 2; i++) {
+		snprintf(kept, sizeof(kept), "%s%s", path, companions[i]);
+		unlink(kept);
+	}
+	snprintf(kept, sizeof(kept), "%s.damaged", path);
+	if (rename(path, kept))
+		return bh_error_errno(err, -errno, "cannot set the store '%s' aside", path);
+	return bh_store_open(&host->store, path, true, err);
+}
+
+static int open_store(struct bh_host *host, const struct bh_host_options *options, const char *path,
+                      struct bh_error *err)
+{
+	struct bh_error why;
+	int rc = bh_store_open(&host->store, path, host->write, &why);
+
+	if (!rc && options->check && host->write) {
+		rc = bh_store_check(host->store, &why);
+		if (rc)
+			bh_store_close(&host->store);
+	}
+	if (host->write && (rc == -EUCLEAN || (rc == -EPROTO && options->discard)))
+		rc = set_aside(host, path, &why);
+	if (rc && err)
+		*err = why;
+	return rc;
+}
+
+static int open_linux(struct bh_host *host, const struct bh_host_options *options, struct bh_error *err)
 {
 	char path[300], tag[8];
-	int rc = state_open(host, state, err);
+	int rc;
 
+	if (geteuid())
+		return bh_error_set(err, -EPERM, "bulkhead needs root: it makes namespaces and loads eBPF programs");
+	rc = state_open(host, options->state, err);
 	if (rc)
 		return rc;
 	state_tag(host->state, tag);
@@ -103,9 +144,11 @@ static int open_linux(struct bh_host *host, const char *state, struct bh_error *
 	rc = host->write ? bh_lock_take(host, err) : 0;
 	rc = rc ? rc : bh_platform_linux_open(&host->platform, tag, host->write, err);
 	if (!rc && (host->write || (host->ready && !access(path, F_OK)))) {
-		rc = bh_store_open(&host->store, path, host->write, err);
+		rc = open_store(host, options, path, err);
 		bh_lock_release(host);
-		return rc;
+		if (host->write || rc != -ENOENT)
+			return rc;
+		rc = 0; /* just being made */
 	}
 	bh_lock_release(host);
 	if (rc)
@@ -138,7 +181,7 @@ int bh_host_open(struct bh_host **out, const struct bh_host_options *options, st
 	host->ready = true;
 	host->lab = options->lab;
 	host->linux_platform = options->linux_platform;
-	rc = options->linux_platform ? open_linux(host, options->state, err) : open_memory(host, err);
+	rc = options->linux_platform ? open_linux(host, options, err) : open_memory(host, err);
 	if (!rc && (host->write || !host->ready))
 		rc = first_rows(host, err);
 	if (rc) {
@@ -183,7 +226,10 @@ int bh_host_require_change(struct bh_host *host, struct bh_error *err)
 	return bh_error_set(err, -EPERM, "nothing may be changed outside begin and commit");
 }
 
-/* A reboot took all kernel state: what containers held is free, networks are made again. */
+/*
+ * A reboot took all kernel state: what containers held is free, networks are made again. A store that
+ * was lost looks the same but for what is left in the kernel, which nobody knows any more.
+ */
 static int after_reboot(struct bh_host *host, const char *boot, struct bh_error *err)
 {
 	static const char *const statements[] = {
@@ -191,8 +237,9 @@ static int after_reboot(struct bh_host *host, const char *boot, struct bh_error 
 		"DELETE FROM tables", "DELETE FROM networks WHERE status IN ('creating', 'removing')",
 		"UPDATE networks SET status = 'rebuild'",
 	};
-	int rc = bh_store_begin(host->store, err);
+	int rc = host->platform->ops->clear(host->platform, err);
 
+	rc = rc ? rc : bh_store_begin(host->store, err);
 	for (size_t i = 0; !rc && i < sizeof(statements) / sizeof(statements[0]); i++)
 		rc = bh_store_run(host->store, err, statements[i], "");
 	if (!rc)
@@ -207,6 +254,7 @@ static int after_reboot(struct bh_host *host, const char *boot, struct bh_error 
 /* What a crash or a reboot left half done is undone or done. */
 static int host_mend(struct bh_host *host, struct bh_error *err)
 {
+	struct bh_error undone;
 	char boot[64] = "";
 	int rc = 0;
 
@@ -218,8 +266,20 @@ static int host_mend(struct bh_host *host, struct bh_error *err)
 	}
 	if (!rc)
 		rc = bh_realize_remove(host, true, err);
-	if (!rc && bh_store_number(host->store, 0, "SELECT count(*) FROM networks WHERE status = 'rebuild'", ""))
+	if (!rc && bh_store_number(host->store, 0,
+	                           "SELECT EXISTS(SELECT 1 FROM networks WHERE status = 'rebuild')"
+	                           " OR EXISTS(SELECT 1 FROM endpoints WHERE status = 'changing')", ""))
 		rc = bh_realize_create(host, err);
+	if (rc && bh_reload_revert(host, &undone) == 0) {
+		bh_log(BH_LOG_WARNING, "a change of policies that was cut short is taken back: %s", err->message);
+		rc = bh_realize_create(host, err);
+	}
+	/* Another program may flush what is not its own. */
+	if (!rc && bh_store_number(host->store, 0, "SELECT count(*) FROM networks WHERE status = 'ready'", "") &&
+	    !host->platform->ops->uplink_intact(host->platform))
+		rc = bh_realize_uplink(host, err);
+	if (!rc)
+		bh_tables_collect(host);
 	return rc;
 }
 
@@ -258,11 +318,14 @@ int bh_host_commit(struct bh_host *host, struct bh_error *err)
 	}
 	rc = bh_realize_create(host, err);
 	if (rc) {
+		if (bh_reload_revert(host, &undone))
+			bh_log(BH_LOG_ERROR, "taking back a failed change of policies: %s", undone.message);
 		if (bh_realize_remove(host, true, &undone))
 			bh_log(BH_LOG_ERROR, "undoing a failed change: %s", undone.message);
 	} else {
 		rc = bh_realize_remove(host, false, err);
 	}
+	bh_tables_collect(host);
 	host->changing = false;
 	bh_lock_release(host);
 	return rc;
@@ -279,7 +342,9 @@ void bh_host_abort(struct bh_host *host)
 
 int bh_host_reset(struct bh_host *host, struct bh_error *err)
 {
-	static const char *const files[] = {"state.db", "state.db-wal", "state.db-shm", "lock"};
+	/* What belongs to a store before the store: a new one must never find it. */
+	static const char *const files[] = {"state.db-wal", "state.db-shm", "state.db", "state.db.damaged",
+	                                    "lock"};
 	char path[300];
 	int rc;
 
@@ -288,7 +353,11 @@ int bh_host_reset(struct bh_host *host, struct bh_error *err)
 	rc = bh_lock_take(host, err);
 	if (rc)
 		return rc;
-	rc = host->platform->ops->reset(host->platform, err);
+	/* Killed from here on, the next change begins like one after a reboot. */
+	rc = bh_store_run(host->store, err, "DELETE FROM meta WHERE key = 'boot'", "");
+	if (!rc)
+		bh_store_run(host->store, NULL, "PRAGMA wal_checkpoint(PASSIVE)", "");
+	rc = rc ? rc : host->platform->ops->reset(host->platform, err);
 	if (!rc && host->state[0]) {
 		bh_store_close(&host->store);
 		for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {

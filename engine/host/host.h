@@ -19,9 +19,12 @@ struct bh_host_options {
 	bool linux_platform;  /* else memory */
 	const char *state;    /* directory; linux only */
 	bool write;           /* may make and change */
+	bool check;           /* reads all of the store first */
+	bool discard;         /* sets aside a store of a later version, too */
 	struct bh_lab *lab;   /* not owned; NULL = none */
 };
 
+/* A damaged store is set aside and begun anew if `write`; the next change removes what was made. */
 int bh_host_open(struct bh_host **out, const struct bh_host_options *options, struct bh_error *err);
 void bh_host_close(struct bh_host **host);
 struct bh_platform *bh_host_platform(struct bh_host *host);
@@ -70,6 +73,7 @@ struct bh_container_spec {
 	const char *policies;
 	const char *policy;
 	const char *netns; /* NULL = a fresh namespace */
+	const char *owner; /* who takes it away: "hook", "cni" or "hand" (NULL) */
 	size_t properties_count;
 	const struct bh_property *properties;
 	size_t published_count;
@@ -79,6 +83,12 @@ struct bh_container_spec {
 int bh_container_add(struct bh_host *host, const struct bh_container_spec *spec,
                      struct bh_error *err);
 int bh_container_remove(struct bh_host *host, const char *id, struct bh_error *err);
+/* What handlers were told last of it and its endpoints: "attached", "started" or "stopped". */
+int bh_container_set_phase(struct bh_host *host, const char *id, const char *phase,
+                           struct bh_error *err);
+/* -ENOENT, saying why, if its namespace is no longer where its runtime said, or is no longer ours;
+ * with `netns` also if it is not the one at that path. */
+int bh_container_check(struct bh_host *host, const char *id, const char *netns, struct bh_error *err);
 
 struct bh_endpoint_spec {
 	const char *container;
@@ -88,6 +98,7 @@ struct bh_endpoint_spec {
 	const char *interface; /* "" = the first free ethN */
 	const char *kind;      /* NULL = as the type asks; "vNIC" or "vmNIC" */
 	const char *mac;       /* NULL = one is made */
+	const char *attachment; /* name of the CNI configuration that asks; NULL = none */
 	uint32_t flags;        /* enum bh_conf_flag */
 	uint32_t timeouts[BH_TIMEOUT_COUNT];
 	uint32_t flows_limit;
@@ -99,6 +110,16 @@ struct bh_endpoint_spec {
 
 int bh_endpoint_add(struct bh_host *host, const struct bh_endpoint_spec *spec, uint32_t *id,
                     struct bh_error *err);
+/* Another policy for an endpoint that is there: rules, options and defaults of the spec replace what
+ * it has, its own rules too. Its flows are asked again on their next packet. */
+int bh_endpoint_change(struct bh_host *host, uint32_t endpoint, const struct bh_endpoint_spec *spec,
+                       struct bh_error *err);
+/* Another set, which the container keeps. */
+int bh_container_set_policies(struct bh_host *host, const char *id, const char *policies,
+                              struct bh_error *err);
+/* The container stays. */
+int bh_endpoint_remove(struct bh_host *host, uint32_t endpoint, struct bh_error *err);
+/* To one that is there already too. */
 int bh_endpoint_add_rules(struct bh_host *host, uint32_t endpoint, const struct bh_rule *rules,
                           size_t count, struct bh_error *err);
 
@@ -106,6 +127,8 @@ int bh_endpoint_add_rules(struct bh_host *host, uint32_t endpoint, const struct 
  * are the shared one and its own; both are the caller's to free. */
 int bh_endpoint_gate(struct bh_host *host, uint32_t endpoint, struct bh_conf *conf,
                      struct bh_ruleset *rulesets[2], struct bh_error *err);
+/* Whether the NIC is where and what it was made to be. */
+int bh_endpoint_check(struct bh_host *host, uint32_t endpoint, struct bh_error *err);
 /* The NIC as the platform knows it. */
 int bh_endpoint_nic(struct bh_host *host, uint32_t endpoint, struct bh_nic *nic,
                     struct bh_error *err);

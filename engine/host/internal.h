@@ -25,6 +25,27 @@ void bh_lock_release(struct bh_host *host);
 /* realize.c: pending rows to reality, or their removal. */
 int bh_realize_create(struct bh_host *host, struct bh_error *err);
 int bh_realize_remove(struct bh_host *host, bool half_made_too, struct bh_error *err);
+/* Tells the platform of all networks that are to be there, and the ports published on them. */
+int bh_realize_uplink(struct bh_host *host, struct bh_error *err);
+/* Forgets tables that no endpoint names any more. What fails is tried again by the next change. */
+void bh_tables_collect(struct bh_host *host);
+
+/* Calls for each id that the query selects; `done`, unless NULL, is increased by their number. */
+int bh_realize_each(struct bh_host *host, const char *sql,
+                    int (*act)(struct bh_host *, uint32_t, struct bh_error *), size_t *done,
+                    struct bh_error *err);
+/* Compiles a table that is not published yet; *out stays NULL for one that is. */
+int bh_realize_compile(struct bh_host *host, uint32_t id, struct bh_table **out,
+                       struct bh_error *err);
+
+/* reload.c: keeps what is in force at an endpoint that is about to be changed. */
+int bh_reload_remember(struct bh_host *host, uint32_t endpoint, struct bh_error *err);
+/* Makes `changing` endpoints real, inside the transaction of bh_realize_create(). */
+int bh_reload_realize(struct bh_host *host, struct bh_error *err);
+/* Makes them what they were, after that failed. */
+int bh_reload_revert(struct bh_host *host, struct bh_error *err);
+/* Keeps names and origins of rules about to be deleted, for what was recorded about them. */
+int bh_past_keep(struct bh_host *host, const char *unused_tables, struct bh_error *err);
 
 /* Refuses outside a change. */
 int bh_host_require_change(struct bh_host *host, struct bh_error *err);
@@ -47,6 +68,7 @@ int bh_rules_load(struct bh_host *host, uint32_t table, struct bh_ruleset **out,
 void bh_rules_hash(uint32_t network, const struct bh_rule *rules, size_t count, char hash[40]);
 
 /* endpoint.c */
+void bh_timeouts_format(const uint32_t timeouts[BH_TIMEOUT_COUNT], char *text, size_t size);
 int bh_endpoint_conf(struct bh_host *host, uint32_t endpoint, struct bh_conf *conf,
                      struct bh_error *err);
 

@@ -12,6 +12,7 @@
 #include "../base/cleanup.h"
 #include "../base/log.h"
 #include "internal.h"
+#include "publish.h"
 
 #define TABLE_BYTES_MAX (64u << 20) /* compiled, of one table */
 
@@ -42,9 +43,9 @@ static int collect(struct bh_host *host, const char *sql, uint32_t **ids, size_t
 	return 0;
 }
 
-static int each(struct bh_host *host, const char *sql,
-                int (*act)(struct bh_host *, uint32_t, struct bh_error *), size_t *done,
-                struct bh_error *err)
+int bh_realize_each(struct bh_host *host, const char *sql,
+                    int (*act)(struct bh_host *, uint32_t, struct bh_error *), size_t *done,
+                    struct bh_error *err)
 {
 	BH_AUTOFREE uint32_t *ids = NULL;
 	size_t count = 0;
@@ -78,10 +79,24 @@ static bool reaches(struct bh_host *host, uint32_t from, const char *to)
 	return names(bh_statement_text(row, 0), to);
 }
 
-/* Tells the platform of all networks that are to be there. */
-static int apply_uplink(struct bh_host *host, struct bh_error *err)
+/* The published ports of the endpoints that are there. */
+static int collect_mappings(struct bh_host *host, struct bh_mapping **mappings, size_t *count,
+                            struct bh_error *err)
+{
+	BH_AUTOFREE uint32_t *ids = NULL;
+	size_t endpoints = 0;
+	int rc = collect(host, "SELECT DISTINCT e.id FROM endpoints e JOIN published p"
+	                 " ON p.container = e.container WHERE e.status IN ('ready', 'changing')", &ids, &endpoints, err);
+
+	for (size_t i = 0; !rc && i < endpoints; i++)
+		rc = bh_publish_collect(host, ids[i], mappings, count, err);
+	return rc;
+}
+
+int bh_realize_uplink(struct bh_host *host, struct bh_error *err)
 {
 	BH_AUTOFREE struct bh_switch *switches = NULL;
+	BH_AUTOFREE struct bh_mapping *mappings = NULL;
 	BH_AUTOFREE uint32_t(*pairs)[2] = NULL;
 	BH_AUTOFREE uint32_t *ids = NULL;
 	struct bh_uplink uplink = {0};
@@ -103,6 +118,8 @@ static int apply_uplink(struct bh_host *host, struct bh_error *err)
 				pairs[uplink.pairs_count][0] = ids[i];
 				pairs[uplink.pairs_count++][1] = ids[j];
 			}
+	rc = rc ? rc : collect_mappings(host, &mappings, &uplink.mappings_count, err);
+	uplink.mappings = mappings;
 	uplink.switches = switches;
 	uplink.switches_count = count;
 	uplink.pairs = (const uint32_t(*)[2])pairs;
@@ -132,9 +149,8 @@ static int create_compartment(struct bh_host *host, uint32_t id, struct bh_error
 	                              (int64_t)cookie, (int64_t)id);
 }
 
-/* Compiles a table that is not published yet; *out stays NULL for one that is. */
-static int compile_table(struct bh_host *host, uint32_t id, struct bh_table **out,
-                         struct bh_error *err)
+int bh_realize_compile(struct bh_host *host, uint32_t id, struct bh_table **out,
+                       struct bh_error *err)
 {
 	struct bh_ruleset *ruleset = NULL;
 	int rc;
@@ -153,6 +169,29 @@ static int compile_table(struct bh_host *host, uint32_t id, struct bh_table **ou
 	                    "iii", (int64_t)(*out)->blocks[BH_IN], (int64_t)(*out)->blocks[BH_OUT], (int64_t)id);
 }
 
+/* The endpoint's gate with those of its tables that are not published yet; clear_gate() after. */
+static int make_gate(struct bh_host *host, uint32_t id, struct bh_gate *gate,
+                     struct bh_table *tables[2], struct bh_error *err)
+{
+	int rc = bh_endpoint_conf(host, id, &gate->conf, err);
+
+	for (int i = 0; !rc && i < 2; i++)
+		rc = bh_realize_compile(host, gate->conf.tables[i].id, &tables[i], err);
+	rc = rc ? rc : bh_endpoint_conf(host, id, &gate->conf, err); /* with the blocks now known */
+	gate->tables[0] = tables[0];
+	gate->tables[1] = tables[1];
+	return rc;
+}
+
+/* The next endpoint of this change finds the tables published. */
+static int mark_published(struct bh_host *host, uint32_t id, struct bh_error *err)
+{
+	return bh_store_run(host->store, err,
+	                    "UPDATE tables SET status = 'ready' WHERE status = 'creating' AND id IN"
+	                    " (SELECT shared FROM endpoints WHERE id = ?1 UNION"
+	                    " SELECT own FROM endpoints WHERE id = ?1)", "i", (int64_t)id);
+}
+
 static int create_endpoint(struct bh_host *host, uint32_t id, struct bh_error *err)
 {
 	struct bh_table *tables[2] = {NULL, NULL};
@@ -160,22 +199,14 @@ static int create_endpoint(struct bh_host *host, uint32_t id, struct bh_error *e
 	struct bh_nic nic;
 	int rc = bh_endpoint_nic(host, id, &nic, err);
 
-	rc = rc ? rc : bh_endpoint_conf(host, id, &gate.conf, err);
-	for (int i = 0; !rc && i < 2; i++)
-		rc = compile_table(host, gate.conf.tables[i].id, &tables[i], err);
-	rc = rc ? rc : bh_endpoint_conf(host, id, &gate.conf, err); /* with the blocks now known */
-	gate.tables[0] = tables[0];
-	gate.tables[1] = tables[1];
+	rc = rc ? rc : make_gate(host, id, &gate, tables, err);
 	rc = rc ? rc : host->platform->ops->nic_create(host->platform, &nic, &gate, err);
 	bh_table_free(&tables[0]);
 	bh_table_free(&tables[1]);
+	rc = rc ? rc : bh_publish_make(host, id, err);
 	rc = rc ? rc : bh_store_run(host->store, err, "UPDATE endpoints SET interface = ? WHERE id = ?", "si",
 	                            nic.name, (int64_t)id);
-	/* The next endpoint of this change finds its tables published. */
-	return rc ? rc : bh_store_run(host->store, err,
-	                              "UPDATE tables SET status = 'ready' WHERE status = 'creating' AND id IN"
-	                              " (SELECT shared FROM endpoints WHERE id = ?1 UNION"
-	                              " SELECT own FROM endpoints WHERE id = ?1)", "i", (int64_t)id);
+	return rc ? rc : mark_published(host, id, err);
 }
 
 int bh_realize_create(struct bh_host *host, struct bh_error *err)
@@ -184,21 +215,22 @@ int bh_realize_create(struct bh_host *host, struct bh_error *err)
 		"UPDATE networks SET status = 'ready' WHERE status IN ('creating', 'rebuild')",
 		"UPDATE compartments SET status = 'ready' WHERE status = 'creating'",
 		"UPDATE containers SET status = 'ready' WHERE status = 'creating'",
-		"UPDATE endpoints SET status = 'ready' WHERE status = 'creating'",
+		"UPDATE endpoints SET status = 'ready' WHERE status IN ('creating', 'changing')",
 	};
 	size_t networks = 0, rows = 0;
 	int rc;
 
 	/* What is made is noted in the same transaction that marks it done: killed before, it is undone. */
 	rc = bh_store_begin(host->store, err);
-	rc = rc ? rc : each(host, "SELECT id FROM networks WHERE status IN ('creating', 'rebuild')",
+	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM networks WHERE status IN ('creating', 'rebuild')",
 	                    create_network, &networks, err);
 	if (!rc && networks)
-		rc = apply_uplink(host, err);
-	rc = rc ? rc : each(host, "SELECT id FROM compartments WHERE status = 'creating'", create_compartment,
+		rc = bh_realize_uplink(host, err);
+	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM compartments WHERE status = 'creating'", create_compartment,
 	                    &rows, err);
-	rc = rc ? rc : each(host, "SELECT id FROM endpoints WHERE status = 'creating'", create_endpoint, &rows,
+	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM endpoints WHERE status = 'creating'", create_endpoint, &rows,
 	                    err);
+	rc = rc ? rc : bh_reload_realize(host, err);
 	for (size_t i = 0; !rc && i < sizeof(done) / sizeof(done[0]); i++)
 		rc = bh_store_run(host->store, err, done[i], "");
 	rc = rc ? rc : bh_store_commit(host->store, err);
@@ -210,8 +242,9 @@ int bh_realize_create(struct bh_host *host, struct bh_error *err)
 static int remove_endpoint(struct bh_host *host, uint32_t id, struct bh_error *err)
 {
 	struct bh_nic nic;
-	int rc = bh_endpoint_nic(host, id, &nic, err);
+	int rc = bh_publish_unmake(host, id, err);
 
+	rc = rc ? rc : bh_endpoint_nic(host, id, &nic, err);
 	return rc ? rc : host->platform->ops->nic_remove(host->platform, &nic, err);
 }
 
@@ -249,22 +282,43 @@ static int condemn(struct bh_host *host, struct bh_error *err)
 static bool anything_pending(struct bh_host *host, bool half_made_too)
 {
 	return bh_store_number(host->store, 0,
-	                       "SELECT EXISTS(SELECT 1 FROM endpoints WHERE status <> 'ready' AND (?1 OR status = 'removing'))"
+	                       "SELECT EXISTS(SELECT 1 FROM endpoints WHERE status IN ('creating', 'removing') AND (?1 OR status = 'removing'))"
 	                       " OR EXISTS(SELECT 1 FROM containers WHERE status <> 'ready' AND (?1 OR status = 'removing'))"
 	                       " OR EXISTS(SELECT 1 FROM compartments WHERE status <> 'ready' AND (?1 OR status = 'removing'))"
 	                       " OR EXISTS(SELECT 1 FROM networks WHERE status = 'removing' OR (?1 AND status = 'creating'))",
 	                       "i", (int64_t)half_made_too) != 0;
 }
 
+#define UNUSED_TABLES                                                                            \
+	"FROM tables WHERE NOT EXISTS (SELECT 1 FROM endpoints e WHERE e.shared = tables.id)"     \
+	" AND NOT EXISTS (SELECT 1 FROM endpoints e WHERE e.own = tables.id)"                      \
+	" AND NOT EXISTS (SELECT 1 FROM before b WHERE tables.id IN (b.shared, b.own))"
+
+void bh_tables_collect(struct bh_host *host)
+{
+	struct bh_error err;
+	size_t count = 0;
+	int rc;
+
+	if (!bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 " UNUSED_TABLES ")", ""))
+		return;
+	rc = bh_store_begin(host->store, &err);
+	rc = rc ? rc : bh_realize_each(host, "SELECT id " UNUSED_TABLES, remove_table, &count, &err);
+	rc = rc ? rc : bh_past_keep(host, UNUSED_TABLES, &err);
+	rc = rc ? rc : bh_store_run(host->store, &err, "DELETE " UNUSED_TABLES, "");
+	rc = rc ? rc : bh_store_commit(host->store, &err);
+	if (rc) {
+		bh_store_rollback(host->store);
+		bh_log(BH_LOG_WARNING, "tables that nothing uses stay until the next change: %s", err.message);
+	}
+}
+
 int bh_realize_remove(struct bh_host *host, bool half_made_too, struct bh_error *err)
 {
-	static const char *const unused =
-		"SELECT id FROM tables WHERE NOT EXISTS (SELECT 1 FROM endpoints e WHERE e.status <> 'removing'"
-		" AND (e.shared = tables.id OR e.own = tables.id))";
 	static const char *const done[] = {
+		"INSERT OR REPLACE INTO past_policies SELECT id, generation, container, origin_in, origin_out"
+		" FROM endpoints WHERE status = 'removing'",
 		"DELETE FROM endpoints WHERE status = 'removing'",
-		"DELETE FROM tables WHERE NOT EXISTS (SELECT 1 FROM endpoints e WHERE e.shared = tables.id"
-		" OR e.own = tables.id)",
 		"DELETE FROM containers WHERE status = 'removing'",
 		"DELETE FROM compartments WHERE status = 'removing'",
 		"DELETE FROM networks WHERE status = 'removing'",
@@ -276,15 +330,14 @@ int bh_realize_remove(struct bh_host *host, bool half_made_too, struct bh_error 
 		return 0;
 	rc = bh_store_begin(host->store, err);
 	rc = rc ? rc : half_made_too ? condemn(host, err) : 0;
-	rc = rc ? rc : each(host, "SELECT id FROM endpoints WHERE status = 'removing'", remove_endpoint, NULL,
+	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM endpoints WHERE status = 'removing'", remove_endpoint, NULL,
 	                    err);
-	rc = rc ? rc : each(host, unused, remove_table, NULL, err);
-	rc = rc ? rc : each(host, "SELECT id FROM compartments WHERE status = 'removing'", remove_compartment,
+	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM compartments WHERE status = 'removing'", remove_compartment,
 	                    NULL, err);
-	rc = rc ? rc : each(host, "SELECT id FROM networks WHERE status = 'removing'", remove_network,
+	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM networks WHERE status = 'removing'", remove_network,
 	                    &networks, err);
 	if (!rc && networks)
-		rc = apply_uplink(host, err);
+		rc = bh_realize_uplink(host, err);
 	for (size_t i = 0; !rc && i < sizeof(done) / sizeof(done[0]); i++)
 		rc = bh_store_run(host->store, err, done[i], "");
 	rc = rc ? rc : bh_store_commit(host->store, err);

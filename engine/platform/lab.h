@@ -29,6 +29,7 @@ struct bh_probe {
 	struct bh_address target; /* TCP, UDP, PING */
 	uint16_t source_port;     /* 0 = any */
 	uint16_t target_port;
+	uint16_t arrival_port; /* where it arrives, if a published port's; 0 = target_port */
 	struct bh_notation raw;
 	uint32_t timeout_ms; /* how long to wait for arrival and answer */
 };
@@ -37,6 +38,7 @@ struct bh_probe_result {
 	bool arrived;  /* seen at the NIC of `to` */
 	bool answered;
 	bool refused;  /* TCP: an RST came back */
+	struct bh_address source; /* it arrived with; unspecified if it did not */
 };
 
 struct bh_lab_options {

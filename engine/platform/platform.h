@@ -21,7 +21,12 @@
 #include "../filter/address.h"
 #include "../filter/conf.h"
 #include "../filter/flow.h"
+<<<<<<< HEAD
 #include "../filter/table.h"
+=======
+#include "../filter/record.h"
+#include "../filter/classifier.h"
+>>>>>>> main
 
 #define BH_NAME_MAX 63     /* network names */
 #define BH_ID_MAX 255      /* container ids */
@@ -69,6 +74,7 @@ struct bh_nic {
 	uint8_t mac[6];
 	bool ipv6;          /* off: no IPv6 on the NIC at all */
 	bool default_route; /* by the gateway of each family */
+	uint32_t metric;    /* of it: 0 for the first endpoint of a compartment */
 	uint32_t mtu;       /* the switch's */
 	size_t addresses_count;
 	struct bh_prefix addresses[BH_ADDRESSES_MAX]; /* with host bits */
@@ -82,10 +88,25 @@ struct bh_gate {
 	const struct bh_table *tables[2]; /* NULL where conf.tables[i].id is 0 or already published */
 };
 
+/*
+ * A published port: what is sent to `port` of the host goes to an endpoint's instead. `address` is
+ * the host's, or the family's unspecified one for all it has; `target` is of the same family.
+ */
+struct bh_mapping {
+	uint32_t network; /* the target's */
+	uint8_t protocol;
+	uint16_t port;
+	uint16_t target_port;
+	struct bh_address address;
+	struct bh_address target;
+};
+
 /* How all networks meet the world: the whole of it, replaced at once. */
 struct bh_uplink {
 	size_t switches_count;
 	const struct bh_switch *switches;
+	size_t mappings_count;
+	const struct bh_mapping *mappings;
 	size_t pairs_count; /* networks that may reach each other: both ids, in either order */
 	const uint32_t (*pairs)[2];
 };
@@ -112,16 +133,34 @@ struct bh_platform_ops {
 
 	int (*switch_create)(struct bh_platform *, const struct bh_switch *, struct bh_error *);
 	int (*switch_remove)(struct bh_platform *, uint32_t id, struct bh_error *);
-	/* Makes NAT, forwarding and what networks may reach each other be exactly this. */
+	/* Makes NAT, forwarding, published ports and what networks may reach each other be exactly
+	 * this. */
 	int (*uplink_apply)(struct bh_platform *, const struct bh_uplink *, struct bh_error *);
+	/* Whether what was last applied is still there; another program may have taken it away. */
+	bool (*uplink_intact)(struct bh_platform *);
 	/* MTU of the interface the default route leaves by; 1500 without one. */
 	uint32_t (*uplink_mtu)(struct bh_platform *);
+
+	/* All or nothing, beside those that are there. */
+	int (*publish_add)(struct bh_platform *, const struct bh_mapping *, size_t count,
+	                   struct bh_error *);
+	/* What the targets were saying to the world through any mapping ends too. */
+	int (*publish_remove)(struct bh_platform *, const struct bh_mapping *, size_t count,
+	                      struct bh_error *);
+	/* -EADDRINUSE if a socket of the host holds the port, -EADDRNOTAVAIL if the address is not the
+	 * host's, -EPROTONOSUPPORT if the protocol cannot be translated; the sentence says which and
+	 * who. Changes nothing. */
+	int (*publish_check)(struct bh_platform *, const struct bh_mapping *, struct bh_error *);
 
 	/* Makes port and NIC with the gate in place before either link is up; fills nic->name. */
 	int (*nic_create)(struct bh_platform *, struct bh_nic *, const struct bh_gate *,
 	                  struct bh_error *);
 	int (*nic_remove)(struct bh_platform *, const struct bh_nic *, struct bh_error *);
+	/* Whether the NIC is where and what it was made to be; the error says what is not. */
+	int (*nic_check)(struct bh_platform *, const struct bh_nic *, struct bh_error *);
 
+	/* Publishes a table that no conf names yet. */
+	int (*table_publish)(struct bh_platform *, uint32_t id, const struct bh_table *, struct bh_error *);
 	/* Replaces what a gate enforces, at once for every packet. */
 	int (*gate_replace)(struct bh_platform *, const struct bh_gate *, struct bh_error *);
 	int (*gate_read)(struct bh_platform *, uint32_t endpoint, struct bh_conf *, struct bh_error *);
@@ -137,10 +176,18 @@ struct bh_platform_ops {
 	int (*counters_read)(struct bh_platform *, uint32_t endpoint, struct bh_counters *,
 	                     struct bh_error *);
 	int (*hits_each)(struct bh_platform *, bh_hit_visitor *, void *, struct bh_error *);
+	/* Forgets what one rule decided at one endpoint. */
+	int (*hit_remove)(struct bh_platform *, uint32_t endpoint, uint32_t rule, struct bh_error *);
+	/* Flows that a compartment is charged for. */
+	int (*flows_used)(struct bh_platform *, uint32_t compartment, uint64_t *used, struct bh_error *);
+	/* What was dropped, audited or logged, as it is being written; NULL where no gate ever was. */
+	const struct bh_circle *(*records)(struct bh_platform *);
 	uint64_t (*now)(struct bh_platform *); /* the clock flows are stamped with, ns */
 
 	/* Removes everything that carries this state's name. */
 	int (*reset)(struct bh_platform *, struct bh_error *);
+	/* The same, but the state goes on, with the default compartment it has. */
+	int (*clear)(struct bh_platform *, struct bh_error *);
 	void (*close)(struct bh_platform *);
 };
 

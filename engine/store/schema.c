@@ -3,10 +3,13 @@
  *
  * `status` is the intent that makes changes safe: a row is `creating` before the kernel is touched
  * for it and `ready` after; `removing` before what it names is taken away, and then it is deleted.
- * `rebuild` is a network whose kernel objects a reboot took. Ids are never reused (AUTOINCREMENT).
+ * `changing` is an endpoint whose gate is to be replaced; `rebuild` a network whose kernel objects a
+ * reboot took. `before` is what a `changing` endpoint had; `past_*` what records of drops still name
+ * and is gone. Ids are never reused (AUTOINCREMENT).
  */
 #include <errno.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "store.h"
 
@@ -53,7 +56,51 @@ static const char *const statements[] = {
 	"CREATE INDEX endpoints_status ON endpoints(status) WHERE status <> 'ready'",
 	"CREATE INDEX containers_status ON containers(status) WHERE status <> 'ready'",
 	"CREATE INDEX compartments_status ON compartments(status) WHERE status <> 'ready'",
+	"PRAGMA user_version = 1",
+	/* Version 2. `owner` is who takes a container away: hook, cni or hand; `netns` where a runtime said
+	 * its namespace is; `attachment` the name of the CNI configuration that asked for an endpoint. The
+	 * phase is what handlers were last told of an endpoint, or of a container that has none of its own:
+	 * attached, started, stopped. `before` keeps what an endpoint that is `changing` had; `past_` tables
+	 * what flows and records of drops may still name. */
+	"ALTER TABLE containers ADD COLUMN owner TEXT NOT NULL DEFAULT 'hand'",
+	"ALTER TABLE containers ADD COLUMN netns TEXT",
+	"ALTER TABLE containers ADD COLUMN phase TEXT NOT NULL DEFAULT 'started'",
+	"ALTER TABLE endpoints ADD COLUMN attachment TEXT NOT NULL DEFAULT ''",
+	"ALTER TABLE endpoints ADD COLUMN phase TEXT NOT NULL DEFAULT 'started'",
+	"CREATE TABLE before (endpoint INTEGER PRIMARY KEY REFERENCES endpoints ON DELETE CASCADE,"
+	" shared INTEGER, own INTEGER, flags INTEGER, timeouts TEXT, flows INTEGER, origin_in TEXT,"
+	" origin_out TEXT, generation INTEGER, policies TEXT)",
+	"CREATE TABLE past_policies (endpoint INTEGER NOT NULL, generation INTEGER NOT NULL,"
+	" container TEXT NOT NULL, origin_in TEXT NOT NULL, origin_out TEXT NOT NULL,"
+	" PRIMARY KEY (endpoint, generation))",
+	"CREATE TABLE past_rules (id INTEGER PRIMARY KEY, name TEXT, origin TEXT)",
+	"CREATE INDEX published_host ON published(host)",
+	"CREATE INDEX endpoints_compartment ON endpoints(compartment)",
+	"PRAGMA user_version = 2",
 };
+
+/* The first statement that a schema of this version lacks. */
+static size_t first_missing(int64_t version)
+{
+	size_t i = 0;
+
+	while (version && i < sizeof(statements) / sizeof(statements[0]))
+		if (!strncmp(statements[i++], "PRAGMA", 6))
+			version--;
+	return i;
+}
+
+int bh_schema_check(struct bh_store *store, struct bh_error *err)
+{
+	int64_t version = bh_store_number(store, 0, "PRAGMA user_version", "");
+
+	if (!version)
+		return bh_error_set(err, -ENOENT, "the store is empty");
+	if (version < BH_STORE_VERSION)
+		return bh_error_set(err, -EPROTO,
+		                    "the store was written by an earlier version of bulkhead; `bulkhead reconcile` brings it up to date");
+	return version > BH_STORE_VERSION ? bh_schema_apply(store, err) : 0;
+}
 
 int bh_schema_apply(struct bh_store *store, struct bh_error *err)
 {
@@ -64,19 +111,15 @@ int bh_schema_apply(struct bh_store *store, struct bh_error *err)
 		return 0;
 	if (version > BH_STORE_VERSION)
 		return bh_error_set(err, -EPROTO,
-		                    "the store was written by a later version of bulkhead (schema %lld, this one knows %d)",
+		                    "the store was written by a later version of bulkhead (schema %lld, this one knows %d); use that one, or `bulkhead reset` to begin anew",
 		                    (long long)version, BH_STORE_VERSION);
 	rc = bh_store_begin(store, err);
 	if (rc)
 		return rc;
-	if (bh_store_number(store, 0, "PRAGMA user_version", "") == BH_STORE_VERSION) {
-		bh_store_rollback(store); /* another process was first */
-		return 0;
-	}
-	for (size_t i = 0; !rc && i < sizeof(statements) / sizeof(statements[0]); i++)
+	/* Once more: another process may have been first. */
+	version = bh_store_number(store, 0, "PRAGMA user_version", "");
+	for (size_t i = first_missing(version); !rc && i < sizeof(statements) / sizeof(statements[0]); i++)
 		rc = bh_store_run(store, err, statements[i], "");
-	if (!rc)
-		rc = bh_store_run(store, err, "PRAGMA user_version = 1", "");
 	if (!rc)
 		rc = bh_store_commit(store, err);
 	if (rc)

@@ -25,13 +25,18 @@ struct bh_store {
 	struct bh_statement cache[CACHE_MAX];
 };
 
-static int store_error(struct bh_store *store, struct bh_error *err)
+static int store_error(sqlite3 *db, struct bh_error *err)
 {
-	int code = sqlite3_errcode(store->db) & 0xff;
+	static const int codes[][2] = {
+		{SQLITE_FULL, -ENOSPC}, {SQLITE_BUSY, -EBUSY}, {SQLITE_READONLY, -EROFS},
+		{SQLITE_CONSTRAINT, -EEXIST}, {SQLITE_CORRUPT, -EUCLEAN}, {SQLITE_NOTADB, -EUCLEAN},
+	};
+	int code = sqlite3_errcode(db) & 0xff, rc = -EIO;
 
-	return bh_error_set(err, code == SQLITE_FULL ? -ENOSPC : code == SQLITE_BUSY ? -EBUSY
-	                         : code == SQLITE_READONLY ? -EROFS : -EIO,
-	                    "the store: %s", sqlite3_errmsg(store->db));
+	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
+		if (codes[i][0] == code)
+			rc = codes[i][1];
+	return bh_error_set(err, rc, "the store: %s", sqlite3_errmsg(db));
 }
 
 /* SQLite makes its files with the umask alone; the state is nobody else's to read. */
@@ -57,15 +62,15 @@ int bh_store_open(struct bh_store **out, const char *path, bool write, struct bh
 	if (!rc && sqlite3_open_v2(path ? path : ":memory:", &store->db,
 	                           SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (path ? 0 : SQLITE_OPEN_CREATE),
 	                           NULL))
-		rc = store_error(store, err);
+		rc = store_error(store->db, err);
 	if (!rc) {
 		sqlite3_busy_timeout(store->db, 10000);
 		if (sqlite3_exec(store->db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; "
 		                 "PRAGMA foreign_keys=ON; PRAGMA temp_store=MEMORY", NULL, NULL, NULL))
-			rc = store_error(store, err);
+			rc = store_error(store->db, err);
 	}
-	if (!rc && (write || !path))
-		rc = bh_schema_apply(store, err);
+	if (!rc)
+		rc = write || !path ? bh_schema_apply(store, err) : bh_schema_check(store, err);
 	if (rc) {
 		bh_store_close(&store);
 		return rc;
@@ -83,6 +88,19 @@ void bh_store_close(struct bh_store **store)
 	sqlite3_close((*store)->db);
 	free(*store);
 	*store = NULL;
+}
+
+int bh_store_check(struct bh_store *store, struct bh_error *err)
+{
+	BH_AUTOSTATEMENT struct bh_statement *row = NULL;
+	int rc = bh_store_query(store, &row, err, "PRAGMA quick_check(1)", "");
+
+	rc = rc ? rc : bh_statement_step(row, err);
+	if (rc < 0)
+		return rc;
+	if (rc == 1 && strcmp(bh_statement_text(row, 0), "ok"))
+		return bh_error_set(err, -EUCLEAN, "the store: %s", bh_statement_text(row, 0));
+	return 0;
 }
 
 /* A prepared statement, reset and without arguments. */
@@ -153,7 +171,7 @@ static int query(struct bh_store *store, struct bh_statement **out, struct bh_er
 
 	if (!statement || statement_bind(statement, types, args)) {
 		bh_statement_close(&statement);
-		return store_error(store, err);
+		return store_error(store->db, err);
 	}
 	*out = statement;
 	return 0;
@@ -179,8 +197,7 @@ int bh_statement_step(struct bh_statement *statement, struct bh_error *err)
 		return 1;
 	if (rc == SQLITE_DONE)
 		return 0;
-	return bh_error_set(err, rc == SQLITE_FULL ? -ENOSPC : rc == SQLITE_CONSTRAINT ? -EEXIST : -EIO,
-	                    "the store: %s", sqlite3_errmsg(sqlite3_db_handle(statement->stmt)));
+	return store_error(sqlite3_db_handle(statement->stmt), err);
 }
 
 int64_t bh_statement_int(struct bh_statement *statement, int column)

@@ -13,14 +13,17 @@
 
 #include "../base/error.h"
 
-#define BH_STORE_VERSION 1 /* of the schema */
+#define BH_STORE_VERSION 2 /* of the schema */
 
 struct bh_store;
 struct bh_statement;
 
-/* `path` NULL is a store in memory. With `write` it is made if missing (0600); without, -ENOENT. */
+/* `path` NULL is a store in memory. With `write` it is made if missing (0600) and brought up to date;
+ * without, -ENOENT. -EUCLEAN if it is damaged, -EPROTO if it is of another version. */
 int bh_store_open(struct bh_store **out, const char *path, bool write, struct bh_error *err);
 void bh_store_close(struct bh_store **store);
+/* Reads all of it: -EUCLEAN if it is damaged anywhere. */
+int bh_store_check(struct bh_store *store, struct bh_error *err);
 
 int bh_store_begin(struct bh_store *store, struct bh_error *err);
 int bh_store_commit(struct bh_store *store, struct bh_error *err);
@@ -44,7 +47,9 @@ void bh_statement_close(struct bh_statement **statement);
 
 #define BH_AUTOSTATEMENT __attribute__((cleanup(bh_statement_close)))
 
-/* Makes or checks the schema. -EPROTO if it is of a later version. */
+/* Makes the schema or brings it up to date. -EPROTO if it is of a later version. */
 int bh_schema_apply(struct bh_store *store, struct bh_error *err);
+/* -ENOENT if there is none yet, -EPROTO if it is of another version. */
+int bh_schema_check(struct bh_store *store, struct bh_error *err);
 
 #endif

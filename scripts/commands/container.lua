@@ -55,7 +55,7 @@ end
 local function remove(args)
   local who = refuse.parsed(validate.id(args.name))
   session.with_host(true, function(host)
-    refuse.check(lifecycle.remove(host, who))
+    refuse.check(lifecycle.remove(host, who, { named = true }))
     session.print({ name = who }, "")
   end)
 end
@@ -67,7 +67,7 @@ return {
     {
       name = "remove", summary = "Remove everything that was made for a container.", run = remove,
       options = function(parser)
-        parser:argument("name", "Its name, id or unambiguous prefix of one.")
+        parser:argument("name", "Its whole id, or its name.")
       end,
     },
   },

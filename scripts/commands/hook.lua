@@ -7,7 +7,7 @@ local command = { silent = true }
 
 function command.options(parser)
   parser:argument("event",
-    "createRuntime or poststop; createContainer, startContainer and poststart do nothing.")
+    "createRuntime, poststart or poststop; createContainer and startContainer do nothing.")
   parser:option("--policies", "The policy set.", nil):argname "DIR"
 end
 
@@ -26,6 +26,8 @@ function command.run(args)
   session.with_host(true, function(host)
     if spec then
       refuse.check(hook.create(host, spec))
+    elseif args.event == "poststart" then
+      refuse.check(hook.start(host, state.id))
     else
       refuse.check(hook.remove(host, state.id))
     end

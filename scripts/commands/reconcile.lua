@@ -1,4 +1,7 @@
---- reconcile.lua - `bulkhead reconcile`: mends what a crash left half done.
+--- reconcile.lua - `bulkhead reconcile`: mends what a crash left half done, and takes away what belongs
+--- to containers that are gone without a word.
+local labs = require "labs"
+local lifecycle = require "lifecycle"
 local refuse = require "refuse"
 local session = require "session"
 
@@ -8,7 +11,9 @@ function reconcile.run()
   session.with_host(true, function(host)
     refuse.check(host:begin()) -- every change begins with mending
     refuse.check(host:commit())
-  end)
+    refuse.check(lifecycle.sweep(host))
+  end, { check = true })
+  labs.sweep()
 end
 
 return reconcile

@@ -7,7 +7,7 @@ local reset = { silent = true }
 function reset.run()
   session.with_host(true, function(host)
     refuse.check(host:reset())
-  end)
+  end, { check = true, discard = true })
 end
 
 return reset

@@ -284,6 +284,82 @@ static void compare_kernel(struct bh_gate_kernel *gate, uint32_t packets)
 	report("linear = compiled = in the kernel", !wrong, detail);
 }
 
+struct counting {
+	uint32_t endpoint;
+	uint32_t count;
+};
+
+static int count_flow(const struct bh_flow_key *key, const struct bh_flow *flow, void *arg)
+{
+	struct counting *counting = arg;
+
+	(void)flow;
+	counting->count += key->endpoint == counting->endpoint;
+	return 0;
+}
+
+static uint32_t kernel_flows(struct bh_gate_kernel *gate, uint32_t endpoint)
+{
+	struct counting counting = {endpoint, 0};
+
+	bh_gate_flow_each(gate, count_flow, &counting, NULL);
+	return counting.count;
+}
+
+/* `count` UDP packets out of an endpoint, each a flow of its own; how many were let through. */
+static uint32_t kernel_flood(struct bh_gate_kernel *gate, uint32_t endpoint, uint32_t count)
+{
+	static const uint8_t mac[6] = {0x02, 0, 0, 0, 0, 0x02};
+	struct bh_notation packet = {.direction = BH_OUT, .protocol = BH_PROTO_UDP};
+	uint32_t passed_packets = 0;
+
+	packet.source = bh_address_v4(0x0a000001);
+	for (uint32_t i = 0; i < count; i++) {
+		uint8_t frame[BH_FRAME_MAX];
+		struct bh_verdict verdict = {0};
+
+		packet.target = bh_address_v4(0x0b000000 + i / 50000);
+		packet.source_port = (uint16_t)(1 + i % 50000);
+		packet.target_port = 53;
+		if (bh_gate_test_run(gate, endpoint, BH_OUT, frame, bh_notation_frame(&packet, mac, mac, frame), &verdict,
+		                     NULL))
+			break;
+		passed_packets += verdict.action == BH_ALLOW;
+	}
+	return passed_packets;
+}
+
+/* One compartment's flood costs no other a flow; what is removed is given back. */
+static void quota_kernel(struct bh_gate_kernel *gate)
+{
+	struct bh_conf conf[2];
+	char detail[120];
+	uint32_t quiet, flooding, let_through, after;
+
+	for (uint32_t i = 0; i < 2; i++) {
+		bh_conf_init(&conf[i]);
+		conf[i].endpoint = conf[i].compartment = 900001 + i;
+		conf[i].flags = 0;
+		conf[i].flows_limit = i ? 3000 : 500;
+		conf[i].flows_guaranteed = i ? 1024 : 500;
+		if (bh_gate_share_put(gate, 900001 + i, NULL) || bh_gate_conf_put(gate, 900001 + i, &conf[i], NULL))
+			abort();
+	}
+	kernel_flood(gate, 900001, 400);
+	let_through = kernel_flood(gate, 900002, 20000);
+	quiet = kernel_flows(gate, 900001);
+	flooding = kernel_flows(gate, 900002);
+	bh_gate_conf_remove(gate, 900002, NULL);
+	after = kernel_flows(gate, 900002) + kernel_flows(gate, 900001);
+	bh_gate_conf_remove(gate, 900001, NULL);
+	bh_gate_share_remove(gate, 900001, NULL);
+	bh_gate_share_remove(gate, 900002, NULL);
+	snprintf(detail, sizeof(detail), "%u of 20000 packets passed; %u flows beside %u undisturbed ones, then %u",
+	         let_through, flooding, quiet, after);
+	report("a flood costs no other compartment a flow",
+	       let_through == 20000 && quiet == 400 && flooding == 3000 && after == 400, detail);
+}
+
 /* Pins go to a bpffs in a mount namespace of this process: nothing is left behind. */
 static void kernel_properties(uint32_t packets)
 {
@@ -301,6 +377,7 @@ static void kernel_properties(uint32_t packets)
 		report("linear = compiled = in the kernel", false, err.message);
 	} else {
 		compare_kernel(gate, packets);
+		quota_kernel(gate);
 	}
 	bh_gate_close(&gate);
 	umount2(directory, MNT_DETACH);

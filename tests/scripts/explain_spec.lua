@@ -1,3 +1,4 @@
+--- explain_spec.lua - hops and verdicts that explain composes, on imagined and fake worlds.
 local explain = require "explain"
 local filter = require "bulkhead.filter"
 
@@ -16,12 +17,13 @@ local function gate(address, rules, inbound)
 end
 
 local function world(more)
+  local default = { inbound = side("block", 1), outbound = side("allow", 2) }
   local base = {
     at = "web", network = NAT, published = {}, networks = { NAT }, live = true,
-    gate = gate("172.16.0.2"),
-    default = { inbound = side("block", 1), outbound = side("allow", 2) },
+    gate = gate("172.16.0.2"), default = default,
     peer = function(address)
-      return address == "172.16.0.3" and { at = "db", gate = gate("172.16.0.3"), network = "nat" } or nil
+      return address == "172.16.0.3"
+        and { at = "db", gate = gate("172.16.0.3"), network = "nat", default = default } or nil
     end,
     foreign = function() return nil end,
   }
@@ -148,5 +150,54 @@ describe("what does not parse", function()
     local answer, why = explain.packet(world(), "in tcp nonsense")
     assert.is_nil(answer)
     assert.is_string(why)
+  end)
+end)
+
+describe("a packet to a published port of the host", function()
+  local PUBLISHED = { { host = 8080, container = 80, protocol = "tcp" } }
+
+  local function publishing(more)
+    local w = { gate = gate("172.16.0.2", OPEN), addresses = { "172.16.0.2" }, published = PUBLISHED }
+    for key, value in pairs(more or {}) do
+      w[key] = value
+    end
+    return world(w)
+  end
+
+  it("is judged as the container's gate sees it", function()
+    local path, answer = ask(publishing(), "in tcp 10.0.0.9:51000 -> 10.0.0.1:8080")
+    assert.equal("host > translation > switch > gate in", path)
+    assert.equal("open", answer.rule)
+    path = ask(publishing(), "in tcp 127.0.0.1:51000 -> 127.0.0.1:8080")
+    assert.equal("host > translation > switch > gate in", path)
+    path = ask(publishing(), "in tcp 172.16.0.3:51000 -> 10.0.0.1:8080")
+    assert.equal("gate out > switch > host > translation > translation > switch > gate in", path)
+  end)
+
+  it("goes nowhere if the port, the protocol or the address is another", function()
+    for _, text in ipairs {
+      "in tcp 10.0.0.9:51000 -> 10.0.0.1:8081", "in udp 10.0.0.9:51000 -> 10.0.0.1:8080",
+      "in tcp 10.0.0.9:51000 -> 127.0.0.1:8080",
+    } do
+      assert.equal("host > network!untranslated", (ask(publishing(), text)))
+    end
+    local one = { { host = 8080, container = 80, protocol = "tcp", address = "10.0.0.2" } }
+    assert.equal("host > network!untranslated",
+      (ask(publishing { published = one }, "in tcp 10.0.0.9:51000 -> 10.0.0.1:8080")))
+  end)
+
+  it("is followed from the sender's side to the gate behind it", function()
+    local w = world {
+      publisher = function(packet)
+        return packet.target == "10.0.0.1" and {
+          at = "api", gate = gate("172.16.0.4", OPEN), entry = PUBLISHED[1], network = NAT, address = "172.16.0.4",
+          default = { inbound = side("block", 1), outbound = side("allow", 2) },
+        } or nil
+      end,
+    }
+    local path, answer = ask(w, "out tcp 172.16.0.2:4000 -> 10.0.0.1:8080")
+    assert.equal("gate out > switch > host > translation > translation > switch > gate in", path)
+    assert.is_true(answer.delivered)
+    assert.equal("api", answer.hops[#answer.hops].at)
   end)
 end)

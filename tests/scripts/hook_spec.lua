@@ -1,3 +1,4 @@
+--- hook_spec.lua - state JSON of OCI runtimes, right and hostile.
 local hook = require "hook"
 
 local function refused(text, pattern)
@@ -59,6 +60,7 @@ describe("an event", function()
   it("is one of the known", function()
     assert.is_true(hook.is_silent "startContainer")
     assert.is_false(hook.is_silent "poststop")
+    assert.is_false(hook.is_silent "poststart")
     local silent, why = hook.is_silent "prestart"
     assert.is_nil(silent)
     assert.matches("createRuntime, createContainer", why)
@@ -75,5 +77,21 @@ describe("an event", function()
     local ok, why = hook.create(host, { id = "web" })
     assert.is_nil(ok)
     assert.matches("already attached", why)
+  end)
+
+  it("of a container that CNI attached changes nothing but what was told", function()
+    local cni = { id = "web", owner = "cni", type = "process", phase = "started", policies = "/p",
+      policy = "process", published = { { host = 80, container = 80, protocol = "tcp" } } }
+    local host = require("tests.support.fake_host").new { containers = { cni } }
+    assert.is_true(hook.create(host, { id = "web", type = "process", published = {} }))
+    local ok, why = hook.create(host, { id = "web", type = "hyperv", type_given = true, published = {} })
+    assert.is_nil(ok)
+    assert.matches("is of type process, not hyperv", why)
+    ok, why = hook.create(host, { id = "web", type = "process",
+      published = { { host = 81, container = 80, protocol = "tcp" } } })
+    assert.is_nil(ok)
+    assert.matches("port 81/tcp is not published", why)
+    assert.is_true(hook.remove(host, "web"))
+    assert.same({ "begin", "set_phase web", "commit" }, table.move(host.calls, #host.calls - 2, #host.calls, 1, {}))
   end)
 end)

@@ -1,3 +1,4 @@
+--- lifecycle_spec.lua - the order of policy, host and handlers, and what undoes what.
 local fake_host = require "tests.support.fake_host"
 
 --- Runs `body` with a policy set whose handlers fail as told, and the lifecycle that uses it.
@@ -12,6 +13,7 @@ local function with_policy(fails, added, body)
       return {
         default = function() return {} end, rules = function() return {} end,
         options = function() return {} end,
+        handles = function(_, event) return fails[event] ~= nil or added[event] ~= nil end,
         run = function(_, event)
           ran[#ran + 1] = event
           if fails[event] then
@@ -22,9 +24,15 @@ local function with_policy(fails, added, body)
       }
     end,
   }
-  package.loaded.lifecycle = nil
+  local loaded = {}
+  for _, name in ipairs { "lifecycle", "departure", "roster" } do
+    loaded[name], package.loaded[name] = package.loaded[name], nil
+  end
   local ok, why = pcall(body, require "lifecycle", ran)
-  package.loaded.policies, package.loaded.lifecycle = real, nil
+  package.loaded.policies = real
+  for _, name in ipairs { "lifecycle", "departure", "roster" } do
+    package.loaded[name] = loaded[name]
+  end
   assert(ok, why)
 end
 
@@ -35,9 +43,52 @@ describe("a container that comes", function()
     with_policy({}, { attach = { { action = "allow" } } }, function(lifecycle, ran)
       local host = fake_host.new {}
       assert(lifecycle.create(host, SPEC))
-      assert.same({ "begin", "add_network nat", "add_container web", "add_endpoint web",
-        "add_rules 7", "commit" }, host.calls)
+      assert.same({ "begin", "add_container web", "add_network nat", "add_endpoint web",
+        "add_rules 7", "set_phase web", "commit" }, host.calls)
+      assert.same({ "create", "attach" }, ran)
+    end)
+  end)
+
+  it("is told its start in a change of its own, with the rules it adds", function()
+    with_policy({}, { start = { { action = "allow" } } }, function(lifecycle, ran)
+      local host = fake_host.new {}
+      assert(lifecycle.create(host, SPEC))
+      assert.same({ "commit", "begin", "add_rules 7", "set_phase web", "commit" },
+        table.move(host.calls, #host.calls - 4, #host.calls, 1, {}))
       assert.same({ "create", "attach", "start" }, ran)
+    end)
+  end)
+
+  it("is told its start later, once, where a hook says so", function()
+    with_policy({}, { start = {} }, function(lifecycle, ran)
+      local lists = {}
+      local host = fake_host.new(lists)
+      assert(lifecycle.create(host, setmetatable({ start = false }, { __index = SPEC })))
+      assert.same({ "create", "attach" }, ran)
+      assert(lifecycle.start(host, "web"))
+      assert.same({ "create", "attach", "start" }, ran)
+      lists.containers[1].phase, lists.endpoints[1].phase = "started", "started"
+      assert(lifecycle.start(host, "web"))
+      assert.equal(3, #ran)
+      assert.is_nil((lifecycle.start(host, "db")))
+    end)
+  end)
+
+  it("shares the endpoint of the compartment it joins", function()
+    with_policy({}, {}, function(lifecycle, ran)
+      local lists = { networks = { { name = "nat", driver = "nat" } }, endpoints = { {
+        id = 3, container = "pause", compartment = 2, network = "nat", driver = "nat",
+        addresses = { "172.16.0.9/16" } } } }
+      local host = fake_host.new(lists)
+      local _, endpoint = assert(lifecycle.create(host, SPEC))
+      assert.equal(3, endpoint.id)
+      assert.same({ "begin", "add_container web", "set_phase web", "commit" }, host.calls)
+      assert.same({ "create" }, ran)
+      local publishing = setmetatable({ id = "web2", published = { {} } }, { __index = SPEC })
+      assert.matches("shares the endpoint of container 'pause'", select(2, lifecycle.create(host, publishing)))
+      local addressed = setmetatable({ id = "web3", addresses = { "172.16.0.7" } }, { __index = SPEC })
+      assert(lifecycle.create(host, addressed))
+      assert.equal("add_endpoint web3", host.calls[#host.calls - 2])
     end)
   end)
 
@@ -71,8 +122,8 @@ describe("a container that comes", function()
       local ok, why = lifecycle.create(host, SPEC)
       assert.is_nil(ok)
       assert.equal("p.lua:3: no", why)
-      assert.same({ "commit", "begin", "remove_container web", "remove_network nat", "commit" },
-        table.move(host.calls, #host.calls - 4, #host.calls, 1, {}))
+      assert.same({ "commit", "begin", "abort", "begin", "remove_container web", "remove_network nat",
+        "commit" }, table.move(host.calls, #host.calls - 6, #host.calls, 1, {}))
     end)
   end)
 
@@ -93,8 +144,10 @@ describe("a container that goes", function()
       local say = session.say
       session.say = function(text) said[#said + 1] = text end
       local host = fake_host.new {
-        containers = { { id = "web", name = "web", type = "process", policies = "/p", policy = "process" } },
-        endpoints = { { id = 7, container = "web", driver = "nat", addresses = { "172.16.0.2/16" } } },
+        containers = { { id = "web", name = "web", type = "process", policies = "/p", policy = "process",
+          phase = "started" } },
+        endpoints = { { id = 7, container = "web", driver = "nat", addresses = { "172.16.0.2/16" },
+          phase = "started" } },
       }
       local ok = lifecycle.remove(host, "web")
       session.say = say

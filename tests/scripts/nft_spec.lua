@@ -1,3 +1,4 @@
+--- nft_spec.lua - what foreign nftables rules would do to a packet.
 local foreign = require "foreign"
 local json = require "json"
 local overlay = require "overlay"

@@ -1,3 +1,4 @@
+--- show_spec.lua - tables and key/value blocks as text.
 local pretty = require "pretty"
 local repl = require "repl"
 local show = require "show"

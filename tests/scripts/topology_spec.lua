@@ -1,3 +1,4 @@
+--- topology_spec.lua - the figure as a tree, DOT and JSON.
 local fake_host = require "tests.support.fake_host"
 local topology = require "topology"
 

@@ -1,3 +1,4 @@
+--- validate_spec.lua - names, ports and options from outside.
 local validate = require "validate"
 
 describe("ids and names", function()

@@ -17,16 +17,25 @@ function fake_host.new(lists, fails)
       return type(result) == "function" and result(what) or result or true
     end
   end
-  for _, name in ipairs { "begin", "commit", "abort", "remove_network", "remove_container", "add_rules" } do
+  for _, name in ipairs { "begin", "commit", "abort", "remove_network", "remove_container", "add_rules",
+    "set_phase", "remove_endpoint", "check_container", "check_endpoint" } do
     act(name)
   end
   act("add_network", function(spec) return spec end)
-  act("add_container", function(spec) return spec end)
+  act("add_container", function(spec)
+    local container = setmetatable({ compartment = 2, phase = "attached" }, { __index = spec })
+    lists.containers = lists.containers or {}
+    table.insert(lists.containers, container)
+    return container
+  end)
   act("add_endpoint", function(spec)
-    return {
-      id = 7, container = spec.container, network = spec.network, driver = "nat",
-      addresses = { "172.16.0.2/16" }, mac = "02:00:00:00:00:02", rules = spec.rules,
+    local endpoint = {
+      id = 7, container = spec.container, network = spec.network, driver = "nat", phase = "attached",
+      compartment = 2, addresses = { "172.16.0.2/16" }, mac = "02:00:00:00:00:02", rules = spec.rules,
     }
+    lists.endpoints = lists.endpoints or {}
+    table.insert(lists.endpoints, endpoint)
+    return endpoint
   end)
   for _, name in ipairs { "networks", "containers", "endpoints", "compartments" } do
     host[name] = function() return lists[name] or {} end

@@ -35,7 +35,7 @@ static inline void random_address(char *text, bool v6, bool prefix)
 		uint32_t host = random_below(8) * 0x1000 + random_below(6);
 
 		if (prefix)
-			host &= (0xffffu << (128 - length)) & 0xffff;
+			host &= 0xffffu << (128 - length) & 0xffff;
 		sprintf(text, prefix ? "fd00::%x/%u" : "fd00::%x", host, length);
 	} else {
 		uint32_t length = 16 + random_below(17);

@@ -60,7 +60,7 @@ static int configure(const struct bh_nic *nic, int tap, struct bh_error *err)
 		bh_link_add_address(&netlink, link.index, &nic->addresses[i]);
 	for (size_t i = 0; nic->default_route && i < nic->gateways_count; i++)
 		if (nic->ipv6 || bh_address_is_v4(&nic->gateways[i]))
-			bh_link_add_default(&netlink, link.index, &nic->gateways[i], false);
+			bh_link_add_default(&netlink, link.index, &nic->gateways[i], 0, false);
 	return bh_netlink_run(&netlink, NULL, NULL, err);
 }
 

@@ -70,7 +70,7 @@ static int configure_end(int namespace, const char *name, size_t count,
 	for (size_t i = 0; i < count; i++)
 		bh_link_add_address(&netlink, link.index, &addresses[i]);
 	for (size_t i = 0; i < gateways_count; i++)
-		bh_link_add_default(&netlink, link.index, &gateways[i].address, false);
+		bh_link_add_default(&netlink, link.index, &gateways[i].address, 0, false);
 	return bh_netlink_run(&netlink, NULL, NULL, err);
 }
 
@@ -135,8 +135,10 @@ static void lab_close(struct bh_lab *base)
 		bh_guest_stop(&lab->guests[i]);
 	bh_cleanup_fd(&lab->host);
 	bh_cleanup_fd(&lab->outside);
-	if (lab->original >= 0)
+	if (lab->entered)
 		bh_namespace_leave(&back);
+	else
+		bh_cleanup_fd(&lab->original);
 	free(lab);
 }
 
@@ -157,6 +159,10 @@ int bh_lab_linux_open(struct bh_lab **out, const struct bh_lab_options *options,
 	struct bh_visit stay = {0};
 	int rc = 0;
 
+	if (geteuid()) {
+		free(lab);
+		return bh_error_set(err, -EPERM, "real namespaces and packets need root");
+	}
 	if (!lab)
 		return bh_error_set(err, -ENOMEM, "not enough memory for a lab");
 	lab->lab.ops = &lab_ops;
@@ -175,6 +181,7 @@ int bh_lab_linux_open(struct bh_lab **out, const struct bh_lab_options *options,
 		return rc;
 	}
 	close(stay.home - 1); /* lab->original is the way back */
+	lab->entered = true;
 	for (size_t i = 0; i < options->host_count; i++)
 		lab->outside_gateways[lab->gateways_count++] = options->host[i].address;
 	*out = &lab->lab;

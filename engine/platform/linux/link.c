@@ -159,8 +159,9 @@ void bh_link_add_address(struct bh_netlink *netlink, uint32_t index,
 		put_broadcast(message, address);
 }
 
-static void put_route(struct bh_netlink *netlink, uint32_t index, const struct bh_prefix *prefix,
-                      const struct bh_address *gateway, bool onlink, const char *what)
+static struct nlmsghdr *put_route(struct bh_netlink *netlink, uint32_t index,
+                                  const struct bh_prefix *prefix, const struct bh_address *gateway,
+                                  bool onlink, const char *what)
 {
 	struct nlmsghdr *message = bh_netlink_add(netlink, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, "%s",
 	                                          what);
@@ -181,15 +182,20 @@ static void put_route(struct bh_netlink *netlink, uint32_t index, const struct b
 		size = bh_address_to_bytes(&prefix->address, bytes);
 		mnl_attr_put(message, RTA_DST, size, bytes);
 	}
+	return message;
 }
 
 void bh_link_add_default(struct bh_netlink *netlink, uint32_t index,
-                         const struct bh_address *gateway, bool onlink)
+                         const struct bh_address *gateway, uint32_t metric, bool onlink)
 {
 	char text[BH_ADDRESS_TEXT], what[BH_NETLINK_WHAT];
+	struct nlmsghdr *message;
 
 	snprintf(what, sizeof(what), "make the default route by %s", bh_address_format(gateway, text));
-	put_route(netlink, index, NULL, gateway, onlink, what);
+	message = put_route(netlink, index, NULL, gateway, onlink, what);
+	if (metric)
+		mnl_attr_put_u32(message, RTA_PRIORITY, metric);
+	bh_netlink_tolerate(netlink, EEXIST);
 }
 
 void bh_link_add_route(struct bh_netlink *netlink, uint32_t index, const struct bh_prefix *prefix,

@@ -45,9 +45,10 @@ void bh_link_add_mtu(struct bh_netlink *netlink, uint32_t index, uint32_t mtu);
 void bh_link_add_eui64(struct bh_netlink *netlink, uint32_t index);
 void bh_link_add_address(struct bh_netlink *netlink, uint32_t index,
                          const struct bh_prefix *address);
-/* The default route by `gateway`, which need not be in an on-link prefix if `onlink`. */
+/* The default route by `gateway`, which need not be in an on-link prefix if `onlink`. One that is
+ * there with the same metric (0 = the kernel's choice) stays. */
 void bh_link_add_default(struct bh_netlink *netlink, uint32_t index,
-                         const struct bh_address *gateway, bool onlink);
+                         const struct bh_address *gateway, uint32_t metric, bool onlink);
 
 void bh_link_add_route(struct bh_netlink *netlink, uint32_t index, const struct bh_prefix *prefix,
                        const struct bh_address *gateway);

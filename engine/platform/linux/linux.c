@@ -17,6 +17,7 @@
 
 #include "../../base/cleanup.h"
 #include "compartment.h"
+#include "mapping.h"
 #include "nic.h"
 #include "switch.h"
 #include "uplink.h"
@@ -134,6 +135,15 @@ static int gate_replace(struct bh_platform *platform, const struct bh_gate *gate
 	                             &gate->conf, err);
 }
 
+static int table_publish(struct bh_platform *platform, uint32_t id, const struct bh_table *table,
+                         struct bh_error *err)
+{
+	struct bh_linux *self = bh_linux_of(platform);
+	int rc = change_gate(self, err);
+
+	return rc ? rc : bh_gate_table_put(self->gate, id, table, err);
+}
+
 static int gate_read(struct bh_platform *platform, uint32_t endpoint, struct bh_conf *conf,
                      struct bh_error *err)
 {
@@ -204,6 +214,38 @@ static int hits_each(struct bh_platform *platform, bh_hit_visitor *visit, void *
 	return bh_gate_hits_each(self->gate, visit, arg, err);
 }
 
+static int hit_remove(struct bh_platform *platform, uint32_t endpoint, uint32_t rule,
+                      struct bh_error *err)
+{
+	struct bh_linux *self = bh_linux_of(platform);
+	int rc = change_gate(self, err);
+
+	if (!rc)
+		bh_gate_hit_remove(self->gate, endpoint, rule);
+	return rc;
+}
+
+static int flows_used(struct bh_platform *platform, uint32_t compartment, uint64_t *used,
+                      struct bh_error *err)
+{
+	struct bh_linux *self = bh_linux_of(platform);
+	struct bh_share share;
+	int rc = bh_linux_gate(self, false, err);
+
+	if (!rc && (rc = bh_gate_share_read(self->gate, compartment, &share)))
+		bh_error_set(err, rc, "compartment %u has no flow account", compartment);
+	if (!rc)
+		*used = share.used;
+	return rc;
+}
+
+static const struct bh_circle *records(struct bh_platform *platform)
+{
+	struct bh_linux *self = bh_linux_of(platform);
+
+	return bh_linux_gate(self, false, NULL) ? NULL : bh_gate_circle(self->gate);
+}
+
 static uint64_t now(struct bh_platform *platform)
 {
 	(void)platform;
@@ -251,9 +293,9 @@ static int delete_links(struct bh_netlink *netlink, const char *tag, struct bh_e
 	return rc;
 }
 
-static int reset(struct bh_platform *platform, struct bh_error *err)
+/* Everything in the kernel but the runtime directory. */
+static int take_away(struct bh_linux *self, struct bh_error *err)
 {
-	struct bh_linux *self = bh_linux_of(platform);
 	char path[64];
 	int rc = bh_linux_writable(self, err);
 
@@ -272,7 +314,24 @@ static int reset(struct bh_platform *platform, struct bh_error *err)
 	bh_netlink_close(&self->switch_link);
 	bh_cleanup_fd(&self->switch_namespace);
 	self->switch_namespace = -1;
+	return rc == -ENOENT ? 0 : rc;
+}
+
+static int reset(struct bh_platform *platform, struct bh_error *err)
+{
+	struct bh_linux *self = bh_linux_of(platform);
+	int rc = take_away(self, err);
+
 	return rc ? rc : bh_runtime_remove(&self->runtime, err);
+}
+
+/* The store no longer knows of what was made: after a reboot there is nothing, but a store may be lost. */
+static int clear(struct bh_platform *platform, struct bh_error *err)
+{
+	struct bh_linux *self = bh_linux_of(platform);
+	int rc = take_away(self, err);
+
+	return rc ? rc : bh_runtime_clear(&self->runtime, "default", err);
 }
 
 /* --- open and close --- */
@@ -299,9 +358,15 @@ static const struct bh_platform_ops ops = {
 	.switch_create = bh_switch_create,
 	.switch_remove = bh_switch_remove,
 	.uplink_apply = bh_uplink_apply,
+	.uplink_intact = bh_mapping_intact,
 	.uplink_mtu = bh_switch_mtu,
+	.publish_add = bh_mapping_add,
+	.publish_remove = bh_mapping_remove,
+	.publish_check = bh_mapping_check,
 	.nic_create = bh_nic_create,
 	.nic_remove = bh_nic_remove,
+	.table_publish = table_publish,
+	.nic_check = bh_nic_check,
 	.gate_replace = gate_replace,
 	.gate_read = gate_read,
 	.table_remove = table_remove,
@@ -310,8 +375,12 @@ static const struct bh_platform_ops ops = {
 	.flow_each = flow_each,
 	.counters_read = counters_read,
 	.hits_each = hits_each,
+	.hit_remove = hit_remove,
+	.flows_used = flows_used,
+	.records = records,
 	.now = now,
 	.reset = reset,
+	.clear = clear,
 	.close = close_state,
 };
 

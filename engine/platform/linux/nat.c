@@ -1,15 +1,22 @@
 /*
- * nat.c - see nat.h. The rules, as nft prints them, are the text in write_chains().
+ * nat.c - see nat.h. The rules, as nft prints them, are the text in write_forward() and
+ * write_publish().
  */
 #include "nat.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
 #include <nftables/libnftables.h>
 
 #include "../../base/buffer.h"
 #include "../../base/cleanup.h"
+#include "../../filter/rule.h"
+#include "netlink.h"
 #include "switch.h"
 
 /* Only a `nat` network is routed to the world; the reserved drivers are closed like `internal`. */
@@ -63,6 +70,19 @@ static void write_pair(struct bh_buffer *elements, const char *tag, uint32_t a, 
 	bh_buffer_printf(elements, "%s\"%s\" . \"%s\"", elements->size ? ", " : "", from, to);
 }
 
+/* In by a network's vNIC and out by it again. */
+static void write_hairpins(struct bh_buffer *text, const char *tag, const struct bh_uplink *uplink)
+{
+	BH_AUTOBUFFER struct bh_buffer elements = {0};
+
+	for (size_t i = 0; i < uplink->switches_count; i++)
+		if (is_nat(&uplink->switches[i]))
+			write_pair(&elements, tag, uplink->switches[i].id, uplink->switches[i].id);
+	bh_buffer_printf(text, "\tset hairpins {\n\t\ttype ifname . ifname\n\t\t");
+	write_elements(text, &elements);
+	text->failed |= elements.failed;
+}
+
 /* A routed network also reaches itself: its subnets, and its own published ports. */
 static void write_pairs(struct bh_buffer *text, const char *tag, const struct bh_uplink *uplink)
 {
@@ -82,7 +102,54 @@ static void write_pairs(struct bh_buffer *text, const char *tag, const struct bh
 	text->failed |= elements.failed;
 }
 
-static void write_chains(struct bh_buffer *text)
+/* The map a mapping is in: by family, and by whether the host's address is part of the key. */
+static const char *map_of(const struct bh_mapping *mapping)
+{
+	bool any = bh_address_is_unspecified(&mapping->address);
+
+	if (bh_address_is_v4(&mapping->target))
+		return any ? "any4" : "one4";
+	return any ? "any6" : "one6";
+}
+
+static void write_mapping(struct bh_buffer *text, const struct bh_mapping *mapping)
+{
+	char host[BH_ADDRESS_TEXT], target[BH_ADDRESS_TEXT], protocol[8];
+
+	if (!bh_address_is_unspecified(&mapping->address))
+		bh_buffer_printf(text, "%s . ", bh_address_format(&mapping->address, host));
+	bh_buffer_printf(text, "%s . %u : %s . %u", bh_protocol_format(mapping->protocol, protocol),
+	                 mapping->port, bh_address_format(&mapping->target, target),
+	                 mapping->target_port);
+}
+
+static void write_map(struct bh_buffer *text, const char *name, const char *type,
+                      const struct bh_uplink *uplink)
+{
+	BH_AUTOBUFFER struct bh_buffer elements = {0};
+
+	for (size_t i = 0; i < uplink->mappings_count; i++) {
+		if (strcmp(map_of(&uplink->mappings[i]), name) != 0)
+			continue;
+		bh_buffer_printf(&elements, elements.size ? ", " : "");
+		write_mapping(&elements, &uplink->mappings[i]);
+	}
+	bh_buffer_printf(text, "\tmap %s {\n\t\ttype %s\n\t\t", name, type);
+	write_elements(text, &elements);
+	text->failed |= elements.failed;
+}
+
+static void write_maps(struct bh_buffer *text, const struct bh_uplink *uplink)
+{
+	write_map(text, "any4", "inet_proto . inet_service : ipv4_addr . inet_service", uplink);
+	write_map(text, "any6", "inet_proto . inet_service : ipv6_addr . inet_service", uplink);
+	write_map(text, "one4", "ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service", uplink);
+	write_map(text, "one6", "ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service", uplink);
+}
+
+/* Who reaches whom. Whatever was translated on purpose comes in, from everywhere but a closed
+ * network. */
+static void write_forward(struct bh_buffer *text)
 {
 	bh_buffer_printf(text,
 		"\tchain forward {\n"
@@ -90,14 +157,56 @@ static void write_chains(struct bh_buffer *text)
 		"\t\tiifname . oifname @pairs accept\n"
 		"\t\tiifname @closed drop\n"
 		"\t\toifname @closed drop\n"
+		"\t\toifname @nat ct status dnat accept\n"
 		"\t\tiifname @ours oifname @ours drop\n"
 		"\t\toifname @nat ct state established,related accept\n"
-		"\t\toifname @nat ct status dnat accept\n"
 		"\t\toifname @nat drop\n"
+		"\t}\n");
+}
+
+/*
+ * Published ports. 127/8 comes only from the host itself: our vNICs have route_localnet, so what
+ * arrives there is dropped before it could reach what listens on the loopback (CVE-2020-8558), and
+ * on other interfaces it must not become a lawful address by translation. ::1 cannot be
+ * translated: left alone it refuses at once, and clients go on to 127.0.0.1. To a neighbour who
+ * comes by the host's address the kernel would say that the container *is* the better way to it.
+ */
+static void write_publish(struct bh_buffer *text)
+{
+	bh_buffer_printf(text,
+		"\tchain martians {\n"
+		"\t\ttype filter hook prerouting priority raw; policy accept;\n"
+		"\t\tiifname @ours ip saddr 127.0.0.0/8 drop\n"
+		"\t\tiifname @ours ip daddr 127.0.0.0/8 drop\n"
+		"\t}\n"
+		"\tchain publish {\n"
+		"\t\tfib daddr type != local return\n"
+		"\t\tip6 daddr { ::1, fe80::/10 } return\n"
+		"\t\tdnat ip to ip daddr . meta l4proto . th dport map @one4\n"
+		"\t\tdnat ip to meta l4proto . th dport map @any4\n"
+		"\t\tdnat ip6 to ip6 daddr . meta l4proto . th dport map @one6\n"
+		"\t\tdnat ip6 to meta l4proto . th dport map @any6\n"
+		"\t}\n"
+		"\tchain prerouting {\n"
+		"\t\ttype nat hook prerouting priority dstnat; policy accept;\n"
+		"\t\tiifname @closed return\n"
+		"\t\tip daddr 127.0.0.0/8 return\n"
+		"\t\tmeta l4proto { tcp, udp, sctp } jump publish\n"
+		"\t}\n"
+		"\tchain output {\n"
+		"\t\ttype nat hook output priority -100; policy accept;\n"
+		"\t\tmeta l4proto { tcp, udp, sctp } jump publish\n"
+		"\t}\n"
+		"\tchain redirects {\n"
+		"\t\ttype filter hook output priority filter; policy accept;\n"
+		"\t\toifname @nat icmp type redirect drop\n"
+		"\t\toifname @nat icmpv6 type nd-redirect drop\n"
 		"\t}\n"
 		"\tchain postrouting {\n"
 		"\t\ttype nat hook postrouting priority srcnat; policy accept;\n"
 		"\t\tiifname @nat oifname != @ours masquerade\n"
+		"\t\tip saddr 127.0.0.0/8 oifname @nat masquerade\n"
+		"\t\tiifname . oifname @hairpins ct status dnat masquerade\n"
 		"\t}\n");
 }
 
@@ -140,9 +249,78 @@ int bh_nat_apply(const char *tag, const struct bh_uplink *uplink, struct bh_erro
 	write_set(&text, "nat", tag, uplink, is_nat);
 	write_set(&text, "closed", tag, uplink, is_closed);
 	write_pairs(&text, tag, uplink);
-	write_chains(&text);
+	write_hairpins(&text, tag, uplink);
+	write_maps(&text, uplink);
+	write_forward(&text);
+	write_publish(&text);
 	bh_buffer_printf(&text, "}\n");
 	return run(&text, err);
+}
+
+int bh_nat_publish(const char *tag, const struct bh_mapping *mappings, size_t count,
+                   struct bh_error *err)
+{
+	BH_AUTOBUFFER struct bh_buffer text = {0};
+
+	for (size_t i = 0; i < count; i++) {
+		bh_buffer_printf(&text, "add element inet bulkhead_%s %s { ", tag, map_of(&mappings[i]));
+		write_mapping(&text, &mappings[i]);
+		bh_buffer_printf(&text, " }\n");
+	}
+	return count ? run(&text, err) : 0;
+}
+
+/* Deleting what is not there is an error, so it is added first. */
+static int unpublish(const char *tag, const struct bh_mapping *mappings, size_t count,
+                     struct bh_error *err)
+{
+	static const char *const verbs[] = {"add", "delete"};
+	BH_AUTOBUFFER struct bh_buffer text = {0};
+
+	for (size_t i = 0; i < count; i++)
+		for (int verb = 0; verb < 2; verb++) {
+			bh_buffer_printf(&text, "%s element inet bulkhead_%s %s { ", verbs[verb], tag,
+			                 map_of(&mappings[i]));
+			write_mapping(&text, &mappings[i]);
+			bh_buffer_printf(&text, " }\n");
+		}
+	return run(&text, err);
+}
+
+int bh_nat_unpublish(const char *tag, const struct bh_mapping *mappings, size_t count,
+                     struct bh_error *err)
+{
+	struct bh_error why;
+	int rc = count ? unpublish(tag, mappings, count, &why) : 0;
+
+	/* One by one: the port of one may by now be another's, or the whole table may be gone. */
+	for (size_t i = 0; rc && i < count; i++) {
+		rc = unpublish(tag, &mappings[i], 1, &why);
+		if (rc && !strstr(why.message, strerror(EEXIST)) && !strstr(why.message, strerror(ENOENT)))
+			return bh_error_set(err, rc, "%s", why.message);
+	}
+	return 0;
+}
+
+/* Asked at each change: libnftables would first read everything that is there. */
+bool bh_nat_intact(const char *tag)
+{
+	BH_AUTONETLINK struct bh_netlink netlink = {0};
+	struct nlmsghdr *message;
+	struct nfgenmsg *general;
+	char table[24];
+
+	if (bh_netlink_open_bus(&netlink, NETLINK_NETFILTER, NULL))
+		return false;
+	snprintf(table, sizeof(table), "bulkhead_%s", tag);
+	message = bh_netlink_add(&netlink, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETCHAIN, 0,
+	                         "find the table of networks");
+	general = mnl_nlmsg_put_extra_header(message, sizeof(*general));
+	general->nfgen_family = NFPROTO_INET;
+	general->version = NFNETLINK_V0;
+	mnl_attr_put_strz(message, NFTA_CHAIN_TABLE, table);
+	mnl_attr_put_strz(message, NFTA_CHAIN_NAME, "forward");
+	return bh_netlink_run(&netlink, NULL, NULL, NULL) == 0;
 }
 
 int bh_nat_remove(const char *tag, struct bh_error *err)

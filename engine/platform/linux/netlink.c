@@ -14,7 +14,12 @@
 
 int bh_netlink_open(struct bh_netlink *netlink, struct bh_error *err)
 {
-	struct mnl_socket *socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	return bh_netlink_open_bus(netlink, NETLINK_ROUTE, err);
+}
+
+int bh_netlink_open_bus(struct bh_netlink *netlink, int bus, struct bh_error *err)
+{
+	struct mnl_socket *socket = mnl_socket_open2(bus, SOCK_CLOEXEC);
 	int one = 1;
 
 	if (!socket || mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0) {
@@ -168,6 +173,6 @@ int bh_netlink_run(struct bh_netlink *netlink, bh_netlink_visitor *visit, void *
 	netlink->count = 0;
 	netlink->used = 0;
 	if (rc)
-		return bh_error_errno(err, rc, "the kernel's routing socket failed");
+		return bh_error_errno(err, rc, "the kernel's netlink socket failed");
 	return run.failed ? run.failed : run.visited;
 }

@@ -1,5 +1,5 @@
 /*
- * netlink.h - requests to the kernel's routing socket, sent in batches.
+ * netlink.h - requests to the kernel's routing socket, and to others, sent in batches.
  *
  * A socket stays in the namespace it was made in, so one is kept for each namespace that is used
  * often and no change of namespace is needed to use it. Requests are put together in one buffer and
@@ -34,6 +34,8 @@ typedef int bh_netlink_visitor(const struct nlmsghdr *message, void *arg);
 
 /* In the caller's current namespace. */
 int bh_netlink_open(struct bh_netlink *netlink, struct bh_error *err);
+/* Another protocol than NETLINK_ROUTE. */
+int bh_netlink_open_bus(struct bh_netlink *netlink, int bus, struct bh_error *err);
 void bh_netlink_close(struct bh_netlink *netlink);
 #define BH_AUTONETLINK __attribute__((cleanup(bh_netlink_close)))
 

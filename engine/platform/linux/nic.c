@@ -140,7 +140,8 @@ static void add_routes(struct bh_netlink *link, uint32_t index, const struct bh_
 
 		if (done[v4] || (!v4 && !nic->ipv6))
 			continue;
-		bh_link_add_default(link, index, &nic->gateways[i], !on_link(nic, &nic->gateways[i]));
+		bh_link_add_default(link, index, &nic->gateways[i], nic->metric,
+		                    !on_link(nic, &nic->gateways[i]));
 		done[v4] = true;
 	}
 }

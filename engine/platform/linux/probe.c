@@ -96,15 +96,16 @@ static unsigned first_nic(int fd)
 static bool is_probe(const struct bh_probe *probe, const struct bh_packet *packet)
 {
 	const struct bh_key *key = &packet->key;
+	uint16_t port = probe->arrival_port ? probe->arrival_port : probe->target_port;
 
 	if (packet->form != BH_FORM_IP)
 		return false;
 	switch (probe->kind) {
 	case BH_PROBE_TCP:
-		return key->protocol == BH_PROTO_TCP && key->local_port == probe->target_port &&
+		return key->protocol == BH_PROTO_TCP && key->local_port == port &&
 		       packet->tcp_flags & BH_TCP_SYN && !(packet->tcp_flags & BH_TCP_ACK);
 	case BH_PROBE_UDP:
-		return key->protocol == BH_PROTO_UDP && key->local_port == probe->target_port;
+		return key->protocol == BH_PROTO_UDP && key->local_port == port;
 	case BH_PROBE_PING:
 		return bh_is_icmp(key) && bh_icmp_is_query(key) && packet->id == PING_ID;
 	default:
@@ -142,8 +143,10 @@ static void read_watch(struct exchange *exchange)
 			continue;
 		}
 		bh_evaluate_parse(&env, BH_IN, &packet);
-		if (is_probe(exchange->probe, &packet))
-			exchange->result.arrived = true;
+		if (!is_probe(exchange->probe, &packet) || exchange->result.arrived)
+			continue;
+		exchange->result.arrived = true;
+		exchange->result.source = packet.key.remote;
 	}
 }
 

@@ -266,7 +266,7 @@ int bh_runtime_bpf(const struct bh_runtime *runtime, bool make, char *path, unsi
 	return 0;
 }
 
-static int remove_entries(const struct bh_runtime *runtime, struct bh_error *err)
+static int remove_entries(const struct bh_runtime *runtime, const char *keep, struct bh_error *err)
 {
 	BH_AUTOFD int fd = openat(runtime->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *entries = fd < 0 ? NULL : fdopendir(fd);
@@ -278,7 +278,7 @@ static int remove_entries(const struct bh_runtime *runtime, struct bh_error *err
 	bh_take_fd(&fd);
 	while (!rc && (entry = readdir(entries))) {
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
-		    strcmp(entry->d_name, "bpf") == 0)
+		    strcmp(entry->d_name, "bpf") == 0 || (keep && strcmp(entry->d_name, keep) == 0))
 			continue;
 		rc = bh_runtime_unbind(runtime, entry->d_name, err);
 	}
@@ -286,24 +286,35 @@ static int remove_entries(const struct bh_runtime *runtime, struct bh_error *err
 	return rc;
 }
 
-int bh_runtime_remove(struct bh_runtime *runtime, struct bh_error *err)
+int bh_runtime_clear(struct bh_runtime *runtime, const char *keep, struct bh_error *err)
 {
 	char bpf[64];
 	int rc;
 
 	if (runtime->directory < 0)
 		return 0;
-	rc = remove_entries(runtime, err);
+	rc = remove_entries(runtime, keep, err);
 	if (rc)
 		return rc;
 	snprintf(bpf, sizeof(bpf), "%s/bpf", runtime->path);
 	rc = unmount_all(runtime, bpf);
 	if (!rc && unlinkat(runtime->directory, "bpf", AT_REMOVEDIR) && errno != ENOENT)
 		rc = -errno;
+	return rc ? bh_error_errno(err, rc, "cannot remove %s", bpf) : 0;
+}
+
+int bh_runtime_remove(struct bh_runtime *runtime, struct bh_error *err)
+{
+	int rc;
+
+	if (runtime->directory < 0)
+		return 0;
+	rc = bh_runtime_clear(runtime, NULL, err);
+	if (rc)
+		return rc;
 	bh_cleanup_fd(&runtime->directory);
 	runtime->directory = -1;
-	if (!rc)
-		rc = unmount_all(runtime, runtime->path);
+	rc = unmount_all(runtime, runtime->path);
 	if (!rc && unlinkat(runtime->root, runtime->path + 1, AT_REMOVEDIR) && errno != ENOENT)
 		rc = -errno;
 	if (rc)

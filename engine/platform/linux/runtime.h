@@ -44,6 +44,8 @@ int bh_runtime_unbind(const struct bh_runtime *runtime, const char *name, struct
 int bh_runtime_bpf(const struct bh_runtime *runtime, bool make, char *path, unsigned size,
                    struct bh_error *err);
 
+/* Unmounts and removes everything in the directory but `keep` (NULL = nothing). */
+int bh_runtime_clear(struct bh_runtime *runtime, const char *keep, struct bh_error *err);
 /* Unmounts and removes everything, the directory too, and closes it. */
 int bh_runtime_remove(struct bh_runtime *runtime, struct bh_error *err);
 

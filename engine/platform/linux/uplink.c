@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "linux.h"
+#include "mapping.h"
 #include "nat.h"
 #include "switch.h"
 #include "sysctls.h"
@@ -146,6 +147,8 @@ int bh_uplink_apply(struct bh_platform *platform, const struct bh_uplink *uplink
 		rc = bh_nat_apply(self->tag, uplink, err);
 	if (!rc)
 		rc = forward_vnics(self, uplink, err);
+	if (!rc)
+		rc = bh_mapping_localnet(self, uplink->mappings, uplink->mappings_count, err);
 	if (!rc && has_routed(uplink, true))
 		rc = forward_uplinks(self, &uplinks, err);
 	if (!rc && has_routed(uplink, false))

@@ -41,6 +41,7 @@ bool bh_barrier_pass(struct bh_memory *memory, struct bh_port *port, enum bh_dir
                      const struct bh_frame *frame)
 {
 	struct bh_verdict verdict;
+	struct bh_packet packet;
 	struct bh_env env = {
 		.frame = frame->bytes,
 		.size = frame->size,
@@ -52,10 +53,12 @@ bool bh_barrier_pass(struct bh_memory *memory, struct bh_port *port, enum bh_dir
 
 	if (!port->nic.endpoint)
 		return true;
-	bh_evaluate(&env, &port->conf, direction, NULL, &verdict);
+	bh_evaluate(&env, &port->conf, direction, &packet, &verdict);
 	bh_counters_add(&port->counters, direction, &verdict, frame->size);
 	if (verdict.by == BH_BY_RULE)
 		count_hit(memory, port->nic.endpoint, verdict.rule);
+	if (bh_is_recorded(&verdict))
+		bh_record_put(memory->circle, memory->now, frame->size, &port->conf, &packet, &verdict);
 	return verdict.action == BH_ALLOW;
 }
 
@@ -149,6 +152,12 @@ static struct bh_port *port_of(struct bh_platform *platform, uint32_t endpoint,
 	if (!port)
 		bh_error_set(err, -ENOENT, "There is no endpoint %u.", endpoint);
 	return port;
+}
+
+int bh_barrier_table_publish(struct bh_platform *platform, uint32_t id,
+                             const struct bh_table *table, struct bh_error *err)
+{
+	return publish(of(platform), id, table, err);
 }
 
 int bh_barrier_replace(struct bh_platform *platform, const struct bh_gate *gate,
@@ -248,4 +257,27 @@ int bh_barrier_hits_each(struct bh_platform *platform, bh_hit_visitor *each, voi
 
 	(void)err;
 	return bh_hash_each(of(platform)->hits, visit_hit, &visit);
+}
+
+int bh_barrier_hit_remove(struct bh_platform *platform, uint32_t endpoint, uint32_t rule,
+                          struct bh_error *err)
+{
+	struct hit_key key = {endpoint, rule};
+
+	(void)err;
+	bh_hash_remove(of(platform)->hits, &key);
+	return 0;
+}
+
+int bh_barrier_flows_used(struct bh_platform *platform, uint32_t compartment, uint64_t *used,
+                          struct bh_error *err)
+{
+	(void)err;
+	*used = bh_flow_table_used(of(platform)->flows, compartment);
+	return 0;
+}
+
+const struct bh_circle *bh_barrier_records(struct bh_platform *platform)
+{
+	return of(platform)->circle;
 }

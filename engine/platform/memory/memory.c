@@ -33,6 +33,16 @@ struct bh_compartment *bh_memory_compartment(const struct bh_memory *memory, uin
 	return compartment;
 }
 
+void bh_memory_arrived(struct bh_memory *memory, const struct bh_frame *frame)
+{
+	struct bh_probe_result *result = &memory->watch.result;
+	struct bh_packet packet;
+
+	if (!result->arrived && bh_frame_parse(frame, &packet) && packet.form == BH_FORM_IP)
+		result->source = packet.key.remote;
+	result->arrived = true;
+}
+
 /* Takes over one reference of `stack`, also on failure. */
 static int add_compartment(struct bh_memory *memory, uint32_t id, struct bh_stack *stack,
                            struct bh_error *err)
@@ -188,6 +198,15 @@ static uint64_t now(struct bh_platform *platform)
 }
 
 /* Everything but the host's stack and the lab's wire. */
+/* Nobody else can reach into this process. */
+static int nic_check(struct bh_platform *platform, const struct bh_nic *nic, struct bh_error *err)
+{
+	(void)platform;
+	(void)nic;
+	(void)err;
+	return 0;
+}
+
 static int reset(struct bh_platform *platform, struct bh_error *err)
 {
 	struct bh_memory *memory = of(platform);
@@ -222,6 +241,7 @@ static int reset(struct bh_platform *platform, struct bh_error *err)
 	memory->flows = flows;
 	memory->tables = tables;
 	memory->hits = hits;
+	memset(memory->circle, 0, sizeof(*memory->circle));
 	return 0;
 }
 
@@ -240,9 +260,15 @@ static const struct bh_platform_ops ops = {
 	.switch_create = bh_network_switch_create,
 	.switch_remove = bh_network_switch_remove,
 	.uplink_apply = bh_router_apply,
+	.uplink_intact = bh_router_intact,
 	.uplink_mtu = uplink_mtu,
+	.publish_add = bh_router_publish,
+	.publish_remove = bh_router_unpublish,
+	.publish_check = bh_router_check,
 	.nic_create = bh_network_nic_create,
 	.nic_remove = bh_network_nic_remove,
+	.table_publish = bh_barrier_table_publish,
+	.nic_check = nic_check,
 	.gate_replace = bh_barrier_replace,
 	.gate_read = bh_barrier_read,
 	.table_remove = bh_barrier_table_remove,
@@ -251,8 +277,12 @@ static const struct bh_platform_ops ops = {
 	.flow_each = bh_barrier_flow_each,
 	.counters_read = bh_barrier_counters_read,
 	.hits_each = bh_barrier_hits_each,
+	.hit_remove = bh_barrier_hit_remove,
+	.flows_used = bh_barrier_flows_used,
+	.records = bh_barrier_records,
 	.now = now,
 	.reset = reset,
+	.clear = reset,
 	.close = close_platform,
 };
 
@@ -273,7 +303,8 @@ int bh_memory_new(struct bh_memory **out, struct bh_error *err)
 	if (!rc) {
 		memory->tables = bh_hash_new(sizeof(uint32_t), sizeof(struct bh_table));
 		memory->hits = bh_hash_new(2 * sizeof(uint32_t), sizeof(uint64_t));
-		if (!memory->tables || !memory->hits)
+		memory->circle = calloc(1, sizeof(*memory->circle));
+		if (!memory->tables || !memory->hits || !memory->circle)
 			rc = bh_error_set(err, -ENOMEM, "There is not enough memory for a host.");
 	}
 	if (!rc)
@@ -313,6 +344,7 @@ void bh_memory_free(struct bh_memory *memory)
 	bh_flow_table_free(&memory->flows);
 	bh_barrier_free_tables(memory);
 	bh_hash_free(&memory->hits);
+	free(memory->circle);
 	free(memory);
 }
 

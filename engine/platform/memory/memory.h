@@ -57,6 +57,7 @@ struct bh_memory {
 	struct bh_flow_table *flows;
 	struct bh_hash *tables; /* id to struct bh_table */
 	struct bh_hash *hits;   /* endpoint and rule to a number of packets */
+	struct bh_circle *circle; /* owned */
 	struct bh_frame *queue, **queue_end;
 	struct bh_watch watch;
 	uint32_t tags; /* the last one given to a probe */
@@ -64,6 +65,8 @@ struct bh_memory {
 
 int bh_memory_new(struct bh_memory **out, struct bh_error *err);
 void bh_memory_free(struct bh_memory *memory);
+/* The watched probe is where it was looked for. */
+void bh_memory_arrived(struct bh_memory *memory, const struct bh_frame *frame);
 struct bh_compartment *bh_memory_compartment(const struct bh_memory *memory, uint32_t id);
 
 #endif

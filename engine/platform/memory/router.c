@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "../../base/hash.h"
+#include "../../filter/rule.h"
 #include "memory.h"
 #include "neighbour.h"
 
@@ -31,6 +32,7 @@ struct track {
 	struct tuple becomes;
 	uint64_t seen; /* ns, of either half */
 	bool opener;
+	bool published; /* goes to another target than it was addressed to */
 };
 
 enum decision { REFUSED, PLAIN, MASQUERADED };
@@ -48,6 +50,7 @@ void bh_router_clear(struct bh_router *router)
 	bh_hash_free(&router->tracks);
 	free(router->networks);
 	free(router->pairs);
+	free(router->mappings);
 	memset(router, 0, sizeof(*router));
 }
 
@@ -72,9 +75,12 @@ int bh_router_apply(struct bh_platform *platform, const struct bh_uplink *uplink
 	next.networks = calloc(uplink->switches_count + 1, sizeof(*next.networks));
 	next.pairs_count = uplink->pairs_count;
 	next.pairs = calloc(uplink->pairs_count + 1, sizeof(*next.pairs));
-	if (!next.networks || !next.pairs) {
+	next.mappings_count = uplink->mappings_count;
+	next.mappings = calloc(uplink->mappings_count + 1, sizeof(*next.mappings));
+	if (!next.networks || !next.pairs || !next.mappings) {
 		free(next.networks);
 		free(next.pairs);
+		free(next.mappings);
 		return bh_error_set(err, -ENOMEM, "There is not enough memory for the table of networks.");
 	}
 	for (size_t i = 0; i < uplink->switches_count; i++) {
@@ -83,8 +89,11 @@ int bh_router_apply(struct bh_platform *platform, const struct bh_uplink *uplink
 	}
 	if (uplink->pairs_count)
 		memcpy(next.pairs, uplink->pairs, uplink->pairs_count * sizeof(*next.pairs));
+	if (uplink->mappings_count)
+		memcpy(next.mappings, uplink->mappings, uplink->mappings_count * sizeof(*next.mappings));
 	free(router->networks);
 	free(router->pairs);
+	free(router->mappings);
 	*router = next;
 	return 0;
 }
@@ -109,14 +118,19 @@ static bool is_pair(const struct bh_router *router, uint32_t a, uint32_t b)
 	return false;
 }
 
+static bool is_closed(const struct bh_router *router, uint32_t network)
+{
+	enum bh_driver driver = driver_of(router, network);
+
+	return network && (driver == BH_DRIVER_INTERNAL || driver == BH_DRIVER_OVERLAY);
+}
+
 /* Network 0 is the world. */
 static enum decision decide(const struct bh_router *router, uint32_t from, uint32_t to, bool known)
 {
 	enum bh_driver source = driver_of(router, from), target = driver_of(router, to);
 
-	if (from && (source == BH_DRIVER_INTERNAL || source == BH_DRIVER_OVERLAY))
-		return REFUSED;
-	if (to && (target == BH_DRIVER_INTERNAL || target == BH_DRIVER_OVERLAY))
+	if (is_closed(router, from) || is_closed(router, to))
 		return REFUSED;
 	if (from && to)
 		return (from == to && source == BH_DRIVER_NAT) || (from != to && is_pair(router, from, to))
@@ -233,8 +247,9 @@ static bool track_add(struct bh_memory *memory, const struct tuple *original,
                       const struct tuple *becomes)
 {
 	struct bh_router *router = &memory->router;
-	struct track there = {*becomes, memory->now, true};
-	struct track back = {inverse(original), memory->now, false};
+	bool published = !bh_address_equal(&original->target, &becomes->target);
+	struct track there = {*becomes, memory->now, true, published};
+	struct track back = {inverse(original), memory->now, false, published};
 	struct tuple reply = inverse(becomes);
 	struct expired_search search = {.now = memory->now};
 
@@ -318,7 +333,7 @@ static void translate(struct bh_frame *frame, const struct bh_packet *packet,
 	}
 }
 
-/* Sends a copy on, by `out` or to the host itself. */
+/* Sends a copy on, by a port or to the host itself. */
 static void forward(struct bh_memory *memory, const struct bh_frame *frame,
                     const struct bh_packet *packet, const struct tuple *from,
                     const struct tuple *to)
@@ -335,6 +350,12 @@ static void forward(struct bh_memory *memory, const struct bh_frame *frame,
 	copy->bytes[14 + (packet->key.v6 ? 7 : 8)]--;
 	bh_frame_sum(copy);
 	target = bh_frame_address(copy, false);
+	if (bh_stack_owns(memory->host, &target)) {
+		copy->port = NULL;
+		copy->stack = memory->host;
+		bh_segment_queue(memory, copy);
+		return;
+	}
 	out = bh_stack_route(memory->host, &target, &hop);
 	if (!out) {
 		free(copy);
@@ -342,6 +363,79 @@ static void forward(struct bh_memory *memory, const struct bh_frame *frame,
 	}
 	memcpy(copy->bytes + 6, out->nic.mac, 6);
 	bh_neighbour_send(out, &hop, copy);
+}
+
+/* The mapping of what is sent to an address of the host. As on Linux, ::1 cannot be translated. */
+static const struct bh_mapping *mapping_of(const struct bh_router *router, const struct tuple *to)
+{
+	if (!bh_address_is_v4(&to->target) && bh_address_is_loopback(&to->target))
+		return NULL;
+	for (size_t i = 0; i < router->mappings_count; i++) {
+		const struct bh_mapping *mapping = &router->mappings[i];
+
+		if (mapping->protocol == to->protocol && mapping->port == to->target_port &&
+		    bh_address_is_v4(&mapping->target) == bh_address_is_v4(&to->target) &&
+		    (bh_address_is_unspecified(&mapping->address) ||
+		     bh_address_equal(&mapping->address, &to->target)))
+			return mapping;
+	}
+	return NULL;
+}
+
+/* A conversation's first packet for a published port; `in` NULL: it is the host's own. */
+static void open_published(struct bh_memory *memory, const struct bh_port *in,
+                           const struct bh_frame *frame, const struct bh_packet *packet,
+                           const struct tuple *from, const struct bh_mapping *mapping)
+{
+	struct tuple to = *from;
+	struct bh_address hop;
+	struct bh_port *out;
+
+	to.target = mapping->target;
+	to.target_port = mapping->target_port;
+	out = bh_stack_route(memory->host, &to.target, &hop);
+	if (!out || out->segment->what.id != mapping->network)
+		return;
+	/* An answer must come back by us: not so to a neighbour, or to an address that is everyone's. */
+	if (((in && in->segment == out->segment) || bh_address_is_loopback(&from->source)) &&
+	    !masquerade(memory, out, &to))
+		return;
+	if (track_add(memory, from, &to))
+		forward(memory, frame, packet, from, &to);
+}
+
+bool bh_router_output(struct bh_memory *memory, const struct bh_frame *frame)
+{
+	const struct bh_mapping *mapping;
+	struct bh_packet packet;
+	struct tuple from;
+	struct track *track;
+
+	if (!memory->router.mappings_count || !bh_frame_parse(frame, &packet) ||
+	    packet.form != BH_FORM_IP || packet.fragment != BH_WHOLE || !tuple_of(&packet, &from))
+		return false;
+	track = track_of(memory, &packet, &from);
+	if (track) {
+		forward(memory, frame, &packet, &from, &track->becomes);
+		return true;
+	}
+	mapping = is_error(&packet) ? NULL : mapping_of(&memory->router, &from);
+	if (mapping)
+		open_published(memory, NULL, frame, &packet, &from, mapping);
+	return mapping != NULL;
+}
+
+/* For the host itself and no part of a conversation: true if a published port took it. */
+static bool input_published(struct bh_memory *memory, const struct bh_port *port,
+                            const struct bh_frame *frame, const struct bh_packet *packet,
+                            const struct tuple *from)
+{
+	const struct bh_mapping *mapping = is_error(packet) ? NULL : mapping_of(&memory->router, from);
+
+	if (!mapping || packet->fragment != BH_WHOLE || is_closed(&memory->router, port->segment->what.id))
+		return false;
+	open_published(memory, port, frame, packet, from, mapping);
+	return true;
 }
 
 bool bh_router_input(struct bh_memory *memory, struct bh_port *port, const struct bh_frame *frame,
@@ -356,11 +450,17 @@ bool bh_router_input(struct bh_memory *memory, struct bh_port *port, const struc
 	struct bh_port *out;
 
 	if (!track && bh_stack_owns(memory->host, target))
-		return false;
+		return named && input_published(memory, port, frame, packet, &from);
 	if (bh_address_is_link_local6(target) || bh_address_is_link_local6(&packet->key.remote))
 		return false;
+	if (track && bh_stack_owns(memory->host, target)) {
+		if (packet->fragment == BH_WHOLE)
+			forward(memory, frame, packet, &from, &track->becomes);
+		return true;
+	}
 	out = bh_stack_route(memory->host, target, &hop);
-	decision = out ? decide(&memory->router, port->segment->what.id, out->segment->what.id, track)
+	decision = track && track->published ? PLAIN
+	           : out ? decide(&memory->router, port->segment->what.id, out->segment->what.id, track)
 	               : REFUSED;
 	if (decision == REFUSED)
 		return true;
@@ -375,4 +475,82 @@ bool bh_router_input(struct bh_memory *memory, struct bh_port *port, const struc
 		return true;
 	forward(memory, frame, packet, translated ? &from : NULL, &to);
 	return true;
+}
+
+bool bh_router_intact(struct bh_platform *platform)
+{
+	(void)platform;
+	return true;
+}
+
+int bh_router_publish(struct bh_platform *platform, const struct bh_mapping *mappings, size_t count,
+                      struct bh_error *err)
+{
+	struct bh_router *router = &((struct bh_memory *)platform)->router;
+	struct bh_mapping *all = realloc(router->mappings,
+	                                 (router->mappings_count + count + 1) * sizeof(*all));
+
+	if (!all)
+		return bh_error_set(err, -ENOMEM, "There is not enough memory for published ports.");
+	memcpy(all + router->mappings_count, mappings, count * sizeof(*all));
+	router->mappings = all;
+	router->mappings_count += count;
+	return 0;
+}
+
+struct target_search {
+	const struct bh_address *target;
+	struct tuple tuple;
+	struct track track;
+};
+
+static int is_published_to(const void *key, void *value, void *arg)
+{
+	struct target_search *search = arg;
+
+	search->tuple = *(const struct tuple *)key;
+	search->track = *(const struct track *)value;
+	return search->track.published && search->track.opener &&
+	       bh_address_equal(&search->track.becomes.target, search->target);
+}
+
+int bh_router_unpublish(struct bh_platform *platform, const struct bh_mapping *mappings,
+                        size_t count, struct bh_error *err)
+{
+	struct bh_router *router = &((struct bh_memory *)platform)->router;
+
+	(void)err;
+	for (size_t i = 0; i < count; i++) {
+		struct target_search search = {.target = &mappings[i].target};
+
+		for (size_t j = 0; j < router->mappings_count; j++) {
+			struct bh_mapping *known = &router->mappings[j];
+
+			if (known->protocol == mappings[i].protocol && known->port == mappings[i].port &&
+			    bh_address_equal(&known->address, &mappings[i].address) &&
+			    bh_address_equal(&known->target, &mappings[i].target))
+				router->mappings[j--] = router->mappings[--router->mappings_count];
+		}
+		while (bh_hash_each(router->tracks, is_published_to, &search))
+			untrack(router, &search.tuple, &search.track);
+	}
+	return 0;
+}
+
+int bh_router_check(struct bh_platform *platform, const struct bh_mapping *mapping,
+                    struct bh_error *err)
+{
+	struct bh_memory *memory = (struct bh_memory *)platform;
+	struct bh_listener listener = {mapping->protocol, mapping->port};
+	char text[BH_ADDRESS_TEXT], protocol[8];
+
+	if (!bh_address_is_unspecified(&mapping->address) &&
+	    !bh_stack_owns(memory->host, &mapping->address))
+		return bh_error_set(err, -EADDRNOTAVAIL,
+		                    "%s is no address of this host, so port %u of it cannot be published",
+		                    bh_address_format(&mapping->address, text), mapping->port);
+	if (bh_hash_find(memory->host->listeners, &listener))
+		return bh_error_set(err, -EADDRINUSE, "host port %u/%s is taken by a listening socket",
+		                    mapping->port, bh_protocol_format(mapping->protocol, protocol));
+	return 0;
 }

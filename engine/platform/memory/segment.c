@@ -158,7 +158,7 @@ static void deliver(struct bh_memory *memory, struct bh_port *port, const struct
 	if (!bh_barrier_pass(memory, port, BH_IN, frame) || !port->stack || !ours)
 		return;
 	if (frame->tag && frame->tag == memory->watch.tag && port->stack == memory->watch.to)
-		memory->watch.result.arrived = true;
+		bh_memory_arrived(memory, frame);
 	bh_stack_receive(port->stack, port, frame);
 }
 

@@ -304,6 +304,10 @@ void bh_stack_output(struct bh_stack *stack, struct bh_frame *frame)
 		return;
 	target = bh_frame_address(frame, false);
 	if (bh_stack_owns(stack, &target)) {
+		if (stack == stack->memory->host && bh_router_output(stack->memory, frame)) {
+			free(frame);
+			return;
+		}
 		memset(frame->bytes, 0, 12);
 		frame->port = NULL;
 		frame->stack = stack;
@@ -352,7 +356,7 @@ void bh_stack_receive(struct bh_stack *stack, struct bh_port *port, const struct
 	if (port && is_martian(&packet.key.remote, &packet.key.local))
 		return;
 	if (!port && frame->tag && frame->tag == memory->watch.tag && stack == memory->watch.to)
-		memory->watch.result.arrived = true;
+		bh_memory_arrived(memory, frame);
 	if (port && bh_neighbour_is(&packet)) {
 		bh_neighbour_nd(port, &packet);
 		return;

@@ -1,0 +1,199 @@
+/*
+ * reload.c - another policy for endpoints that are there: for all that a change names, or for none.
+ *
+ * A changed endpoint's row says what is wanted, and `before` keeps what was. Making it real has two
+ * steps: every new table is compiled and published while the old ones decide; then one conf after
+ * the other is replaced, which takes microseconds. What fails in the first step, and in the second
+ * too, is taken back (bh_reload_revert). A crash in either is finished by the next change: both
+ * steps may be done again.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../base/buffer.h"
+#include "../base/log.h"
+#include "internal.h"
+
+#define PAST_KEPT "8192" /* policies of endpoints, and of rules eight times as many */
+
+int bh_reload_remember(struct bh_host *host, uint32_t endpoint, struct bh_error *err)
+{
+	int rc = bh_store_run(host->store, err,
+	                      "INSERT OR IGNORE INTO before SELECT id, shared, own, flags, timeouts, flows,"
+	                      " origin_in, origin_out, generation, (SELECT policies FROM containers c"
+	                      " WHERE c.id = container) FROM endpoints WHERE id = ? AND status = 'ready'", "i",
+	                      (int64_t)endpoint);
+
+	return rc ? rc : bh_store_run(host->store, err,
+	                              "INSERT OR REPLACE INTO past_policies SELECT id, generation, container,"
+	                              " origin_in, origin_out FROM endpoints WHERE id = ?", "i",
+	                              (int64_t)endpoint);
+}
+
+int bh_container_set_policies(struct bh_host *host, const char *id, const char *policies,
+                              struct bh_error *err)
+{
+	int rc = bh_host_require_change(host, err);
+
+	if (rc)
+		return rc;
+	if (!bh_store_number(host->store, 0,
+	                     "SELECT count(*) FROM containers WHERE id = ? AND status <> 'removing'", "s", id))
+		return bh_error_set(err, -ENOENT, "there is no container '%.80s'", id);
+	return bh_store_run(host->store, err, "UPDATE containers SET policies = ? WHERE id = ?", "ss", policies,
+	                    id);
+}
+
+int bh_endpoint_change(struct bh_host *host, uint32_t endpoint, const struct bh_endpoint_spec *spec,
+                       struct bh_error *err)
+{
+	int64_t network;
+	char timeouts[160], hash[40];
+	uint32_t shared = 0;
+	int rc = bh_host_require_change(host, err);
+
+	if (rc)
+		return rc;
+	network = bh_store_number(host->store, 0, "SELECT network FROM endpoints WHERE id = ?"
+	                          " AND status IN ('ready', 'changing')", "i", (int64_t)endpoint);
+	if (!network)
+		return bh_error_set(err, -ENOENT, "there is no endpoint %u whose policy could be changed", endpoint);
+	if (spec->rules_count > BH_RULES_MAX)
+		return bh_error_set(err, -E2BIG, "%zu rules; an endpoint may have at most %d", spec->rules_count,
+		                    BH_RULES_MAX);
+	rc = bh_reload_remember(host, endpoint, err);
+	if (!rc && spec->rules_count) {
+		bh_rules_hash((uint32_t)network, spec->rules, spec->rules_count, hash);
+		rc = bh_rules_store(host, (uint32_t)network, hash, spec->rules, spec->rules_count, &shared, err);
+	}
+	bh_timeouts_format(spec->timeouts, timeouts, sizeof(timeouts));
+	return rc ? rc : bh_store_run(host->store, err,
+	                              "UPDATE endpoints SET shared = nullif(?, 0), own = NULL, flags = ?,"
+	                              " timeouts = ?, flows = ?, origin_in = ?, origin_out = ?,"
+	                              " generation = generation + (status = 'ready'), status = 'changing'"
+	                              " WHERE id = ?", "iisissi", (int64_t)shared, (int64_t)spec->flags, timeouts,
+	                              (int64_t)spec->flows_limit, spec->origin_in ? spec->origin_in : "",
+	                              spec->origin_out ? spec->origin_out : "", (int64_t)endpoint);
+}
+
+static int publish(struct bh_host *host, uint32_t id, struct bh_error *err)
+{
+	struct bh_table *table = NULL;
+	int rc = bh_realize_compile(host, id, &table, err);
+
+	if (!rc && table)
+		rc = host->platform->ops->table_publish(host->platform, id, table, err);
+	bh_table_free(&table);
+	return rc ? rc : bh_store_run(host->store, err, "UPDATE tables SET status = 'ready' WHERE id = ?", "i",
+	                              (int64_t)id);
+}
+
+static int replace(struct bh_host *host, uint32_t id, struct bh_error *err)
+{
+	struct bh_gate gate = {0};
+	int rc = bh_endpoint_conf(host, id, &gate.conf, err);
+
+	return rc ? rc : host->platform->ops->gate_replace(host->platform, &gate, err);
+}
+
+struct hit {
+	uint32_t endpoint;
+	uint32_t rule;
+};
+
+static int note_hit(uint32_t endpoint, uint32_t rule, uint64_t packets, void *arg)
+{
+	struct hit hit = {endpoint, rule};
+
+	(void)packets;
+	bh_buffer_append(arg, &hit, sizeof(hit));
+	return 0;
+}
+
+/* Counters of rules that are no longer in force would pile up until the endpoint goes. */
+static void forget_hits(struct bh_host *host)
+{
+	const struct bh_platform_ops *ops = host->platform->ops;
+	BH_AUTOBUFFER struct bh_buffer hits = {0};
+
+	ops->hits_each(host->platform, note_hit, &hits, NULL);
+	for (size_t at = 0; at < hits.size; at += sizeof(struct hit)) {
+		struct hit hit;
+
+		memcpy(&hit, hits.data + at, sizeof(hit));
+		if (bh_store_number(host->store, 0,
+		                    "SELECT count(*) FROM endpoints WHERE id = ? AND status = 'changing'"
+		                    " AND NOT EXISTS (SELECT 1 FROM rules r WHERE r.id = ? AND r.tbl IN (shared, own))",
+		                    "ii", (int64_t)hit.endpoint, (int64_t)hit.rule))
+			ops->hit_remove(host->platform, hit.endpoint, hit.rule, NULL);
+	}
+}
+
+int bh_reload_realize(struct bh_host *host, struct bh_error *err)
+{
+	size_t changed = 0;
+	int rc = bh_realize_each(host, "SELECT t.id FROM tables t WHERE t.status = 'creating' AND EXISTS"
+	                         " (SELECT 1 FROM endpoints e WHERE e.status = 'changing'"
+	                         " AND t.id IN (e.shared, e.own))", publish, NULL, err);
+
+	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM endpoints WHERE status = 'changing'", replace,
+	                               &changed, err);
+	if (!rc && changed)
+		forget_hits(host);
+	return rc ? rc : bh_store_run(host->store, err, "DELETE FROM before", "");
+}
+
+/* Puts back what an endpoint had; a gate that was replaced already is replaced again. */
+static int revert(struct bh_host *host, uint32_t id, struct bh_error *err)
+{
+	int64_t before = bh_store_number(host->store, 0, "SELECT generation FROM before WHERE endpoint = ?", "i",
+	                                 (int64_t)id);
+	struct bh_conf conf;
+	bool replaced;
+	int rc = host->platform->ops->gate_read(host->platform, id, &conf, err);
+
+	if (rc)
+		return rc;
+	replaced = conf.generation != before;
+	/* Not the old number again: flows of the policy that failed carry the one in between. */
+	rc = bh_store_run(host->store, err,
+	                  "UPDATE endpoints SET (shared, own, flags, timeouts, flows, origin_in, origin_out) ="
+	                  " (SELECT shared, own, flags, timeouts, flows, origin_in, origin_out FROM before"
+	                  " WHERE endpoint = id), generation = iif(?2, generation + 1, ?3), status = 'ready'"
+	                  " WHERE id = ?1", "iii", (int64_t)id, (int64_t)replaced, before);
+	rc = rc ? rc : bh_store_run(host->store, err,
+	                            "UPDATE containers SET policies = (SELECT policies FROM before WHERE endpoint ="
+	                            " ?1) WHERE id = (SELECT container FROM endpoints WHERE id = ?1)", "i",
+	                            (int64_t)id);
+	return rc || !replaced ? rc : replace(host, id, err);
+}
+
+int bh_reload_revert(struct bh_host *host, struct bh_error *err)
+{
+	int rc;
+
+	if (!bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 FROM before)", ""))
+		return 0;
+	rc = bh_store_begin(host->store, err);
+	rc = rc ? rc : bh_realize_each(host, "SELECT endpoint FROM before", revert, NULL, err);
+	rc = rc ? rc : bh_store_run(host->store, err, "DELETE FROM before", "");
+	rc = rc ? rc : bh_store_commit(host->store, err);
+	if (rc)
+		bh_store_rollback(host->store);
+	return rc;
+}
+
+int bh_past_keep(struct bh_host *host, const char *unused_tables, struct bh_error *err)
+{
+	char sql[600];
+	int rc;
+
+	snprintf(sql, sizeof(sql), "INSERT OR IGNORE INTO past_rules SELECT id, name, origin FROM rules"
+	         " WHERE tbl IN (SELECT id %s)", unused_tables);
+	rc = bh_store_run(host->store, err, sql, "");
+	rc = rc ? rc : bh_store_run(host->store, err, "DELETE FROM past_rules WHERE id <="
+	                            " (SELECT max(id) FROM past_rules) - 8 * " PAST_KEPT, "");
+	return rc ? rc : bh_store_run(host->store, err, "DELETE FROM past_policies WHERE rowid <="
+	                              " (SELECT max(rowid) FROM past_policies) - " PAST_KEPT, "");
+}

@@ -1,0 +1,21 @@
+/*
+ * conntrack.h - the kernel's memory of conversations, where it would outlive what it was made by.
+ *
+ * A translation is decided for a conversation's first packet and kept. So when a mapping goes, what
+ * it let in must be forgotten, or a UDP sender would go on reaching a container's successor, or
+ * nobody; and when one comes, so must what was said to the port while nothing was there.
+ */
+#ifndef BH_PLATFORM_LINUX_CONNTRACK_H
+#define BH_PLATFORM_LINUX_CONNTRACK_H
+
+#include "../platform.h"
+
+/* All in the current namespace. */
+
+/* Forgets whatever is answered by `target`. */
+int bh_conntrack_forget(const struct bh_address *target, struct bh_error *err);
+/* Forgets UDP that no one answered, to one of the mappings' ports on an address of the host. */
+int bh_conntrack_forget_unanswered(const struct bh_mapping *mappings, size_t count,
+                                   struct bh_error *err);
+
+#endif

@@ -1,0 +1,309 @@
+--- reload.lua - another policy for containers that are there: what it would change, and doing it.
+---
+--- Everything is loaded, checked and run before the host's lock is taken: each file of each set, and
+--- for each endpoint a fresh state in which `create`, `attach` and `start` are run as they were when
+--- it came. What comes out is held against what is in force; endpoints for which nothing changes are
+--- left alone. The others change together or not at all (host:change_endpoint).
+local lfs = require "lfs"
+local filter = require "bulkhead.filter"
+local lifecycle = require "lifecycle"
+local policies = require "policies"
+
+local reload = {}
+
+local FIELDS = {
+  "action", "direction", "protocol", "local", "local_port", "remote", "remote_port", "icmp",
+  "priority", "name", "log", "audit",
+}
+local OPTIONS = { "antispoof", "router", "dhcp_server", "audit" }
+local TIMEOUTS = {
+  syn = 60, established = 86400, closing = 60, reset = 10, udp = 30, udp_answered = 180, icmp = 30,
+  other = 60,
+}
+local FLOWS = 65536
+
+--- Names of the policies in a folder of a set.
+local function names_in(dir, folder)
+  local names = {}
+  if lfs.attributes(dir .. "/" .. folder, "mode") == "directory" then
+    for file in lfs.dir(dir .. "/" .. folder) do
+      names[#names + 1] = file:match "^([^.].*)%.lua$"
+    end
+  end
+  table.sort(names)
+  return names
+end
+
+--- Loads every container policy of a set with every network file of it.
+---@return true?
+---@return string? message
+---@return string? code
+local function check_set(dir)
+  local drivers = names_in(dir, "network")
+  drivers[#drivers + 1] = "nat"
+  local containers = names_in(dir, "container")
+  if #containers == 0 then
+    return nil, ("%s is no policy set: it has no container policies"):format(policies.name(dir)), "ENOENT"
+  end
+  for _, name in ipairs(containers) do
+    for _, driver in ipairs(drivers) do
+      local set, message, code = policies.load(dir, name, driver)
+      if not set then
+        return nil, message, code
+      end
+      set:close()
+    end
+  end
+  return true
+end
+
+--- One rule as a text that is equal for rules that do the same.
+local function identity(rule, origin)
+  local parts = {}
+  for i, field in ipairs(FIELDS) do
+    local value = rule[field]
+    parts[i] = tostring(value == nil and field ~= "log" and field ~= "audit" and "" or value or false)
+  end
+  parts[#parts + 1] = origin and rule.origin or ""
+  return table.concat(parts, "\0")
+end
+
+--- The rules of `a` that `b` does not have, counting equal ones.
+local function missing(a, b, origin)
+  local count, list = {}, {}
+  for _, rule in ipairs(b) do
+    local key = identity(rule, origin)
+    count[key] = (count[key] or 0) + 1
+  end
+  for _, rule in ipairs(a) do
+    local key = identity(rule, origin)
+    if (count[key] or 0) > 0 then
+      count[key] = count[key] - 1
+    else
+      list[#list + 1] = rule
+    end
+  end
+  return list
+end
+
+--- What differs besides rules: { field, from, to }.
+local function differences(endpoint, default, options)
+  local list = {}
+  local function note(field, from, to)
+    if from ~= to then
+      list[#list + 1] = { field = field, from = from, to = to }
+    end
+  end
+  for _, direction in ipairs { "inbound", "outbound" } do
+    note(direction, endpoint["default_" .. direction], default[direction].action)
+  end
+  for _, name in ipairs(OPTIONS) do
+    note(name, endpoint[name], options[name] or false)
+  end
+  note("flows", endpoint.flows_limit, options.flows or FLOWS)
+  local names = {}
+  for name in pairs(TIMEOUTS) do
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    note("timeouts." .. name, endpoint.timeouts[name], options.timeouts[name] or TIMEOUTS[name])
+  end
+  return list
+end
+
+--- Rules as they are stored, whatever way they were written.
+local function normal(rules)
+  local list = {}
+  for i, rule in ipairs(rules) do
+    local copy = {}
+    for key, value in pairs(rule) do
+      copy[key] = value
+    end
+    copy.priority = math.tointeger(copy.priority) or 1000
+    copy.log, copy.audit = copy.log or false, copy.audit or false
+    list[i] = copy
+  end
+  return list
+end
+
+--- The packet that opened a flow, in notation.
+function reload.opener(flow)
+  local function side(address, port)
+    if flow.icmp_type or port == 0 then
+      return address
+    end
+    return (address:find(":", 1, true) and "[%s]:%d" or "%s:%d"):format(address, port)
+  end
+  local here = side(flow.local_address, flow.local_port)
+  local there = side(flow.remote_address, flow.remote_port)
+  local inbound = flow.direction == "inbound"
+  local detail = flow.icmp_type and ("[%d:%d]"):format(flow.icmp_type, flow.icmp_code) or ""
+  return ("%s %s%s %s -> %s"):format(inbound and "in" or "out", flow.protocol, detail,
+    inbound and there or here, inbound and here or there)
+end
+
+--- Flows that are allowed now and would not be any more.
+local function ending(host, endpoint, change, network)
+  local flows = host:flows(endpoint.id)
+  local gate = #flows > 0 and filter.gate {
+    mac = endpoint.mac, addresses = endpoint.addresses, default = change.default,
+    options = { antispoof = false, audit = change.options.audit }, rules = change.rules,
+    own = change.own, words = require("worlds").words(network),
+  }
+  local list = {}
+  for _, flow in ipairs(flows) do
+    local packet = reload.opener(flow)
+    local judgement = gate and not flow.blocked and gate:judge(packet)
+    if judgement and judgement.verdict == "block" then
+      list[#list + 1] = packet
+    end
+  end
+  return list
+end
+
+--- What the set says of one endpoint.
+local function change_of(container, endpoint, dir, audit, hashes)
+  local set, message, code = policies.load(dir, container.policy, endpoint.driver)
+  if not set then
+    return nil, message, code
+  end
+  local key = table.concat({ dir, container.policy, endpoint.driver }, "\0")
+  hashes[key] = hashes[key] or set:hash()
+  if hashes[key] ~= set:hash() then
+    return nil, ("policy set %s is being changed; nothing was reloaded"):format(policies.name(dir)), "EAGAIN"
+  end
+  local view, own = lifecycle.container_view(container), {}
+  local seen = lifecycle.endpoint_view(endpoint)
+  for _, event in ipairs { "create", "attach", "start" } do
+    local added
+    added, message, code = set:run(event, view, event ~= "create" and seen or nil)
+    if not added then
+      return nil, message, code
+    end
+    table.move(added, 1, #added, #own + 1, own)
+  end
+  local options = set:options()
+  options.audit = options.audit or audit or false
+  local change = {
+    container = container.id, name = container.name, endpoint = endpoint.id, policies = dir,
+    default = set:default(), options = options, rules = set:rules(), own = own,
+  }
+  set:close()
+  return change
+end
+
+--- What would be different: rules added and removed, fields, whether anything is to be done.
+local function compare(host, endpoint, change)
+  local old = host:rules(endpoint.id)
+  local new = normal(change.rules)
+  table.move(normal(change.own), 1, #change.own, #new + 1, new)
+  change.added, change.removed = missing(new, old), missing(old, new)
+  change.fields = differences(endpoint, change.default, change.options)
+  change.differs = #change.added + #change.removed + #change.fields > 0
+  change.lines = #missing(new, old, true) > 0
+    or endpoint.default_inbound_origin ~= change.default.inbound.origin
+    or endpoint.default_outbound_origin ~= change.default.outbound.origin
+end
+
+---@class reload_request
+---@field dir? string the set; default each container's own
+---@field containers? string[] ids; default all
+---@field audit? boolean what would be blocked passes, and is recorded
+---@field flows? boolean tell which flows would end
+
+--- Loads, checks and compares; changes nothing.
+---@param host host
+---@param request reload_request
+---@return table[]? changes one per endpoint
+---@return string? message
+---@return string? code
+function reload.plan(host, request)
+  local wanted, checked, hashes, changes = nil, {}, {}, {}
+  for _, id in ipairs(request.containers or {}) do
+    wanted = wanted or {}
+    wanted[id] = true
+  end
+  local networks = {}
+  for _, network in ipairs(host:networks()) do
+    networks[network.name] = network
+  end
+  if request.dir then
+    local ok, message, code = check_set(request.dir)
+    if not ok then
+      return nil, message, code
+    end
+    checked[request.dir] = true
+  end
+  for _, container in ipairs(host:containers()) do
+    if container.status == "ready" and (not wanted or wanted[container.id]) then
+      local dir = request.dir or container.policies
+      if not checked[dir] then
+        local ok, message, code = check_set(dir)
+        if not ok then
+          return nil, message, code
+        end
+        checked[dir] = true
+      end
+      for _, endpoint in ipairs(host:endpoints(container.id)) do
+        local change, message, code = change_of(container, endpoint, dir, request.audit, hashes)
+        if not change then
+          return nil, message, code
+        end
+        compare(host, endpoint, change)
+        if request.flows then
+          change.ends = ending(host, endpoint, change, networks[endpoint.network])
+        end
+        change.moved = container.policies ~= dir
+        changes[#changes + 1] = change
+      end
+    end
+  end
+  return changes
+end
+
+--- The part inside the transaction.
+local function apply(host, changes)
+  local there = {}
+  for _, endpoint in ipairs(host:endpoints()) do
+    there[endpoint.id] = endpoint.status == "ready"
+  end
+  for _, change in ipairs(changes) do
+    local ok, message, code = true, nil, nil
+    if there[change.endpoint] and (change.differs or change.lines) then
+      ok, message, code = host:change_endpoint(change.endpoint, change)
+    end
+    if ok and there[change.endpoint] and change.moved then
+      ok, message, code = host:set_policies(change.container, change.policies)
+    end
+    if not ok then
+      return nil, message, code
+    end
+  end
+  return true
+end
+
+--- Makes the changes real, all or none.
+---@param host host opened for writing
+---@param changes table[] of reload.plan
+---@return true?
+---@return string? message
+---@return string? code
+function reload.apply(host, changes)
+  local ok, message, code = host:begin()
+  if not ok then
+    return nil, message, code
+  end
+  local sound
+  sound, ok, message, code = pcall(apply, host, changes)
+  if not sound then
+    host:abort()
+    error(ok, 0)
+  elseif not ok then
+    host:abort()
+    return nil, message, code
+  end
+  return host:commit()
+end
+
+return reload

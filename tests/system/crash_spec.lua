@@ -1,0 +1,348 @@
+--- A kill at every place, and other damage: after `bulkhead reconcile` store and kernel agree, nothing is
+--- left, and what comes next works. tests/support/killer.c does the killing.
+local audit = require "tests.support.audit"
+local cli = require "tests.support.cli"
+local lfs = require "lfs"
+local namespaces = require "tests.support.namespaces"
+local stage = require "tests.support.stage"
+
+local shell = namespaces.shell
+
+describe("after a crash", function()
+  if stage.without_linux() then
+    it("all is mended", function()
+      pending(stage.without_linux())
+    end)
+    return
+  end
+  local s
+
+  before_each(function()
+    s = stage.open("linux", { networks = false })
+  end)
+  after_each(function()
+    s:close()
+  end)
+
+  --- The words that run the program with the stage's state.
+  local function program(prefix)
+    return ("BULKHEAD_STATE='%s' %s '%s' "):format(s.state, prefix or "", cli.program())
+  end
+
+  local function run(words, input)
+    return shell((input and ("echo '%s' | "):format(input) or "") .. program() .. words)
+  end
+
+  local function done(words, input)
+    local text, status = run(words, input)
+    assert.equal(0, status, words .. ": " .. text)
+    return text
+  end
+
+  --- Store and kernel agree.
+  local function agree(message)
+    local differences = audit.differences(s)
+    assert(#differences == 0, message .. ":\n  " .. table.concat(differences, "\n  "))
+  end
+
+  local function exists(id)
+    for _, container in ipairs(s.host:containers()) do
+      if container.id == id then
+        return true
+      end
+    end
+    return false
+  end
+
+  --- Runs `command` killed at its N-th change for N = 1, 1 + stride, … until it ends by itself; after
+  --- each kill it is mended and all is held to `agree`, then `again` brings the scene back.
+  local function sweep(name, command, again, stride)
+    local n = 1
+    while true do
+      local text, status = shell(command(n))
+      if status ~= 137 then
+        assert.equal(0, status, ("%s, run %d: %s"):format(name, n, text))
+        agree(("%s, not killed at %d"):format(name, n))
+        return n
+      end
+      done "reconcile"
+      agree(("%s, killed at %d"):format(name, n))
+      again(n)
+      assert(n < 2000, name .. " does not end")
+      n = n + (stride or 1)
+    end
+  end
+
+  local function killed(words, input)
+    return function(n)
+      return (input and ("echo '%s' | "):format(input) or "")
+        .. program(("'%s' %d"):format(audit.helper "killer", n)) .. words
+    end
+  end
+
+  local function gone(id)
+    return function()
+      if exists(id) then
+        done("container remove " .. id)
+        agree("removed")
+      end
+    end
+  end
+
+  it("in the middle of the first creation nothing is left", function()
+    local function again()
+      done "reset"
+      s:reopen()
+    end
+    sweep("first create", killed "container create web --publish 8080:80", again, 11)
+    done "container remove web"
+    agree "removed"
+  end)
+
+  it("in the middle of a creation nothing is left", function()
+    done "container create neighbour --publish 9090:90"
+    sweep("create", killed "container create web --publish 8080:80/udp", gone "web")
+    done "container remove web"
+    assert.is_true(exists "neighbour")
+  end)
+
+  it("in the middle of a removal it is done or was not begun", function()
+    done "container create neighbour --publish 9090:90"
+    done "container create web --publish 8080:80"
+    sweep("remove", killed "container remove web", function()
+      if not exists "web" then
+        done "container create web --publish 8080:80"
+      end
+    end)
+    assert.is_false(exists "web")
+  end)
+
+  it("in the middle of a hyperv container's life nothing is left in a namespace of others", function()
+    local netns = namespaces.pod(s)
+    local function lo_only()
+      if not exists "vm" then
+        assert.equal("lo", shell(("nsenter --net=%s cat /proc/self/net/dev | tail -n +3 | cut -d: -f1"):format(netns))
+          :gsub("%s", ""))
+      end
+    end
+    done "container create neighbour"
+    sweep("create vm", killed("container create vm --type hyperv --netns " .. netns), function()
+      lo_only()
+      gone "vm"()
+    end, 5)
+    sweep("remove vm", killed "container remove vm", function()
+      lo_only()
+      if not exists "vm" then
+        done("container create vm --type hyperv --netns " .. netns)
+      end
+    end, 5)
+  end)
+
+  it("in the middle of a hook nothing is left", function()
+    local pid = namespaces.pod(s):match "%d+"
+    local state = ('{"id":"web","pid":%s,"status":"created","annotations":{"bulkhead.publish":"8080:80"}}'):format(pid)
+    done "container create neighbour"
+    sweep("createRuntime", killed("hook createRuntime", state), function()
+      if exists "web" then
+        done("hook poststop", state)
+      end
+    end, 7)
+    sweep("poststart", killed("hook poststart", state), function() end, 3)
+    sweep("poststop", killed("hook poststop", state), function()
+      if not exists "web" then
+        done("hook createRuntime", state)
+      end
+    end, 7)
+  end)
+
+  it("in the middle of CNI's ADD and DEL nothing is left", function()
+    local conf = '{"cniVersion":"1.0.0","name":"pods","type":"bulkhead","subnet":"10.9.0.0/24"}'
+    local netns = namespaces.pod(s)
+    local function cni(command)
+      return function(n)
+        return ("echo '%s' | CNI_COMMAND=%s CNI_CONTAINERID=web CNI_IFNAME=eth0 CNI_NETNS=%s ")
+          :format(conf, command, netns) .. program(n and ("'%s' %d"):format(audit.helper "killer", n))
+      end
+    end
+    done "container create neighbour"
+    sweep("ADD", cni "ADD", function()
+      assert.equal("", (shell(cni "DEL"())))
+      assert.is_false(exists "web")
+    end, 7)
+    sweep("DEL", cni "DEL", function()
+      if not exists "web" then
+        assert.equal(0, select(2, shell(cni "ADD"())))
+      end
+    end, 7)
+  end)
+
+  it("in the middle of a reset another one ends it", function()
+    for n = 1, 400, 9 do
+      s.host:close()
+      done "container create web --publish 8080:80"
+      local text, status = shell(killed "reset"(n))
+      if status ~= 137 then
+        assert.equal(0, status, text)
+        return s:reopen()
+      end
+      if n % 2 == 0 then -- a change mends it as well
+        done "reconcile"
+        s:reopen()
+        agree("reset, killed at " .. n)
+        s.host:close()
+      end
+      done "reset"
+      assert.is_nil(lfs.attributes("/run/bulkhead/" .. s.tag))
+      lfs.mkdir "/run/bulkhead-labs"
+    end
+    error "reset does not end"
+  end)
+
+  describe("of the store", function()
+    before_each(function()
+      done "container create web --publish 8080:80"
+    end)
+
+    local function begins_anew(message)
+      local text, status = run "reconcile"
+      assert.equal(0, status, text)
+      if message then
+        assert.matches(message, text, 1, true)
+      end
+      s:reopen()
+      assert.same({}, s.host:containers())
+      agree "begun anew"
+      done "container create web --publish 8080:80"
+      agree "created again"
+      done "container remove web"
+    end
+
+    --- Lets go of the store, as if no process had it open.
+    local function write_over(text)
+      s.host:close()
+      os.execute(("rm -f '%s'/state.db*"):format(s.state))
+      if text then
+        local file <close> = assert(io.open(s.state .. "/state.db", "wb"))
+        file:write(text)
+      end
+    end
+
+    it("that is missing or empty, one is begun", function()
+      write_over(nil)
+      begins_anew()
+      s.host:close()
+      write_over ""
+      begins_anew()
+    end)
+
+    it("that is damaged, it is set aside", function()
+      write_over(("not a database "):rep(1000))
+      local text, status = run "endpoints"
+      assert.equal(1, status)
+      assert.matches("the store", text)
+      begins_anew "is kept as"
+      assert.is_truthy(lfs.attributes(s.state .. "/state.db.damaged"))
+    end)
+
+    it("that is damaged in the middle, reconcile finds it", function()
+      s.host:close()
+      local file = assert(io.open(s.state .. "/state.db", "r+b"))
+      for page = 2, 12 do
+        file:seek("set", page * 4096)
+        file:write(("\xde\xad"):rep(2048))
+      end
+      file:close()
+      os.execute(("rm -f '%s'/state.db-*"):format(s.state))
+      begins_anew "is kept as"
+    end)
+
+    it("that a later version wrote, it is refused, and reset begins anew", function()
+      audit.sql(s, "PRAGMA user_version = 99")
+      for _, words in ipairs { "endpoints", "container create db", "reconcile" } do
+        local text, status = run(words)
+        assert.equal(1, status)
+        assert.matches("later version.*reset", text)
+      end
+      assert.equal(0, select(2, run "reset"))
+      s:reopen()
+      done "container create web --publish 8080:80"
+      agree "created again"
+    end)
+
+    it("that an earlier version wrote, it is brought up to date", function()
+      for _, column in ipairs {
+        "containers.owner", "containers.netns", "containers.phase", "endpoints.attachment", "endpoints.phase",
+        "endpoints.previous",
+      } do
+        local name, field = column:match "^(%a+)%.(%a+)$"
+        audit.sql(s, ("ALTER TABLE %s DROP COLUMN %s"):format(name, field))
+      end
+      audit.sql(s, "DROP INDEX endpoints_compartment; PRAGMA user_version = 1")
+      assert.matches("earlier version.*reconcile", (run "endpoints"))
+      done "reconcile"
+      s:reopen()
+      assert.is_true(exists "web")
+      agree "brought up to date"
+      done "container remove web"
+      agree "removed"
+    end)
+
+    it("whose boot was another, what it names is gone", function()
+      audit.sql(s, "UPDATE meta SET value = 'x' WHERE key = 'boot'")
+      done "reconcile"
+      assert.same({}, s.host:containers())
+      assert.equal("nat", s.host:networks()[1].name)
+      agree "begun anew"
+      done "container create web --publish 8080:80"
+      agree "created again"
+    end)
+
+    it("knows what vanished: namespaces of others, and pins of its own", function()
+      local pipe = assert(io.popen "exec unshare --net sh -c 'echo $$; exec sleep 60'")
+      local pid = assert(pipe:read "l")
+      done("hook createRuntime", ('{"id":"dead","pid":%s}'):format(pid))
+      done "reconcile"
+      assert.is_true(exists "dead")
+      shell("kill -9 " .. pid)
+      pipe:close()
+      assert.matches("container 'dead'", (done "reconcile"))
+      assert.is_false(exists "dead")
+      agree "without the dead one"
+      shell(("umount /run/bulkhead/%s/c%d"):format(s.tag, s.host:container "web".compartment))
+      done "container create db"
+      done "container remove web"
+      agree "removed without its namespace"
+      shell(("umount /run/bulkhead/%s/c%d"):format(s.tag, s.host:container "db".compartment))
+      assert.matches("compartment", (done "reconcile"))
+      assert.is_false(exists "db")
+      agree "reconciled without its namespace"
+    end)
+  end)
+
+  describe("of nothing", function()
+    it("32 creations at once all succeed", function()
+      local text = shell(("for i in $(seq 32); do %s container create c$i >/dev/null & done; wait"):format(program()))
+      assert.equal("", text)
+      assert.equal(32, #s.host:containers())
+      agree "32 at once"
+      text = shell(("for i in $(seq 32); do %s container remove c$i & done; wait"):format(program()))
+      assert.equal("", text)
+      assert.same({}, s.host:containers())
+      agree "32 removed"
+    end)
+
+    it("hundreds of racing removals remove one, and no other", function()
+      done "container create race"
+      done "container create race2"
+      local text = shell(("for i in $(seq 200); do %s container remove race & done 2>&1; wait"):format(program()))
+      local refused = 0
+      for line in text:gmatch "[^\n]+" do
+        assert.matches("there is no container 'race'", line)
+        refused = refused + 1
+      end
+      assert.equal(199, refused)
+      assert.is_true(exists "race2")
+      agree "one removed"
+    end)
+  end)
+end)
