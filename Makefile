@@ -3,11 +3,8 @@
 #   make            builds build/bulkhead (and names what is missing)
 #   make run        installs what is missing, builds, plays the scene with real packets
 #   make test       installs what is missing, builds, runs every test       (SAN=1: under sanitizers)
-<<<<<<< HEAD
 #   make bench      installs peers, measures the classifier beside them
-=======
 #   V=1             shows the commands
->>>>>>> main
 #   make install    PREFIX=/usr/local DESTDIR=
 
 PREFIX  ?= /usr/local

@@ -21,12 +21,8 @@
 #include "../filter/address.h"
 #include "../filter/conf.h"
 #include "../filter/flow.h"
-<<<<<<< HEAD
-#include "../filter/table.h"
-=======
 #include "../filter/record.h"
-#include "../filter/classifier.h"
->>>>>>> main
+#include "../filter/table.h"
 
 #define BH_NAME_MAX 63     /* network names */
 #define BH_ID_MAX 255      /* container ids */
