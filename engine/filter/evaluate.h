@@ -4,7 +4,6 @@
 #ifndef BH_FILTER_EVALUATE_H
 #define BH_FILTER_EVALUATE_H
 
-#include "classifier.h"
 #include "flowtable.h"
 #include "table.h"
 
