@@ -191,6 +191,7 @@ local KEYS = {
   cniversion = true, name = true, type = true, capabilities = true, args = true, dns = true,
   prevresult = true, runtimeconfig = true, network = true, driver = true, subnet = true,
   gateway = true, mtu = true, containertype = true, policies = true, policy = true,
+  state = true,
 }
 
 --- A text or a list of texts.
@@ -250,6 +251,9 @@ function config.read(object, lenient)
   local configuration = {
     version = config.version(object), name = valid(cni.BAD_CONFIGURATION, validate.id(name)),
     previous = field(object, "prevresult", "object", "the configuration"),
+    state = optional(object, "state", function(text)
+      return validate.path(text, "state")
+    end),
   }
   if lenient then
     return configuration

@@ -195,10 +195,17 @@ local function in_previous(previous, interface)
   end
 end
 
+--- The configuration, read; the state it names is the one that is opened.
+local function read_configuration(object, lenient)
+  local conf = config.read(object, lenient)
+  session.chosen_state = conf.state
+  return conf
+end
+
 local commands = {}
 
 function commands.ADD(object, request)
-  local conf = config.read(object)
+  local conf = read_configuration(object)
   if in_previous(conf.previous, request.interface) then
     fail(cni.ATTACHED, ("an earlier plugin of the chain made the interface %s: Bulkhead comes first")
       :format(request.interface))
@@ -226,7 +233,7 @@ end
 
 --- Success whatever is gone: DEL comes twice, without a namespace, or without an ADD before.
 function commands.DEL(object, request)
-  local conf = config.read(object, true)
+  local conf = read_configuration(object, true)
   local reader <close> = session.host(false) or setmetatable({}, { __close = function() end })
   if reader.endpoints and not find_attachment(reader, conf.name, request) then
     return nil
@@ -261,7 +268,7 @@ local function check_previous(conf, request, endpoint)
 end
 
 function commands.CHECK(object, request)
-  local conf = config.read(object)
+  local conf = read_configuration(object)
   if not conf.previous then
     fail(cni.BAD_CONFIGURATION, "CHECK needs prevResult")
   end
@@ -284,7 +291,7 @@ end
 
 --- Takes away what this configuration attached and the runtime no longer knows.
 function commands.GC(object)
-  local conf = config.read(object, true)
+  local conf = read_configuration(object, true)
   local stay = config.attachments(object)
   with_host(true, function(host)
     local first
@@ -300,7 +307,7 @@ end
 
 --- Whether an ADD could succeed.
 function commands.STATUS(object)
-  local conf = config.read(object)
+  local conf = read_configuration(object)
   local set, message = policies.load(session.policies(conf.policies), conf.policy or conf.type or "process",
     conf.driver or "nat")
   local host

@@ -159,12 +159,18 @@ function hook.create(host, spec)
   return true
 end
 
---- poststart: tells `start`.
+--- poststart: tells `start`. What a handler refuses must not run on: runc ends it, crun would not.
 ---@return true?
 ---@return string? message
 ---@return string? code
-function hook.start(host, id)
-  return lifecycle.start(host, id)
+function hook.start(host, state)
+  local netns = state.pid and ("/proc/%d/ns/net"):format(state.pid)
+  local ours = netns and host:check_container(state.id, netns)
+  local ok, message, code = lifecycle.start(host, state.id)
+  if not ok and ours then
+    os.execute(("kill -KILL %d"):format(state.pid))
+  end
+  return ok, message, code
 end
 
 --- poststop: takes the container away. One that is not there is gone already.

@@ -12,9 +12,10 @@ local session = {
 --- The directory that scripts/ and policies/ are in.
 session.root = arg.root
 
---- The directory of the state.
+--- The directory of the state. A CNI configuration may name it (`chosen_state`), because runtimes do
+--- not always hand on the environment they were started with.
 function session.state()
-  local given = os.getenv "BULKHEAD_STATE"
+  local given = session.chosen_state or os.getenv "BULKHEAD_STATE"
   return given and given ~= "" and given or "/var/lib/bulkhead"
 end
 

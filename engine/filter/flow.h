@@ -7,14 +7,19 @@
  *
  * Quota. Flows are charged to the compartment. Up to flows_guaranteed are its own; above that it
  * borrows from the room all compartments share, up to flows_limit. One that has no room left
- * replaces a flow of its own. Its flows stand in three first-in-first-out lists (half open;
- * answered or short-lived; established TCP), the ledger, one small row a flow; the victim is an
- * expired flow near the head of a list, else the oldest half-open one, else the oldest. So a flood
- * from one compartment costs no other a flow, and costs itself the half-open ones first.
+ * replaces a flow of its own. Its flows stand in first-in-first-out lists (half open; answered or
+ * short-lived; established TCP) for each direction of the opener, the ledger, one small row a flow;
+ * the victim is an expired flow near the head of a list, else the oldest half-open one, else the
+ * oldest. So a flood from one compartment costs no other a flow, and costs itself the half-open ones
+ * first. Flows that were opened from outside take at most half of guarantee and limit, and replace
+ * only their like: what others send in costs a compartment nothing that it opened itself.
  *
  * Concurrency. Counters are atomic, a place in a list is claimed by one fetch-and-add, and rows are
- * inserted with "only if absent". A place just claimed may have no row yet: who finds such a gap
- * steps over it, and moves the head past it only when 64 newer places are claimed.
+ * inserted with "only if absent". A flow names its place in one word, which is changed by
+ * compare-and-swap before the row of the new place is inserted and the old one removed: so a ledger
+ * row that its flow does not name is stale, and whoever finds it may remove it. A place just claimed
+ * may have no row yet: who finds such a gap steps over it, and moves the head past it only when 64
+ * newer places are claimed.
  *
  * An eBPF includer provides, before including this (rows stay where they are until deleted):
  *   uint64_t bh_now(BH_CTX *)                                         nanoseconds, any fixed origin
@@ -41,12 +46,19 @@ enum bh_flow_state {
 	BH_FLOW_RESET,    /* an RST was seen */
 };
 
-enum bh_flow_list { BH_LIST_HALF_OPEN, BH_LIST_ANSWERED, BH_LIST_ESTABLISHED, BH_LISTS };
+/* Of one direction; the lists of flows opened outbound come after the inbound ones. */
+enum bh_flow_list { BH_LIST_HALF_OPEN, BH_LIST_ANSWERED, BH_LIST_ESTABLISHED, BH_LIST_KINDS };
+#define BH_LISTS (2 * BH_LIST_KINDS)
+
+/* Where a flow stands: its number in the list, and which list, in one word. */
+#define BH_PLACE(number, list) ((uint64_t)(number) << 3 | (list))
+#define BH_PLACE_NUMBER(place) ((place) >> 3)
+#define BH_PLACE_LIST(place) ((uint32_t)((place) & 7))
 
 struct bh_flow {
 	uint64_t created; /* ns */
 	uint64_t seen;    /* ns; of the last packet */
-	uint64_t place;   /* in its list */
+	uint64_t place;   /* BH_PLACE() */
 	uint64_t packets[2]; /* by direction; counted without locks, so nearly */
 	uint32_t compartment;
 	uint32_t generation; /* of the policy that last allowed or blocked it */
@@ -55,11 +67,10 @@ struct bh_flow {
 	uint16_t remote_port;
 	uint8_t opener;  /* enum bh_direction */
 	uint8_t state;   /* enum bh_flow_state */
-	uint8_t list;    /* enum bh_flow_list */
 	uint8_t blocked; /* a later policy blocks it: its packets are dropped until it expires */
 	uint8_t audit;   /* it passes only because the rule is audited */
 	uint8_t borrowed; /* charged to the common room, not to the guarantee */
-	uint8_t reserved[2];
+	uint8_t reserved[3];
 };
 
 struct bh_ledger_key {
@@ -70,8 +81,8 @@ struct bh_ledger_key {
 
 /* What a compartment has taken. Created with the compartment, shared by its endpoints. */
 struct bh_share {
-	uint64_t used;
-	uint64_t owned;           /* of these, charged to the guarantee; the others are borrowed */
+	uint64_t used[2];  /* by direction of the opener */
+	uint64_t owned[2]; /* of these, charged to the guarantee; the others are borrowed */
 	uint64_t head[BH_LISTS]; /* the oldest place that may be in use */
 	uint64_t tail[BH_LISTS]; /* the next place to be given */
 };
@@ -149,13 +160,15 @@ static inline void bh_fragment_key_of(struct bh_flow_key *key, uint32_t endpoint
 	key->fragment_id = packet->fragment_id;
 }
 
-static inline uint8_t bh_flow_list_of(uint8_t protocol, uint8_t state)
+static inline uint32_t bh_flow_list_of(uint8_t protocol, uint8_t state, uint8_t opener)
 {
-	if (protocol == BH_PROTO_TCP)
-		return state == BH_FLOW_ESTABLISHED ? BH_LIST_ESTABLISHED
-		       : state == BH_FLOW_CLOSING || state == BH_FLOW_RESET ? BH_LIST_ANSWERED
-		                                                            : BH_LIST_HALF_OPEN;
-	return state == BH_FLOW_OPENING ? BH_LIST_HALF_OPEN : BH_LIST_ANSWERED;
+	uint32_t kind = state == BH_FLOW_OPENING ? BH_LIST_HALF_OPEN : BH_LIST_ANSWERED;
+
+	if (protocol == BH_PROTO_TCP && state == BH_FLOW_ANSWERED)
+		kind = BH_LIST_HALF_OPEN;
+	if (protocol == BH_PROTO_TCP && state == BH_FLOW_ESTABLISHED)
+		kind = BH_LIST_ESTABLISHED;
+	return kind + (opener & 1 ? BH_LIST_KINDS : 0);
 }
 
 /* The state after a packet. What is not TCP is answered once the other side has spoken. */
@@ -181,13 +194,14 @@ static inline uint64_t bh_fetch_add(uint64_t *counter, uint64_t n)
 }
 
 /* Gives back what one flow was charged. */
-static inline void bh_share_release(BH_CTX *ctx, struct bh_share *share, uint8_t borrowed)
+static inline void bh_share_release(BH_CTX *ctx, struct bh_share *share, uint32_t opener,
+                                    uint8_t borrowed)
 {
 	struct bh_room *room = bh_room(ctx);
 
-	bh_fetch_add(&share->used, (uint64_t)-1);
+	bh_fetch_add(&share->used[opener & 1], (uint64_t)-1);
 	if (!borrowed)
-		bh_fetch_add(&share->owned, (uint64_t)-1);
+		bh_fetch_add(&share->owned[opener & 1], (uint64_t)-1);
 	else if (room)
 		bh_fetch_add(&room->borrowed, (uint64_t)-1);
 }
@@ -199,19 +213,22 @@ BH_GLOBAL int bh_flow_forget(BH_CTX *ctx, const struct bh_flow_key *key)
 	struct bh_flow *flow = bh_flow_find(ctx, key);
 	struct bh_ledger_key place = {0, 0, 0};
 	struct bh_share *share;
-	uint8_t borrowed;
+	uint8_t borrowed, opener;
+	uint64_t at;
 
 	if (!flow)
 		return 0;
 	borrowed = flow->borrowed;
+	opener = flow->opener;
+	at = flow->place;
 	place.compartment = flow->compartment;
-	place.list = flow->list;
-	place.place = flow->place;
+	place.list = BH_PLACE_LIST(at);
+	place.place = BH_PLACE_NUMBER(at);
 	share = bh_share_find(ctx, place.compartment);
 	if (bh_flow_remove(ctx, key) || !share)
 		return 0;
 	bh_ledger_remove(ctx, &place);
-	bh_share_release(ctx, share, borrowed);
+	bh_share_release(ctx, share, opener, borrowed);
 	return 1;
 }
 
@@ -255,7 +272,7 @@ static long bh_evict_place(uint32_t index, void *arg)
 	}
 	key = *row;
 	flow = bh_flow_find(search->ctx, &key);
-	if (!flow || flow->place != place.place || flow->list != list) {
+	if (!flow || flow->place != BH_PLACE(place.place, list)) {
 		bh_ledger_remove(search->ctx, &place);
 		return 0;
 	}
@@ -291,14 +308,38 @@ BH_GLOBAL int bh_evict_from(BH_CTX *ctx, const struct bh_conf *conf, uint32_t li
 	return (int)search.done;
 }
 
-/* Makes a compartment give up one flow of its own. 1 = done. */
-static inline int bh_evict(BH_CTX *ctx, const struct bh_conf *conf)
+/* Makes a compartment give up one flow that was opened in this direction. 1 = done. */
+static inline int bh_evict_opened(BH_CTX *ctx, const struct bh_conf *conf, uint32_t opener)
 {
 	for (uint32_t any = 0; any < 2; any++)
-		for (uint32_t list = 0; list < BH_LISTS; list++)
-			if (bh_evict_from(ctx, conf, list, any))
+		for (uint32_t kind = 0; kind < BH_LIST_KINDS; kind++)
+			if (bh_evict_from(ctx, conf, kind + (opener & 1 ? BH_LIST_KINDS : 0), any))
 				return 1;
 	return 0;
+}
+
+/* Rather its like; else for an outbound flow any, for an inbound one only an outbound one expired. */
+static inline int bh_evict(BH_CTX *ctx, const struct bh_conf *conf, uint32_t opener)
+{
+	if (bh_evict_opened(ctx, conf, opener))
+		return 1;
+	if (opener == BH_OUT)
+		return bh_evict_opened(ctx, conf, BH_IN);
+	for (uint32_t list = BH_LIST_KINDS; list < BH_LISTS; list++)
+		if (bh_evict_from(ctx, conf, list, 0))
+			return 1;
+	return 0;
+}
+
+/* Counts one more of a kind in, unless all or, of inbound ones, half of `limit` are there already. */
+static inline bool bh_count_in(uint64_t *counts, uint32_t opener, uint32_t limit)
+{
+	uint64_t like = bh_fetch_add(&counts[opener & 1], 1), others = counts[!(opener & 1)];
+
+	if (like + others < limit && (opener == BH_OUT || like < limit / 2))
+		return true;
+	bh_fetch_add(&counts[opener & 1], (uint64_t)-1);
+	return false;
 }
 
 /*
@@ -308,19 +349,15 @@ static inline int bh_evict(BH_CTX *ctx, const struct bh_conf *conf)
 static inline int bh_share_take(BH_CTX *ctx, const struct bh_conf *conf, struct bh_share *share,
                                 struct bh_flow *flow)
 {
+	uint32_t opener = flow->opener & 1;
 	struct bh_room *room = bh_room(ctx);
 
-	flow->borrowed = bh_fetch_add(&share->owned, 1) >= conf->flows_guaranteed;
-	if (flow->borrowed)
-		bh_fetch_add(&share->owned, (uint64_t)-1);
-	if (flow->borrowed && (!room || bh_fetch_add(&room->borrowed, 1) >= room->capacity)) {
-		if (room)
-			bh_fetch_add(&room->borrowed, (uint64_t)-1);
+	if (!room || !bh_count_in(share->used, opener, conf->flows_limit))
 		return -1;
-	}
-	if (bh_fetch_add(&share->used, 1) < conf->flows_limit)
+	flow->borrowed = !bh_count_in(share->owned, opener, conf->flows_guaranteed);
+	if (!flow->borrowed || bh_fetch_add(&room->borrowed, 1) < room->capacity)
 		return 0;
-	bh_share_release(ctx, share, flow->borrowed);
+	bh_share_release(ctx, share, opener, 1);
 	return -1;
 }
 
@@ -330,7 +367,7 @@ static inline int bh_share_charge(BH_CTX *ctx, const struct bh_conf *conf, struc
 {
 	if (!bh_share_take(ctx, conf, share, flow))
 		return 0;
-	return bh_evict(ctx, conf) ? bh_share_take(ctx, conf, share, flow) : -1;
+	return bh_evict(ctx, conf, flow->opener & 1) ? bh_share_take(ctx, conf, share, flow) : -1;
 }
 
 /*
@@ -360,6 +397,7 @@ BH_GLOBAL int bh_flow_start(BH_CTX *ctx, const struct bh_conf *conf, const struc
                             struct bh_flow *flow)
 {
 	BH_ENTER(ctx, conf && key && flow, -1);
+	uint32_t list = bh_flow_list_of(key->protocol, flow->state, flow->opener);
 	struct bh_share *share = bh_share_find(ctx, conf->compartment);
 	struct bh_ledger_key place = {0, 0, 0};
 	int rc;
@@ -367,38 +405,40 @@ BH_GLOBAL int bh_flow_start(BH_CTX *ctx, const struct bh_conf *conf, const struc
 	if (!share || bh_share_charge(ctx, conf, share, flow))
 		return -1;
 	place.compartment = conf->compartment;
-	place.list = flow->list < BH_LISTS ? flow->list : 0;
-	place.place = bh_ledger_claim(ctx, share, place.compartment, place.list);
+	place.list = list;
+	place.place = bh_ledger_claim(ctx, share, place.compartment, list);
 	flow->compartment = conf->compartment;
-	flow->place = place.place;
+	flow->place = BH_PLACE(place.place, list);
 	rc = bh_flow_insert(ctx, key, flow);
 	if (!rc && bh_ledger_insert(ctx, &place, key))
 		rc = bh_flow_remove(ctx, key) ? 0 : -12;
 	if (rc)
-		bh_share_release(ctx, share, flow->borrowed);
+		bh_share_release(ctx, share, flow->opener, flow->borrowed);
 	return rc == -17 ? 0 : rc; /* EEXIST: another CPU was first, with the same verdict */
 }
 
-/* Moves a row to the list its new state belongs to. */
+/* Moves a flow to the list its new state belongs to. Who loses the race leaves it to the winner. */
 BH_GLOBAL int bh_flow_move(BH_CTX *ctx, struct bh_flow *flow, const struct bh_flow_key *key,
-                                     uint32_t list)
+                           uint32_t list)
 {
 	BH_ENTER(ctx, flow && key, 0);
 	struct bh_share *share = bh_share_find(ctx, flow->compartment);
 	struct bh_ledger_key from = {0, 0, 0}, to = {0, 0, 0};
+	uint64_t place = flow->place;
 
-	if (!share || list >= BH_LISTS)
+	if (!share || list >= BH_LISTS || BH_PLACE_LIST(place) == list)
 		return 0;
 	from.compartment = to.compartment = flow->compartment;
-	from.list = flow->list;
-	from.place = flow->place;
+	from.list = BH_PLACE_LIST(place);
+	from.place = BH_PLACE_NUMBER(place);
 	to.list = list;
 	to.place = bh_ledger_claim(ctx, share, flow->compartment, list);
-	if (bh_ledger_insert(ctx, &to, key))
+	if (__sync_val_compare_and_swap(&flow->place, place, BH_PLACE(to.place, list)) != place)
 		return 0;
-	flow->place = to.place;
-	flow->list = (uint8_t)list;
-	bh_ledger_remove(ctx, &from);
+	if (bh_ledger_insert(ctx, &to, key))
+		bh_flow_forget(ctx, key); /* out of every list it could never be given up */
+	else
+		bh_ledger_remove(ctx, &from);
 	return 0;
 }
 
@@ -406,7 +446,8 @@ BH_GLOBAL int bh_flow_move(BH_CTX *ctx, struct bh_flow *flow, const struct bh_fl
 static inline void bh_flow_touch(BH_CTX *ctx, struct bh_flow *flow, const struct bh_flow_key *key,
                                  uint8_t direction, uint8_t flags, uint64_t now)
 {
-	uint8_t state = flow->state, next, list;
+	uint8_t state = flow->state, next;
+	uint32_t list;
 
 	next = bh_flow_next_state(key->protocol, state, direction == flow->opener, flags);
 	if (state != BH_FLOW_RESET || key->protocol != BH_PROTO_TCP)
@@ -415,8 +456,8 @@ static inline void bh_flow_touch(BH_CTX *ctx, struct bh_flow *flow, const struct
 	if (next == state)
 		return;
 	flow->state = next;
-	list = bh_flow_list_of(key->protocol, next);
-	if (list != flow->list)
+	list = bh_flow_list_of(key->protocol, next, flow->opener);
+	if (list != BH_PLACE_LIST(flow->place))
 		bh_flow_move(ctx, flow, key, list);
 }
 

@@ -123,8 +123,8 @@ struct bh_packet {
 
 static inline bool bh_is_extension(uint8_t next)
 {
-	return next == 0 || next == 43 || next == 44 || next == 51 || next == 60 || next == 135 ||
-	       next == 139 || next == 140;
+	/* Mobility, HIP and shim6 (135, 139, 140) are protocols of an end, which rules decide about. */
+	return next == 0 || next == 43 || next == 44 || next == 51 || next == 60;
 }
 
 static inline bool bh_has_ports(uint8_t protocol)

@@ -278,7 +278,6 @@ BH_GLOBAL int bh_flow_open(BH_CTX *ctx, const struct bh_conf *conf,
 	flow->opener = opener;
 	flow->packets[opener] = 1;
 	flow->state = state;
-	flow->list = bh_flow_list_of(key->protocol, state);
 	return bh_flow_start(ctx, conf, key, flow);
 }
 
@@ -304,7 +303,6 @@ BH_GLOBAL int bh_fragment_open(BH_CTX *ctx, const struct bh_conf *conf, struct b
 	flow->rule = verdict->rule;
 	flow->audit = verdict->audit;
 	flow->opener = packet->key.direction & 1;
-	flow->list = BH_LIST_HALF_OPEN;
 	return bh_flow_start(ctx, conf, &packet->flow, flow);
 }
 

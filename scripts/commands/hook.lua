@@ -27,7 +27,7 @@ function command.run(args)
     if spec then
       refuse.check(hook.create(host, spec))
     elseif args.event == "poststart" then
-      refuse.check(hook.start(host, state.id))
+      refuse.check(hook.start(host, state))
     else
       refuse.check(hook.remove(host, state.id))
     end

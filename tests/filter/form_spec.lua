@@ -114,6 +114,19 @@ describe("malformed is", function()
   end
 end)
 
+describe("a protocol that looks like an extension header", function()
+  it("is a protocol", function()
+    local subject = assert(filter.gate {
+      addresses = { SELF6 .. "/64" }, default = { inbound = { action = "block" }, outbound = { action = "allow" } },
+      rules = { { action = "allow", direction = "inbound", protocol = "icmp6" } },
+    })
+    for _, protocol in ipairs { 135, 139, 140 } do
+      local frame = v6 { protocol = protocol, payload = extension(58, 8) .. packets.icmp(128, 0) }
+      assert.equal("block default", verdict(subject, frame), protocol)
+    end
+  end)
+end)
+
 describe("fragments", function()
   local function piece(offset, more, id)
     return v4 { protocol = 17, payload = offset == 0 and UDP or ("y"):rep(16), offset = offset, more = more, id = id }

@@ -311,6 +311,23 @@ describe("the quota of a compartment", function()
     assert.equal("flow", subject:judge("in tcp[A] 10.0.0.9:80 -> 10.0.0.2:2").by)
   end)
 
+  it("never gives up what it opened itself for what others open", function()
+    local subject = gate { options = { flows = 100 }, default = { inbound = ALLOW, outbound = ALLOW } }
+    for port = 1, 60 do
+      subject:judge(("out udp 10.0.0.2:%d -> 10.0.0.9:53"):format(port))
+    end
+    for port = 1, 3000 do
+      assert.truthy(subject:judge(("in udp 10.0.0.7:%d -> 10.0.0.2:7"):format(port)))
+    end
+    assert.equal(100, subject:flow_count())
+    for port = 1, 60 do
+      assert.equal("flow", subject:judge(("in udp 10.0.0.9:53 -> 10.0.0.2:%d"):format(port)).by, port)
+    end
+    for port = 100, 159 do -- and its own next ones find room, whatever others hold
+      assert.equal("allow", subject:judge(("out udp 10.0.0.2:%d -> 10.0.0.9:53"):format(port)).verdict)
+    end
+  end)
+
   it("finds half open flows behind many places of flows long gone", function()
     local subject = gate { options = { flows = 1000 } }
     for port = 1, 900 do

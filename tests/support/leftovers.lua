@@ -51,7 +51,21 @@ function leftovers.watch(state)
   return tag
 end
 
-local function list(dir)
+--- Directories of the states of this process's labs. Each is remembered.
+---@return table<string, true>
+function leftovers.labs()
+  local found = {}
+  for _, name in ipairs(leftovers.list(LABS)) do
+    if name:match "^(%d+)%-" == leftovers.pid() then
+      found[LABS .. "/" .. name] = true
+      leftovers.watch(LABS .. "/" .. name)
+    end
+  end
+  return found
+end
+
+--- The names in a directory, sorted; none if there is no such directory.
+function leftovers.list(dir)
   local names = {}
   if lfs.attributes(dir, "mode") == "directory" then
     for name in lfs.dir(dir) do
@@ -71,10 +85,24 @@ function leftovers.links()
   return names
 end
 
+--- Mounts of a state, where they are, sorted.
+---@return string[]
+function leftovers.mounts(tag)
+  local found = {}
+  for line in slurp "/proc/self/mountinfo":gmatch "[^\n]+" do
+    local at = line:match(" (/run/bulkhead/" .. tag .. "%S*) ")
+    if at then
+      found[#found + 1] = at
+    end
+  end
+  table.sort(found)
+  return found
+end
+
 --- What the process holds open that is not a plain file or pipe, by what it is, counted.
 local function held()
   local counts = {}
-  for _, name in ipairs(list "/proc/self/fd") do
+  for _, name in ipairs(leftovers.list "/proc/self/fd") do
     local target = lfs.symlinkattributes("/proc/self/fd/" .. name, "target")
     local kind = target and (target:match "^net:" and "network namespace"
       or target:match "^anon_inode:.?(bpf[%w-]*)" or target:match "^/run/bulkhead.*" or target:match "^(socket):"
@@ -89,10 +117,10 @@ end
 --- Everything that may bear our name.
 local function named()
   local found = {}
+  leftovers.labs() -- some may not have been told of
   local function add(text)
     found[#found + 1] = text
   end
-  local mounts = slurp "/proc/self/mountinfo"
   local tables
   do
     local pipe <close> = io.popen "nft list tables 2>/dev/null"
@@ -108,21 +136,14 @@ local function named()
     if lfs.attributes("/run/bulkhead/" .. tag) then
       add("directory /run/bulkhead/" .. tag)
     end
-    for line in mounts:gmatch "[^\n]+" do
-      if line:find("/run/bulkhead/" .. tag, 1, true) then
-        add("mount " .. line)
-      end
+    for _, at in ipairs(leftovers.mounts(tag)) do
+      add("mount " .. at)
     end
     if tables:find("bulkhead_" .. tag, 1, true) then
       add("nftables table bulkhead_" .. tag)
     end
     if lfs.attributes(state) then
       add("directory " .. state)
-    end
-  end
-  for _, name in ipairs(list(LABS)) do
-    if name:match "^(%d+)%-" == leftovers.pid() then
-      add("directory " .. LABS .. "/" .. name)
     end
   end
   return found

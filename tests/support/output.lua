@@ -39,7 +39,7 @@ return function(options)
     end
     local reasons, order = {}, {}
     for _, pending in ipairs(handler.pendings) do
-      local why = text_of(pending.message or pending.name)
+      local why = text_of(pending.message or pending.element.name):gsub("^[^%s:]+:%d+: ", "") -- where it was said
       if not reasons[why] then
         order[#order + 1] = why
       end

@@ -15,17 +15,26 @@ local function found(program)
   return status == 0 and text:match "^[^\n]+" or nil
 end
 
---- Why no runtime can be used, or nil.
-function runtime.missing()
-  if not found "runc" then
-    return "runc is not installed"
+runtime.found = found
+
+--- Why a runtime (default runc) cannot be used, or nil.
+function runtime.missing(program)
+  if not found(program or "runc") then
+    return (program or "runc") .. " is not installed"
   elseif not found "busybox" then
     return "busybox is not installed, to make a container's root of"
   end
 end
 
+--- A command that runs crun. It takes no control groups of both versions at once: where the second is
+--- mounted beside the first, it does not see it.
+function runtime.crun()
+  return "unshare -m sh -c 'umount /sys/fs/cgroup/unified 2>/dev/null; exec " .. found "crun" .. " \"$@\"' crun"
+end
+
 ---@param state string directory of our state
-function runtime.new(state)
+---@param program? string runc (default) or crun
+function runtime.new(state, program)
   local dir = os.tmpname()
   os.remove(dir)
   for _, folder in ipairs { "", "/state", "/root", "/root/bin", "/root/proc", "/root/dev", "/root/sys" } do
@@ -33,7 +42,9 @@ function runtime.new(state)
   end
   local _, status = namespaces.shell(("cp '%s' '%s/root/bin/busybox'"):format(found "busybox", dir))
   assert(status == 0)
-  return setmetatable({ dir = dir, state = state, ids = {} }, runtime)
+  return setmetatable({
+    dir = dir, state = state, ids = {}, command = program == "crun" and runtime.crun() or "runc",
+  }, runtime)
 end
 
 local function hook_of(self, event, policies)
@@ -44,7 +55,7 @@ local function hook_of(self, event, policies)
 end
 
 --- Writes the bundle's config.json.
----@param spec { annotations?: table<string, string>, command: string, policies?: string }
+---@param spec { annotations?: table<string, string>, command: string, policies?: string, netns?: string }
 function runtime:configure(spec)
   local capabilities = { "CAP_NET_RAW", "CAP_NET_BIND_SERVICE", "CAP_KILL" }
   local config = {
@@ -59,11 +70,13 @@ function runtime:configure(spec)
     mounts = { { destination = "/proc", type = "proc", source = "proc" } },
     annotations = spec.annotations,
     hooks = {
-      createRuntime = hook_of(self, "createRuntime", spec.policies), poststop = hook_of(self, "poststop"),
+      createRuntime = hook_of(self, "createRuntime", spec.policies),
+      poststart = hook_of(self, "poststart"), poststop = hook_of(self, "poststop"),
     },
     linux = {
       namespaces = {
-        { type = "pid" }, { type = "network" }, { type = "ipc" }, { type = "uts" }, { type = "mount" },
+        { type = "pid" }, { type = "network", path = spec.netns }, { type = "ipc" }, { type = "uts" },
+        { type = "mount" },
       },
     },
   }
@@ -74,7 +87,8 @@ end
 --- Runs the runtime; returns its output and status.
 function runtime:run(words)
   local log = self.dir .. "/log"
-  local _, status = namespaces.shell(("runc --root '%s/state' %s </dev/null >'%s' 2>&1"):format(self.dir, words, log))
+  local _, status = namespaces.shell(("%s --root '%s/state' %s </dev/null >'%s' 2>&1")
+    :format(self.command, self.dir, words, log))
   local file <close> = assert(io.open(log))
   return file:read "a", status
 end

@@ -1,12 +1,12 @@
 --- Published ports with packets: real ones in namespaces where we may make them, and in memory.
 local labs = require "labs"
+local leftovers = require "tests.support.leftovers"
 local lifecycle = require "lifecycle"
+local stage = require "tests.support.stage"
 local validate = require "validate"
 
 local POLICIES = require("session").policies()
 local HOST, HOST6, OUTSIDE, OUTSIDE6 = "10.0.0.1", "fd00:10::1", "10.0.0.9", "fd00:10::9"
-
-local is_root = io.open("/proc/self/status"):read("a"):match "Uid:%s+%d+%s+(%d+)" == "0"
 
 --- A world for one test: a lab, its host with a dual-stack network `nat`, and helpers.
 local function open(platform)
@@ -78,16 +78,19 @@ end
 
 local function on(platform, body)
   return function()
-    if platform == "linux" and not is_root then
-      pending "needs root"
+    if platform == "linux" and stage.without_linux() then
+      pending(stage.without_linux())
       return
     end
+    local before = leftovers.look()
     local world = open(platform)
+    leftovers.labs()
     local ok, why = pcall(body, world)
     world:close()
     if not ok then
       error(why, 0)
     end
+    assert.same({}, leftovers.since(before))
   end
 end
 
@@ -405,14 +408,16 @@ describe("published ports beside the rest of the host", function()
   end))
 
   it("leak nothing when the program is killed at any moment", function()
-    if not is_root then
-      pending "needs root"
+    if stage.without_linux() then
+      pending(stage.without_linux())
       return
     end
+    local before = leftovers.look()
     local program = require("lfs").symlinkattributes("/proc/self/exe", "target")
     for _ = 1, 8 do
       local state = os.tmpname()
       os.remove(state)
+      leftovers.watch(state)
       local pipe = assert(io.popen(("exec %s run tests/support/publisher.lua %s 2>&1"):format(program, state)))
       local line = pipe:read "l"
       local pid, tag = (line or ""):match "^ready (%d+) (%w+)$"
@@ -432,5 +437,6 @@ describe("published ports beside the rest of the host", function()
       host:close()
       assert.equal(wanted, found)
     end
+    assert.same({}, leftovers.since(before))
   end)
 end)

@@ -36,14 +36,16 @@ stage.platforms(B, "a container of runc", function(open)
 
   --- What of ours is on the machine, apart from what the state itself keeps.
   local function look(s)
-    local _, mounts = leftovers.slurp("/proc/self/mountinfo"):gsub("/run/bulkhead/" .. s.tag, "")
     local pins = {}
     for name in lfs.dir("/run/bulkhead/" .. s.tag) do
       pins[#pins + 1] = name
     end
     table.sort(pins)
-    return { links = leftovers.links(), mounts = mounts, pins = pins, nft = namespaces.shell "nft list ruleset",
-      containers = s.host:containers(), endpoints = s.host:endpoints(), compartments = #s.host:compartments() }
+    return {
+      links = leftovers.links(), mounts = leftovers.mounts(s.tag), pins = pins,
+      nft = namespaces.shell "nft list ruleset", containers = s.host:containers(), endpoints = s.host:endpoints(),
+      compartments = #s.host:compartments(),
+    }
   end
 
   local function actor(s, id)

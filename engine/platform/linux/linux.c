@@ -235,7 +235,7 @@ static int flows_used(struct bh_platform *platform, uint32_t compartment, uint64
 	if (!rc && (rc = bh_gate_share_read(self->gate, compartment, &share)))
 		bh_error_set(err, rc, "compartment %u has no flow account", compartment);
 	if (!rc)
-		*used = share.used;
+		*used = share.used[BH_IN] + share.used[BH_OUT];
 	return rc;
 }
 
@@ -358,7 +358,7 @@ static const struct bh_platform_ops ops = {
 	.switch_create = bh_switch_create,
 	.switch_remove = bh_switch_remove,
 	.uplink_apply = bh_uplink_apply,
-	.uplink_intact = bh_mapping_intact,
+	.uplink_intact = bh_uplink_intact,
 	.uplink_mtu = bh_switch_mtu,
 	.publish_add = bh_mapping_add,
 	.publish_remove = bh_mapping_remove,

@@ -92,18 +92,31 @@ static int open_mounts(struct bh_runtime *runtime, struct bh_error *err)
 	return 0;
 }
 
-/* One mount or unmount (with `source` NULL). Paths are absolute. */
+/* One mount, unmount or, once that is done, removal of what was mounted on. Paths are absolute. */
 struct mounting {
 	const char *source, *target, *type;
 	unsigned long flags;
+	enum { MOUNT, UNMOUNT, REMOVE_FILE, REMOVE_DIRECTORY } what;
 };
 
 static int mount_once(const struct mounting *mounting)
 {
-	int rc = mounting->source ? mount(mounting->source, mounting->target, mounting->type,
-	                                  mounting->flags, NULL)
-	                          : umount2(mounting->target, MNT_DETACH | UMOUNT_NOFOLLOW);
+	int rc = 0;
 
+	switch (mounting->what) {
+	case MOUNT:
+		rc = mount(mounting->source, mounting->target, mounting->type, mounting->flags, NULL);
+		break;
+	case UNMOUNT:
+		rc = umount2(mounting->target, MNT_DETACH | UMOUNT_NOFOLLOW);
+		break;
+	case REMOVE_FILE:
+		rc = unlink(mounting->target);
+		break;
+	case REMOVE_DIRECTORY:
+		rc = rmdir(mounting->target);
+		break;
+	}
 	return rc ? -errno : 0;
 }
 
@@ -129,13 +142,26 @@ static int mount_there(const struct bh_runtime *runtime, const struct mounting *
 /* Mounts may lie one over the other. EINVAL = none left. */
 static int unmount_all(const struct bh_runtime *runtime, const char *path)
 {
-	struct mounting mounting = {.target = path};
+	struct mounting mounting = {.target = path, .what = UNMOUNT};
 	int rc;
 
 	do
 		rc = mount_there(runtime, &mounting);
 	while (!rc);
 	return rc == -EINVAL || rc == -ENOENT ? 0 : rc;
+}
+
+/*
+ * Unmounts and removes. From a mount namespace that has a copy of the mount the kernel would refuse it
+ * (a hook's may be one); from where the mount was made it takes the copies with it.
+ */
+static int remove_there(const struct bh_runtime *runtime, const char *path, bool directory)
+{
+	struct mounting removal = {.target = path, .what = directory ? REMOVE_DIRECTORY : REMOVE_FILE};
+	int rc = unmount_all(runtime, path);
+
+	rc = rc ? rc : mount_there(runtime, &removal);
+	return rc == -ENOENT ? 0 : rc;
 }
 
 /* --- the directory --- */
@@ -233,9 +259,7 @@ int bh_runtime_unbind(const struct bh_runtime *runtime, const char *name, struct
 	if (runtime->directory < 0)
 		return 0;
 	snprintf(target, sizeof(target), "%s/%s", runtime->path, name);
-	rc = unmount_all(runtime, target);
-	if (!rc && unlinkat(runtime->directory, name, 0) && errno != ENOENT)
-		rc = -errno;
+	rc = remove_there(runtime, target, false);
 	if (rc)
 		return bh_error_errno(err, rc, "cannot unmount and remove %s", target);
 	return 0;
@@ -297,9 +321,7 @@ int bh_runtime_clear(struct bh_runtime *runtime, const char *keep, struct bh_err
 	if (rc)
 		return rc;
 	snprintf(bpf, sizeof(bpf), "%s/bpf", runtime->path);
-	rc = unmount_all(runtime, bpf);
-	if (!rc && unlinkat(runtime->directory, "bpf", AT_REMOVEDIR) && errno != ENOENT)
-		rc = -errno;
+	rc = remove_there(runtime, bpf, true);
 	return rc ? bh_error_errno(err, rc, "cannot remove %s", bpf) : 0;
 }
 
@@ -314,9 +336,7 @@ int bh_runtime_remove(struct bh_runtime *runtime, struct bh_error *err)
 		return rc;
 	bh_cleanup_fd(&runtime->directory);
 	runtime->directory = -1;
-	rc = unmount_all(runtime, runtime->path);
-	if (!rc && unlinkat(runtime->root, runtime->path + 1, AT_REMOVEDIR) && errno != ENOENT)
-		rc = -errno;
+	rc = remove_there(runtime, runtime->path, true);
 	if (rc)
 		return bh_error_errno(err, rc, "cannot remove the runtime directory %s", runtime->path);
 	/* Other states may be in it. */
