@@ -298,8 +298,10 @@ static void note(struct bh_replay *replay, const struct bh_replay_packet *judged
 	flow->packets[judged->direction]++;
 	flow->bytes[judged->direction] += judged->size;
 	flow->audited += verdict->audit;
-	if (verdict->action == BH_BLOCK && !flow->dropped++)
+	if (verdict->action == BH_BLOCK && !flow->dropped++) {
 		flow->worst = *verdict;
+		flow->worst_direction = (uint8_t)judged->direction;
+	}
 }
 
 static void set_clock(struct bh_replay *replay, uint64_t time)

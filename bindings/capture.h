@@ -35,6 +35,7 @@ struct bh_replay_flow {
 	struct bh_verdict opened; /* the verdict on its first packet */
 	struct bh_verdict worst;  /* on the first that was dropped, if any was */
 	uint8_t opener;           /* enum bh_direction */
+	uint8_t worst_direction;  /* of the first that was dropped */
 	uint16_t local_port, remote_port; /* the opener's, as rules see them */
 };
 

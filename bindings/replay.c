@@ -84,6 +84,17 @@ static void set_verdict(lua_State *L, const struct bh_replay *replay,
 	}
 }
 
+/* Whose default it is, if one decided: the packet's, or that of the flow's opener. */
+static enum bh_direction opener_of(struct bh_replay *replay, const struct bh_replay_packet *judged)
+{
+	struct bh_env env = {.flows = replay->flows};
+	const struct bh_flow *flow = NULL;
+
+	if (judged->verdict.by == BH_BY_FLOW || judged->verdict.by == BH_BY_FRAGMENT)
+		flow = bh_flow_find(&env, &judged->packet.flow);
+	return flow ? (enum bh_direction)flow->opener : judged->direction;
+}
+
 static void set_time(lua_State *L, const char *field, uint64_t time)
 {
 	lua_pushnumber(L, (lua_Number)time / 1e9);
@@ -103,6 +114,7 @@ static int replay_list(lua_State *L)
 		bh_set_integer(L, "number", (lua_Integer)replay->packets);
 		set_time(L, "time", judged.time);
 		bh_set_text(L, "direction", bh_direction_name(judged.direction));
+		bh_set_text(L, "opener", bh_direction_name(opener_of(replay, &judged)));
 		bh_set_text(L, "packet", bh_notation_of_packet(&judged.packet, text));
 		bh_set_integer(L, "size", judged.size);
 		bh_set_text(L, "verdict", bh_action_name(judged.verdict.action));
@@ -165,6 +177,7 @@ static int push_flow(const void *k, void *value, void *arg)
 	bh_set_integer(L, "dropped", (lua_Integer)flow->dropped);
 	bh_set_integer(L, "audited", (lua_Integer)flow->audited);
 	bh_set_text(L, "verdict", !flow->dropped ? "allow" : flow->dropped == packets ? "block" : "mixed");
+	bh_set_text(L, "opener", bh_direction_name(flow->dropped ? flow->worst_direction : flow->opener));
 	set_verdict(L, list->replay, flow->dropped ? &flow->worst : &flow->opened);
 	lua_rawseti(L, -2, ++list->count);
 	return 0;

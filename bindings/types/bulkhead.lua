@@ -21,6 +21,10 @@ local bulkhead = {}
 ---@return string? code
 function bulkhead.open(options) end
 
+--- Does nothing for so long.
+---@param seconds number
+function bulkhead.wait(seconds) end
+
 --- The version of the program, like "0.1.0".
 ---@type string
 bulkhead.version = ""
@@ -71,7 +75,7 @@ bulkhead.version = ""
 ---@field packets_out integer
 ---@field bytes_in integer
 ---@field bytes_out integer
----@field audited_in integer passed only because the blocking rule is audited
+---@field audited_in integer passed only because what blocks it is audited
 ---@field audited_out integer
 ---@field dropped_in table<string, integer> by reason: rule default malformed spoof neighbour quota
 ---@field dropped_out table<string, integer>
@@ -97,6 +101,7 @@ bulkhead.version = ""
 ---@field antispoof boolean
 ---@field router boolean
 ---@field dhcp_server boolean
+---@field audit boolean what the policy would block passes, and is recorded
 ---@field timeouts table<string, integer> seconds
 ---@field status "creating"|"ready"|"removing"
 
@@ -127,13 +132,36 @@ bulkhead.version = ""
 ---@field remote_address string
 ---@field local_port integer
 ---@field remote_port integer
+---@field icmp_type? integer of the opener
+---@field icmp_code? integer
 ---@field state "opening"|"answered"|"established"|"closing"|"reset"
 ---@field rule? integer id of the rule that allowed the opener
 ---@field blocked boolean a later policy blocks it
+---@field audit boolean it passes only because what blocks it is audited
 ---@field age integer seconds since it was opened
 ---@field idle integer seconds since its last packet
 ---@field packets_in integer
 ---@field packets_out integer
+
+---@class drop
+---@field number integer of the record; what is missing between two was overwritten
+---@field time number seconds since 1970
+---@field container? string id, where it is known
+---@field name? string the container's
+---@field compartment integer
+---@field endpoint integer
+---@field direction "inbound"|"outbound"
+---@field packet string in notation
+---@field verdict "allow"|"block"
+---@field by "flow"|"rule"|"default"|"fragment"|"malformed"|"spoof"|"quota"
+---@field rule? string name of the rule that decided
+---@field rule_id? integer
+---@field origin? string FILE:LINE of the rule or default
+---@field audit boolean it passed only because what blocks it is audited
+---@field log boolean a rule with `log` decided
+---@field ethertype integer
+---@field source_mac string
+---@field size integer bytes of the frame
 
 --- A host that was opened. `local host <close> = …` closes it.
 ---@class host
@@ -189,6 +217,21 @@ function host:rules(endpoint) end
 ---@param endpoint? integer
 ---@return flow[]
 function host:flows(endpoint) end
+
+--- What gates dropped, audited or were asked to log, oldest first, from record number `from` on; a
+--- negative one counts back from the newest. The newest 8,192 are kept; reading takes none away.
+---@param from? integer default -100
+---@param limit? integer at most 8192, the default
+---@return drop[]
+---@return integer next the number to go on from
+function host:drops(from, limit) end
+
+--- How many flows a compartment is charged for.
+---@param compartment integer
+---@return integer?
+---@return string? message
+---@return string? code
+function host:flows_used(compartment) end
 
 --- The gate of a live endpoint as an object of its own: what it judges changes nothing on the host.
 ---@param endpoint integer
@@ -280,6 +323,30 @@ function host:add_endpoint(spec) end
 ---@return string? message
 ---@return string? code
 function host:add_rules(endpoint, rules) end
+
+---@class endpoint_change
+---@field default { inbound: table, outbound: table } as policy:default() gives them
+---@field options table as policy:options() gives them
+---@field rules rule[] the policy's rules
+---@field own? rule[] the endpoint's own
+
+--- Another policy for an endpoint that is there: all of it is replaced, its own rules too. Its flows
+--- are asked again on their next packet. All endpoints of a change get theirs together. Inside a
+--- change.
+---@param endpoint integer
+---@param change endpoint_change
+---@return true?
+---@return string? message
+---@return string? code
+function host:change_endpoint(endpoint, change) end
+
+--- Another policy set for a container to keep. Inside a change.
+---@param container string id
+---@param policies string directory
+---@return true?
+---@return string? message
+---@return string? code
+function host:set_policies(container, policies) end
 
 --- Removes a container with its endpoints and, with the last, the compartment. Inside a change.
 ---@param id string

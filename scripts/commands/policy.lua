@@ -1,7 +1,7 @@
 --- policy.lua - `bulkhead policy VERB`: policies as code. Each verb is a file of its own beside this.
 return {
   verbs = {
-    require "commands.policy_reload",
-    require "commands.policy_learn",
+    (require "commands.policy_reload"),
+    (require "commands.policy_learn"),
   },
 }
