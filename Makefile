@@ -18,7 +18,7 @@ B       := $(if $(SAN),build-san,build)
 , := ,
 SANFLAGS := $(if $(SAN),-fsanitize=address$(,)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
 
-PKGS    := lua5.4 libmnl libbpf libnftables sqlite3
+PKGS    := lua5.4 libmnl libbpf libnftables sqlite3 libpcap
 BUILDS  := cc $(CLANG) pkg-config
 HAVE    := $(shell pkg-config --exists $(PKGS) 2>/dev/null && echo yes)
 CFLAGS  ?= -O2 -g

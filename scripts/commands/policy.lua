@@ -5,5 +5,6 @@ return {
     (require "commands.policy_test"),
     (require "commands.policy_diff"),
     (require "commands.policy_reload"),
+    (require "commands.policy_learn"),
   },
 }
