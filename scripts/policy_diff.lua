@@ -227,7 +227,8 @@ function diff.run(args)
   if args.who and asks then
     refuse.input "WHO is either a live container or an imagined one, not both"
   end
-  local everybody, alone = nil, {}
+  local everybody
+  local alone = {}
   if args.who then
     local who = refuse.parsed(validate.id(args.who))
     everybody = { session.with_host(false, function(host)

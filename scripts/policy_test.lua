@@ -60,7 +60,7 @@ local function run_busted(specs)
   end
   local given = table.move(arg, 0, #arg, 0, {})
   for i = #arg, 1, -1 do
-    arg[i] = nil
+    rawset(arg, i, nil)
   end
   table.move({ "--output=plainTerminal", "--no-auto-insulate", table.unpack(specs) }, 1, #specs + 2, 1, arg)
   os.exit = function(status) -- luacheck: ignore
@@ -70,7 +70,7 @@ local function run_busted(specs)
   local ok, why = pcall(runner, { standalone = false })
   os.exit = exit -- luacheck: ignore
   for i = #arg, 1, -1 do
-    arg[i] = nil
+    rawset(arg, i, nil)
   end
   table.move(given, 0, #given, 0, arg)
   if not ok and why ~= done then

@@ -23,6 +23,10 @@ local bulkhead = {}
 ---@return string? code
 function bulkhead.open(options) end
 
+--- Does nothing for so long.
+---@param seconds number
+function bulkhead.wait(seconds) end
+
 --- The version of the program, like "0.1.0".
 ---@type string
 bulkhead.version = ""
@@ -141,6 +145,32 @@ bulkhead.version = ""
 ---@field idle integer seconds since its last packet
 ---@field packets_in integer
 ---@field packets_out integer
+
+---@class drop
+---@field number integer of the record; what is missing between two was overwritten
+---@field time number seconds since 1970
+---@field container? string id, where it is known
+---@field name? string the container's
+---@field compartment integer
+---@field endpoint integer
+---@field direction "inbound"|"outbound"
+---@field packet string in notation
+---@field verdict "allow"|"block"
+---@field by "flow"|"rule"|"default"|"fragment"|"malformed"|"spoof"|"quota"
+---@field rule? string name of the rule that decided
+---@field rule_id? integer
+---@field origin? string FILE:LINE of the rule or default
+---@field audit boolean it passed only because what blocks it is audited
+---@field log boolean a rule with `log` decided
+---@field ethertype integer
+---@field source_mac string
+---@field size integer bytes of the frame
+
+---@class endpoint_change
+---@field default { inbound: table, outbound: table } as policy:default() gives them
+---@field options table as policy:options() gives them
+---@field rules rule[] the policy's rules
+---@field own? rule[] the endpoint's own
 
 --- A host that was opened. `local host <close> = …` closes it.
 ---@class host
@@ -334,5 +364,38 @@ function host:remove_container(id) end
 ---@return string? message
 ---@return string? code
 function host:reset() end
+
+--- What gates dropped, audited or were asked to log, oldest first, from record number `from` on; a
+--- negative one counts back from the newest. The newest 8,192 are kept; reading takes none away.
+---@param from? integer default -100
+---@param limit? integer at most 8192, the default
+---@return drop[]
+---@return integer next the number to go on from
+function host:drops(from, limit) end
+
+--- How many flows a compartment is charged for.
+---@param compartment integer
+---@return integer?
+---@return string? message
+---@return string? code
+function host:flows_used(compartment) end
+
+--- Another policy for an endpoint that is there: all of it is replaced, its own rules too. Its flows
+--- are asked again on their next packet. All endpoints of a change get theirs together. Inside a
+--- change.
+---@param endpoint integer
+---@param change endpoint_change
+---@return true?
+---@return string? message
+---@return string? code
+function host:change_endpoint(endpoint, change) end
+
+--- Another policy set for a container to keep. Inside a change.
+---@param container string id
+---@param policies string directory
+---@return true?
+---@return string? message
+---@return string? code
+function host:set_policies(container, policies) end
 
 return bulkhead

@@ -12,7 +12,7 @@
 
 #include "diagram.h"
 
-#define BH_DIFFERENCE_BUDGET 400000000ULL /* steps: some seconds, at most about 1 GiB */
+#define BH_DIFFERENCE_BUDGET 400000000ULL /* steps: some seconds; 1.6 GiB if all of it were memory, a fifth in practice */
 
 /* One gate: its identity and defaults, its shared and its own rules. Nothing is owned. */
 struct bh_side {

@@ -86,11 +86,11 @@ static void put_icmp6(struct bh_buffer *text, const struct bh_set *types)
 	struct bh_set set = {0};
 	bool failed = bh_set_add_set(&set, types);
 
-	for (bh_value type = 133; type <= 137; type++) {
+	for (bh_value type = 133; !failed && type <= 137; type++) {
 		bool asked = type != 135 && type != 136;
 
-		if (!failed && (asked ? bh_set_contains(types, type << 8)
-		                      : bh_set_contains(types, 134 << 8) && bh_set_contains(types, 137 << 8)))
+		if (bh_set_contains(types, (asked ? type : 134) << 8) &&
+		    (asked || (bh_set_contains(types, 133 << 8) && bh_set_contains(types, 137 << 8))))
 			failed = bh_set_add(&set, type << 8, type << 8 | 255);
 	}
 	bh_set_join(&set);

@@ -121,12 +121,22 @@ int bh_flow_table_each(const struct bh_flow_table *table,
 struct bh_flow *bh_flow_find(struct bh_env *env, const struct bh_flow_key *key)
 {
 	struct bh_flow *flow = env->flows ? bh_hash_find(env->flows->flows, key) : NULL, copy;
+	struct bh_share *share;
 
 	if (flow || !env->flows || !env->flow_fetch || env->flow_fetch(env->flow_arg, key, &copy))
 		return flow;
-	/* A row of elsewhere is judged on a copy here, so that looking changes nothing there. */
+	/* A row of elsewhere is judged on a copy here, charged here too, so that looking changes nothing
+	 * there and forgetting it gives back what it took. */
 	if (bh_hash_insert(env->flows->flows, key, &copy))
 		return NULL;
+	share = bh_share_find(env, copy.compartment);
+	if (share) {
+		share->used[copy.opener & 1]++;
+		if (copy.borrowed)
+			env->flows->room.borrowed++;
+		else
+			share->owned[copy.opener & 1]++;
+	}
 	return bh_hash_find(env->flows->flows, key);
 }
 

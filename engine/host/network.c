@@ -73,7 +73,9 @@ static int check_subnet(const struct bh_prefix *prefix, struct bh_error *err)
 	if (prefix->length < 8)
 		return bh_error_set(err, -EINVAL, "subnet %s is too large; /8 is the largest", text);
 	if (bh_address_is_multicast(&range.first) || bh_address_is_unspecified(&range.first) ||
-	    bh_address_is_link_local6(&range.first) || (v4 && (range.first.lo >> 24 & 0xff) == 127))
+	    bh_address_is_link_local6(&range.first) ||
+	    (v4 && ((range.first.lo >> 24 & 0xff) == 127 || (range.first.lo >> 28 & 0xf) == 0xf ||
+	            (range.first.lo >> 16 & 0xffff) == 0xa9fe)))
 		return bh_error_set(err, -EINVAL, "subnet %s is not one for hosts (multicast, loopback or link-local)",
 		                    text);
 	return 0;

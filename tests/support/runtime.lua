@@ -75,7 +75,8 @@ function runtime:configure(spec)
     },
     linux = {
       namespaces = {
-        { type = "pid" }, { type = "network", path = spec.netns }, { type = "ipc" }, { type = "uts" }, { type = "mount" },
+        { type = "pid" }, { type = "network", path = spec.netns }, { type = "ipc" }, { type = "uts" },
+        { type = "mount" },
       },
     },
   }

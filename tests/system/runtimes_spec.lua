@@ -19,7 +19,8 @@ end
 
 local function policy(body)
   return sets.make {
-    ["container/process.lua"] = 'return { default = { inbound = "block", outbound = "allow" }, on = {\n' .. body .. "\n} }",
+    ["container/process.lua"] = 'return { default = { inbound = "block", outbound = "allow" }, on = {\n'
+      .. body .. "\n} }",
   }
 end
 
@@ -133,12 +134,15 @@ for _, program in ipairs { "runc", "crun" } do
   end)
 end
 
+--- Where engines make directories of their own.
+local PLACES = { "/run/crun", "/run/containerd", "/var/lib/cni", "/etc/cni", "/opt/cni" }
+
 --- A directory with a root of busybox and what engines keep, gone with the stage.
 local function workshop(s)
   local dir = os.tmpname()
   os.remove(dir)
   local made = {}
-  for _, place in ipairs { "/run/crun", "/run/containerd", "/var/lib/cni", "/var/lib/cni/results", "/etc/cni", "/opt/cni" } do
+  for _, place in ipairs(PLACES) do
     made[place] = not lfs.attributes(place)
   end
   local text, status = shell(([[
@@ -149,7 +153,7 @@ local function workshop(s)
   assert(status == 0, text)
   s:defer(function()
     shell("rm -rf '" .. dir .. "'")
-    for _, place in ipairs { "/run/crun", "/run/containerd", "/var/lib/cni/results", "/var/lib/cni", "/etc/cni", "/opt/cni" } do
+    for _, place in ipairs(PLACES) do
       if made[place] then
         shell(("find %s -depth -type d -empty -delete 2>/dev/null"):format(place))
       end
@@ -185,7 +189,8 @@ describe("a container of podman", function()
     write(dir .. "/cni/pods.conflist", conflist(s.state))
     write(dir .. "/engines/crun", "#!/bin/sh\nexec " .. runtime.crun() .. ' "$@"\n')
     assert(shell(("chmod +x '%s/engines/crun'"):format(dir)) == "")
-    local text, status = shell(("BULKHEAD_STATE='%s' '%s' install-hooks '%s/hooks'"):format(s.state, cli.program(), dir))
+    local text, status =
+      shell(("BULKHEAD_STATE='%s' '%s' install-hooks '%s/hooks'"):format(s.state, cli.program(), dir))
     assert.equal(0, status, text)
     write(dir .. "/containers.conf", (([[
       [containers]

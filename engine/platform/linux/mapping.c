@@ -80,15 +80,6 @@ int bh_mapping_remove(struct bh_platform *platform, const struct bh_mapping *map
 	return rc;
 }
 
-bool bh_mapping_intact(struct bh_platform *platform)
-{
-	struct bh_linux *self = bh_linux_of(platform);
-	BH_AUTOVISIT struct bh_visit visit = {0};
-
-	return bh_namespace_enter(&visit, self->default_namespace, NULL) == 0 &&
-	       bh_nat_intact(self->tag);
-}
-
 /* --- who has the port --- */
 
 static int bind_socket(const struct bh_mapping *mapping)

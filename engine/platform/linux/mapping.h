@@ -18,6 +18,5 @@ int bh_mapping_check(struct bh_platform *platform, const struct bh_mapping *mapp
  * interface that lets 127/8 out. */
 int bh_mapping_localnet(struct bh_linux *self, const struct bh_mapping *mappings, size_t count,
                         struct bh_error *err);
-bool bh_mapping_intact(struct bh_platform *platform);
 
 #endif

@@ -155,3 +155,37 @@ int bh_uplink_apply(struct bh_platform *platform, const struct bh_uplink *uplink
 		rc = forward_ipv6(self, &uplinks, err);
 	return rc;
 }
+
+static bool forwards(const char *interface)
+{
+	char path[96], value[16];
+
+	snprintf(path, sizeof(path), "net/ipv4/conf/%s/forwarding", interface);
+	return bh_sysctl_read(path, value, sizeof(value), NULL) == 0 && strcmp(value, "1") == 0;
+}
+
+/* Stops at a vNIC of ours that forwards: some network is routed. */
+static int is_routed_vnic(const struct bh_link *link, void *arg)
+{
+	const struct bh_linux *self = arg;
+
+	return bh_switch_owns(self->tag, link->name) && forwards(link->name);
+}
+
+bool bh_uplink_intact(struct bh_platform *platform)
+{
+	struct bh_linux *self = bh_linux_of(platform);
+	BH_AUTOVISIT struct bh_visit visit = {0};
+	struct bh_uplinks uplinks;
+
+	if (bh_namespace_enter(&visit, self->default_namespace, NULL) || !bh_nat_intact(self->tag))
+		return false;
+	if (bh_link_each(&self->default_link, is_routed_vnic, self, NULL) != 1)
+		return true;
+	if (bh_link_uplinks(&self->default_link, &uplinks, NULL))
+		return true;
+	for (size_t i = 0; i < uplinks.count; i++)
+		if (!forwards(uplinks.links[i].name))
+			return false;
+	return true;
+}

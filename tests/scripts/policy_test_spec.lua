@@ -1,0 +1,78 @@
+--- policy_test_spec.lua - `policy test`: specs of sets, and whose specs are run.
+local cli = require "tests.support.cli"
+local lfs = require "lfs"
+local sets = require "tests.support.sets"
+
+local POLICY = [[
+return { default = { inbound = "block", outbound = "allow" }, rules = {
+  allow.inbound { name = "web", protocol = "tcp", local_port = 80 },
+  allow.inbound { name = "ssh", protocol = "tcp", local_port = 22 },
+} }
+]]
+
+local SPEC = [[
+local packets = require "policy_spec"
+describe("it", function()
+  packets({ type = "process" }, {
+    { "in tcp 10.0.0.9:51000 -> 172.16.0.2:80", "allow", "web" },
+    { "in tcp 10.0.0.9:51000 -> 172.16.0.2:81", "%s", "default" },
+    { { "out udp 172.16.0.2:9 -> 10.0.0.9:53", "in udp 10.0.0.9:53 -> 172.16.0.2:9" }, "allow", "flow" },
+  })
+end)
+]]
+
+--- A set with a spec in it that is right or wrong.
+local function make(verdict)
+  local dir = sets.make { ["container/process.lua"] = POLICY }
+  lfs.mkdir(dir .. "/spec")
+  local file <close> = assert(io.open(dir .. "/spec/it_spec.lua", "w"))
+  file:write(SPEC:format(verdict))
+  return dir
+end
+
+describe("policy test", function()
+  teardown(sets.clear)
+
+  it("runs specs and tells which rules never decided", function()
+    local status, out = cli.run { "policy", "test", make "block", "--trust" }
+    assert.equal(0, status)
+    assert.matches("3 successes / 0 failures", out)
+    assert.matches("rules that decided: 1 of 2\n  never: .*process.lua:3 ssh\n$", out)
+  end)
+
+  it("fails with a sentence about the packet", function()
+    local status, out = cli.run { "policy", "test", make "allow", "--trust" }
+    assert.equal(1, status)
+    assert.matches("172.16.0.2:81: expected allow by default, got block by default", out)
+  end)
+
+  it("does not run as root what others own", function()
+    if lfs.attributes("/proc/self").uid ~= 0 then
+      return pending "only root is at risk"
+    end
+    local dir = make "block"
+    assert(os.execute(("chown 65534 '%s/spec/it_spec.lua'"):format(dir)))
+    local status, _, err = cli.run { "policy", "test", dir }
+    assert.equal(1, status)
+    assert.matches("it_spec.lua is not root's alone", err)
+    assert.equal(0, (cli.run { "policy", "test", dir, "--trust" }))
+  end)
+
+  it("refuses what is no set, or has no specs", function()
+    assert.equal(2, (cli.run { "policy", "test", "/nowhere" }))
+    local status, _, err = cli.run { "policy", "test", sets.make { ["container/process.lua"] = POLICY } }
+    assert.equal(1, status)
+    assert.matches("has no specs", err)
+  end)
+
+  for set, never in pairs {
+    default = 1, strict = 2, ["windows-1709"] = 0, quarantine = 0,
+  } do
+    it("passes for policies/" .. set, function()
+      local status, out = cli.run { "policy", "test", "policies/" .. set, "--trust" }
+      assert.equal(0, status, out)
+      local _, count = out:gsub("\n  never: ", "")
+      assert.equal(never, count)
+    end)
+  end
+end)
