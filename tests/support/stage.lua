@@ -10,6 +10,7 @@ local explain = require "explain"
 local filter = require "bulkhead.filter"
 local labs = require "labs"
 local leftovers = require "tests.support.leftovers"
+local lfs = require "lfs"
 local lifecycle = require "lifecycle"
 local validate = require "validate"
 local worlds = require "worlds"
@@ -78,7 +79,7 @@ end
 --- Opens the host anew, after its store was replaced or reset by another process.
 function stage:reopen()
   self.host:close()
-  lfs.mkdir(LABS) -- whoever closes the last lab takes it away
+  lfs.mkdir(self.state:match "^(.*)/") -- whoever closes the last lab takes it away
   self.host = assert(require "bulkhead".open {
     platform = self.platform, lab = self.lab, state = self.state, write = true,
   })
