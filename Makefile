@@ -3,6 +3,7 @@
 #   make            builds build/bulkhead (and names what is missing)
 #   make run        installs what is missing, builds, plays the scene with real packets
 #   make test       installs what is missing, builds, runs every test       (SAN=1: under sanitizers)
+#   make bench      installs peers, measures the classifier beside them
 #   V=1             shows the commands
 #   make install    PREFIX=/usr/local DESTDIR=
 
@@ -17,7 +18,7 @@ B       := $(if $(SAN),build-san,build)
 , := ,
 SANFLAGS := $(if $(SAN),-fsanitize=address$(,)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
 
-PKGS    := lua5.4 libmnl libbpf libnftables sqlite3
+PKGS    := lua5.4 libmnl libbpf libnftables sqlite3 libpcap
 BUILDS  := cc $(CLANG) pkg-config
 HAVE    := $(shell pkg-config --exists $(PKGS) 2>/dev/null && echo yes)
 CFLAGS  ?= -O2 -g
@@ -54,6 +55,15 @@ $(B)/tests/%: tests/%.c $(ENGINE_OBJS) $(wildcard tests/support/*.h)
 
 tests: $(B)/bulkhead $(TESTS)
 
+# Peers are linked where they are installed; `make bench` installs them.
+DPDK    := $(shell pkg-config --exists libdpdk 2>/dev/null && echo yes)
+BENCHES := $(patsubst %.c,$(B)/%.o,$(filter-out tests/bench/generate.c,$(wildcard tests/bench/*.c)))
+
+$(B)/tests/bench/acl.o: ALL_CFLAGS += $(if $(DPDK),-DBH_HAVE_DPDK $(shell pkg-config --cflags libdpdk))
+
+$(B)/bench-classifier: $(BENCHES) $(filter $(B)/engine/base/% $(B)/engine/filter/%,$(ENGINE_OBJS))
+	$(CC) $(ALL_CFLAGS) -o $@ $^ $(if $(DPDK),-Wl$(,)--as-needed $(shell pkg-config --libs libdpdk)) -lm
+
 # Only kernel uapi headers; the triplet's directory holds asm/. The bytes become a C initializer.
 $(B)/%.bpf.o: %.bpf.c | packages
 	@mkdir -p $(@D)
@@ -65,7 +75,7 @@ $(B)/%.bpf.inc: $(B)/%.bpf.o
 	$(Q)od -An -v -tu1 $< | sed 's/[0-9][0-9]*/&,/g' > $@
 
 $(filter $(B)/engine/gate/%.o $(B)/engine/platform/%.o,$(OBJS)): | $(EMBEDS)
--include $(OBJS:.o=.d) $(patsubst %.bpf.c,$(B)/%.bpf.d,$(BPF))
+-include $(OBJS:.o=.d) $(BENCHES:.o=.d) $(patsubst %.bpf.c,$(B)/%.bpf.d,$(BPF))
 $(B)/engine/gate/gate.o $(B)/engine/gate/splice.o: $(EMBEDS)
 
 # One line for what is missing, instead of a compiler's complaints.
@@ -85,6 +95,20 @@ test:
 	@$(MAKE) --no-print-directory setup GOAL=tests
 	@sh tests/run.sh $(B)
 
+# Every classifier beside its peers, over generated sets; RULES=… TRACE=… for one of your own.
+SETS    := container:50 container:200 acl:1000 fw:1000 ipc:1000 acl:10000 fw:10000 ipc:10000 acl6:1000 acl6:10000 \
+           wildcard:1000 nested:1000 remote:10000 acl:100000 fw:100000 ipc:100000
+
+$(B)/generate: $(B)/tests/bench/generate.o
+	$(CC) $(ALL_CFLAGS) -o $@ $^
+
+bench: setup
+	@pkg-config --exists libdpdk || apt-get install -y libdpdk-dev >/dev/null || echo "make bench: without rte_acl"
+	@$(MAKE) --no-print-directory $(B)/bench-classifier $(B)/generate
+	@$(if $(RULES),$(B)/bench-classifier $(RULES) $(TRACE),for s in $(SETS); do echo "== $$s"; \
+	  $(B)/generate $${s%:*} $${s#*:} 1 $(B)/bench.rules $(B)/bench.trace && \
+	  $(B)/bench-classifier $(B)/bench.rules $(B)/bench.trace || exit 1; done)
+
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/bulkhead $(DESTDIR)$(PREFIX)/share/man/man8
 	install -m 755 $(B)/bulkhead $(DESTDIR)$(PREFIX)/bin/bulkhead
@@ -96,5 +120,5 @@ install: all
 clean:
 	rm -rf build build-san
 
-.PHONY: all tests packages setup run test install clean
+.PHONY: all tests packages setup run test bench install clean
 .SECONDARY:

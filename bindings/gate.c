@@ -13,14 +13,14 @@
 static const char gate_name[] = "bulkhead.gate";
 static const uint8_t peer_mac[6] = {0x02, 0, 0, 0, 0, 0x01};
 
-static struct bh_gate_object *check_gate(lua_State *L)
+struct bh_gate_object *bh_check_gate(lua_State *L, int index)
 {
-	return luaL_checkudata(L, 1, gate_name);
+	return luaL_checkudata(L, index, gate_name);
 }
 
 static int gate_gc(lua_State *L)
 {
-	struct bh_gate_object *gate = check_gate(L);
+	struct bh_gate_object *gate = bh_check_gate(L, 1);
 
 	for (int i = 0; i < 2; i++) {
 		bh_ruleset_free(&gate->rulesets[i]);
@@ -50,7 +50,7 @@ static struct bh_env gate_env(struct bh_gate_object *gate)
 	};
 }
 
-static const struct bh_rule *find_rule(const struct bh_gate_object *gate, uint32_t id)
+const struct bh_rule *bh_gate_rule(const struct bh_gate_object *gate, uint32_t id)
 {
 	const struct bh_rule *rule = NULL;
 
@@ -136,7 +136,7 @@ static struct bh_key asked_key(struct bh_gate_object *gate, const struct bh_pack
 static void push_judgement(lua_State *L, struct bh_gate_object *gate, const struct bh_packet *packet,
                            const struct bh_verdict *verdict)
 {
-	const struct bh_rule *rule = find_rule(gate, verdict->rule);
+	const struct bh_rule *rule = bh_gate_rule(gate, verdict->rule);
 	char text[BH_NOTATION_TEXT];
 	struct bh_key key = asked_key(gate, packet, verdict);
 	bool asked = packet->form == BH_FORM_IP &&
@@ -213,7 +213,7 @@ static uint32_t build_frame(struct bh_gate_object *gate, const struct bh_notatio
 
 static int gate_judge(lua_State *L)
 {
-	struct bh_gate_object *gate = check_gate(L);
+	struct bh_gate_object *gate = bh_check_gate(L, 1);
 	uint8_t frame[BH_FRAME_MAX];
 	struct bh_notation packet;
 	struct bh_error err;
@@ -229,7 +229,7 @@ static int gate_judge(lua_State *L)
 static int gate_judge_frame(lua_State *L)
 {
 	static const char *const directions[] = {"inbound", "outbound", NULL};
-	struct bh_gate_object *gate = check_gate(L);
+	struct bh_gate_object *gate = bh_check_gate(L, 1);
 	enum bh_direction direction = luaL_checkoption(L, 2, NULL, directions);
 	size_t size;
 	const char *frame = luaL_checklstring(L, 3, &size);
@@ -241,7 +241,7 @@ static int gate_judge_frame(lua_State *L)
 
 static int gate_frame(lua_State *L)
 {
-	struct bh_gate_object *gate = check_gate(L);
+	struct bh_gate_object *gate = bh_check_gate(L, 1);
 	uint8_t frame[BH_FRAME_MAX];
 	struct bh_notation packet;
 	struct bh_error err;
@@ -254,7 +254,7 @@ static int gate_frame(lua_State *L)
 
 static int gate_advance(lua_State *L)
 {
-	struct bh_gate_object *gate = check_gate(L);
+	struct bh_gate_object *gate = bh_check_gate(L, 1);
 	lua_Number seconds = luaL_checknumber(L, 2);
 
 	luaL_argcheck(L, seconds >= 0 && seconds < 1e9, 2, "must be seconds from now");
@@ -274,7 +274,7 @@ static int gate_flow_count(lua_State *L)
 {
 	lua_Integer count = 0;
 
-	bh_flow_table_each(check_gate(L)->flows, count_flow, &count);
+	bh_flow_table_each(bh_check_gate(L, 1)->flows, count_flow, &count);
 	lua_pushinteger(L, count);
 	return 1;
 }

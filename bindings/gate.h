@@ -24,4 +24,8 @@ void bh_gate_register(lua_State *L);
 /* Pushes an empty gate with its flow table; raises if there is not enough memory. */
 struct bh_gate_object *bh_gate_push(lua_State *L);
 
+struct bh_gate_object *bh_check_gate(lua_State *L, int index);
+/* The rule with this id, or NULL. */
+const struct bh_rule *bh_gate_rule(const struct bh_gate_object *gate, uint32_t id);
+
 #endif

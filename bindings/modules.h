@@ -13,6 +13,7 @@ int luaopen_bulkhead_filter(lua_State *L);
 int luaopen_bulkhead_lab(lua_State *L);
 int luaopen_bulkhead_policy(lua_State *L);
 int luaopen_bulkhead_prove(lua_State *L);
+int luaopen_bulkhead_replay(lua_State *L);
 
 static const luaL_Reg bh_modules[] = {
 	{"bulkhead", luaopen_bulkhead},
@@ -20,6 +21,7 @@ static const luaL_Reg bh_modules[] = {
 	{"bulkhead.lab", luaopen_bulkhead_lab},
 	{"bulkhead.policy", luaopen_bulkhead_policy},
 	{"bulkhead.prove", luaopen_bulkhead_prove},
+	{"bulkhead.replay", luaopen_bulkhead_replay},
 	{NULL, NULL},
 };
 

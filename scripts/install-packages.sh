@@ -4,7 +4,8 @@
 set -eu
 
 packages="gcc make pkg-config clang lua5.4 liblua5.4-dev lua-filesystem lua-argparse lua-dkjson
-lua-busted lua-check lua-readline libmnl-dev libbpf-dev libnftables-dev libsqlite3-dev linux-libc-dev
+lua-busted lua-check lua-readline libmnl-dev libbpf-dev libnftables-dev libsqlite3-dev libpcap-dev
+linux-libc-dev
 nftables iproute2 runc crun podman containerd busybox-static sqlite3 graphviz"
 
 [ -z "${SAN:-}" ] || packages="$packages libasan8 libubsan1"

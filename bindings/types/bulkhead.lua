@@ -80,7 +80,7 @@ bulkhead.version = ""
 ---@field packets_out integer
 ---@field bytes_in integer
 ---@field bytes_out integer
----@field audited_in integer passed only because the blocking rule is audited
+---@field audited_in integer passed only because what blocks it is audited
 ---@field audited_out integer
 ---@field dropped_in table<string, integer> by reason: rule default malformed spoof neighbour quota
 ---@field dropped_out table<string, integer>
@@ -106,6 +106,7 @@ bulkhead.version = ""
 ---@field antispoof boolean
 ---@field router boolean
 ---@field dhcp_server boolean
+---@field audit boolean what the policy would block passes, and is recorded
 ---@field timeouts table<string, integer> seconds
 ---@field attachment string name of the CNI configuration that asked for it; "" = none
 ---@field phase "attached"|"started"|"stopped" what handlers were told last
@@ -138,9 +139,12 @@ bulkhead.version = ""
 ---@field remote_address string
 ---@field local_port integer
 ---@field remote_port integer
+---@field icmp_type? integer of the opener
+---@field icmp_code? integer
 ---@field state "opening"|"answered"|"established"|"closing"|"reset"
 ---@field rule? integer id of the rule that allowed the opener
 ---@field blocked boolean a later policy blocks it
+---@field audit boolean it passes only because what blocks it is audited
 ---@field age integer seconds since it was opened
 ---@field idle integer seconds since its last packet
 ---@field packets_in integer
@@ -165,12 +169,6 @@ bulkhead.version = ""
 ---@field ethertype integer
 ---@field source_mac string
 ---@field size integer bytes of the frame
-
----@class endpoint_change
----@field default { inbound: table, outbound: table } as policy:default() gives them
----@field options table as policy:options() gives them
----@field rules rule[] the policy's rules
----@field own? rule[] the endpoint's own
 
 --- A host that was opened. `local host <close> = …` closes it.
 ---@class host
@@ -227,6 +225,21 @@ function host:rules(endpoint) end
 ---@param endpoint? integer
 ---@return flow[]
 function host:flows(endpoint) end
+
+--- What gates dropped, audited or were asked to log, oldest first, from record number `from` on; a
+--- negative one counts back from the newest. The newest 8,192 are kept; reading takes none away.
+---@param from? integer default -100
+---@param limit? integer at most 8192, the default
+---@return drop[]
+---@return integer next the number to go on from
+function host:drops(from, limit) end
+
+--- How many flows a compartment is charged for.
+---@param compartment integer
+---@return integer?
+---@return string? message
+---@return string? code
+function host:flows_used(compartment) end
 
 --- The gate of a live endpoint as an object of its own: what it judges changes nothing on the host.
 ---@param endpoint integer
@@ -351,6 +364,30 @@ function host:set_phase(id, phase) end
 ---@return string? message
 ---@return string? code
 function host:add_rules(endpoint, rules) end
+
+---@class endpoint_change
+---@field default { inbound: table, outbound: table } as policy:default() gives them
+---@field options table as policy:options() gives them
+---@field rules rule[] the policy's rules
+---@field own? rule[] the endpoint's own
+
+--- Another policy for an endpoint that is there: all of it is replaced, its own rules too. Its flows
+--- are asked again on their next packet. All endpoints of a change get theirs together. Inside a
+--- change.
+---@param endpoint integer
+---@param change endpoint_change
+---@return true?
+---@return string? message
+---@return string? code
+function host:change_endpoint(endpoint, change) end
+
+--- Another policy set for a container to keep. Inside a change.
+---@param container string id
+---@param policies string directory
+---@return true?
+---@return string? message
+---@return string? code
+function host:set_policies(container, policies) end
 
 --- Removes a container with its endpoints and, with the last, the compartment. Inside a change.
 ---@param id string

@@ -20,15 +20,19 @@ struct bh_hash {
 	struct node **chains;
 };
 
-/* FNV-1a, 64 bit (Fowler, Noll, Vo). */
+/* Eight bytes a step, each multiplied by 2^64 over the golden ratio and folded. */
 static uint64_t hash_bytes(const void *key, size_t size)
 {
 	const unsigned char *p = key;
-	uint64_t hash = 0xcbf29ce484222325ULL;
+	uint64_t hash = size, word;
 
-	for (size_t i = 0; i < size; i++)
-		hash = (hash ^ p[i]) * 0x100000001b3ULL;
-	return hash ^ hash >> 32;
+	for (; size; p += size < 8 ? size : 8, size -= size < 8 ? size : 8) {
+		word = 0;
+		memcpy(&word, p, size < 8 ? size : 8);
+		hash = (hash ^ word) * 0x9e3779b97f4a7c15ULL;
+		hash ^= hash >> 32;
+	}
+	return hash;
 }
 
 struct bh_hash *bh_hash_new(size_t key_size, size_t value_size)

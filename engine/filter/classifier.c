@@ -1,11 +1,5 @@
 /*
- * classifier.c - rules to blocks of bit vectors, one page each. The layout is in table.h.
- *
- * A rule becomes, per field, a sorted list of disjoint ranges (addresses with exclusions taken
- * out; protocol and local port as one number). Blocks are filled in the order of precedence until
- * a page, 64 rules or 256 intervals of a field are full. A rule whose lists alone overflow a page is
- * split into pieces that carry the same id, so a table's size is linear in what the rules list,
- * whatever they are.
+ * classifier.c - lookups in what a builder has published: see classifier.h and lookup.h.
  */
 #include "classifier.h"
 
@@ -13,477 +7,128 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../base/buffer.h"
-#include "../base/cleanup.h"
-#include "table.h"
+#include "space.h"
 
-#define INTERVALS_MAX 256 /* 2^BH_SEARCH_STEPS */
+_Static_assert(BH_PLACE_NONE == BH_LABEL_NONE, "a place is a label");
+_Static_assert(sizeof(struct bh_key) == 40 && offsetof(struct bh_key, local_port) == 32,
+               "the last eight bytes of a key are its second word");
 
-struct spans {
-	size_t count, room;
-	struct bh_range *ranges;
+const char *const bh_classifier_variants[] = {
+#ifdef __x86_64__
+	"avx512", "avx2",
+#endif
+	"plain", NULL,
 };
 
-/* A rule, or a piece of one: a view of its ranges in each field. */
-struct piece {
-	struct bh_entry entry;
-	struct {
-		const struct bh_range *ranges;
-		size_t count;
-	} fields[BH_FIELDS];
-};
-
-/* The page being filled. */
-struct filling {
-	struct bh_buffer *pages;
-	uint32_t blocks;
-	size_t rules;
-	struct piece pieces[BH_BLOCK_RULES];
-	size_t counts[BH_FIELDS];
-	struct bh_address starts[BH_FIELDS][INTERVALS_MAX];
-};
-
-static const struct bh_address address_max = {~0ULL, ~0ULL};
-
-static int spans_add(struct spans *spans, struct bh_address first, struct bh_address last)
+static const struct bh_variant *variant_of(const char *name)
 {
-	size_t room = spans->room ? spans->room * 2 : 16;
-	struct bh_range *ranges;
+#ifdef __x86_64__
+	bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2");
 
-	if (spans->count == spans->room) {
-		ranges = realloc(spans->ranges, room * sizeof(*ranges));
-		if (!ranges)
-			return -ENOMEM;
-		spans->ranges = ranges;
-		spans->room = room;
-	}
-	spans->ranges[spans->count++] = (struct bh_range){first, last};
+	if (!strcmp(name, "avx512") && avx2 && __builtin_cpu_supports("avx512f") &&
+	    __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
+		return &bh_avx512_variant;
+	if (!strcmp(name, "avx2") && avx2)
+		return &bh_avx2_variant;
+#endif
+	return strcmp(name, "plain") ? NULL : &bh_plain_variant;
+}
+
+const struct bh_variant *bh_variant_best(void)
+{
+	const struct bh_variant *variant = NULL;
+
+	for (int i = 0; !variant; i++)
+		variant = variant_of(bh_classifier_variants[i]);
+	return variant;
+}
+
+int bh_classifier_set_variant(struct bh_classifier *classifier, const char *name)
+{
+	const struct bh_variant *variant = variant_of(name);
+
+	if (!variant)
+		return -ENOTSUP;
+	classifier->variant = variant;
 	return 0;
 }
 
-static int spans_add_numbers(struct spans *spans, uint64_t first, uint64_t last)
+/* Local and remote port, protocol; then direction and family, which choose the space. */
+static inline uint64_t second_word(const struct bh_key *key)
 {
-	return spans_add(spans, (struct bh_address){0, first}, (struct bh_address){0, last});
+	return (uint64_t)key->local_port | (uint64_t)key->remote_port << 16 | (uint64_t)key->protocol << 32;
 }
 
-static void spans_clear(struct spans *spans)
+static inline uint64_t first_word(const struct bh_space *space, const struct bh_key *key)
 {
-	free(spans->ranges);
-	memset(spans, 0, sizeof(*spans));
+	if (!key->v6)
+		return (key->local.lo & 0xffffffff) | key->remote.lo << 32;
+	return bh_rank(&space->ranks[0], &key->local) | (uint64_t)bh_rank(&space->ranks[1], &key->remote) << 32;
 }
 
-static int by_first(const void *a, const void *b)
+/* A fat rule that comes before `place` and matches, or `place`. */
+static uint32_t try_fat(const struct bh_classifier *classifier, const struct bh_key *key, uint32_t place)
 {
-	const struct bh_range *x = a, *y = b;
-
-	return bh_address_below(&x->first, &y->first) ? -1 : bh_address_below(&y->first, &x->first);
+	for (uint32_t i = 0; i < classifier->fat_count && classifier->fat[i].label < place; i++)
+		if (bh_fat_matches(&classifier->fat[i], key))
+			return classifier->fat[i].label;
+	return place;
 }
 
-/* Sorts, and joins what overlaps or touches. */
-static void spans_join(struct spans *spans)
+uint32_t bh_classifier_lookup(const struct bh_classifier *classifier, const struct bh_key *key)
 {
-	size_t n = 0;
+	const struct bh_space *space = &classifier->spaces[bh_space_of(key->v6, key->direction)];
+	uint32_t place = classifier->variant->label(&space->forest, first_word(space, key), second_word(key));
 
-	if (spans->count < 2)
+	return classifier->fat_count ? try_fat(classifier, key, place) : place;
+}
+
+void bh_classifier_lookup_batch(const struct bh_classifier *classifier, const struct bh_key *keys,
+                                uint32_t count, uint32_t *places)
+{
+	while (count) {
+		uint32_t which = bh_space_of(keys->v6, keys->direction), n = 0;
+		const struct bh_space *space = &classifier->spaces[which];
+		uint64_t words[BH_CHUNK][2];
+
+		/* A run of packets of one space. */
+		while (n < BH_CHUNK && n < count && bh_space_of(keys[n].v6, keys[n].direction) == which) {
+			words[n][0] = first_word(space, &keys[n]);
+			words[n][1] = second_word(&keys[n]);
+			n++;
+		}
+		classifier->variant->labels(&space->forest, (const uint64_t (*)[2])words, n, places);
+		for (uint32_t i = 0; classifier->fat_count && i < n; i++)
+			places[i] = try_fat(classifier, &keys[i], places[i]);
+		keys += n;
+		places += n;
+		count -= n;
+	}
+}
+
+const struct bh_entry *bh_classifier_at(const struct bh_classifier *classifier, uint32_t place)
+{
+	return place < classifier->entries_count ? &classifier->entries[place] : NULL;
+}
+
+size_t bh_classifier_bytes(const struct bh_classifier *classifier)
+{
+	return classifier->bytes;
+}
+
+struct bh_classifier *bh_classifier_ref(struct bh_classifier *classifier)
+{
+	atomic_fetch_add_explicit(&classifier->references, 1, memory_order_relaxed);
+	return classifier;
+}
+
+void bh_classifier_free(struct bh_classifier **classifier)
+{
+	struct bh_classifier *gone = *classifier;
+
+	*classifier = NULL;
+	if (!gone || atomic_fetch_sub_explicit(&gone->references, 1, memory_order_acq_rel) != 1)
 		return;
-	qsort(spans->ranges, spans->count, sizeof(*spans->ranges), by_first);
-	for (size_t i = 0; i < spans->count; i++) {
-		struct bh_range *last = n ? &spans->ranges[n - 1] : NULL, range = spans->ranges[i];
-
-		if (last) {
-			struct bh_address after = bh_address_next(last->last);
-
-			if (!bh_address_below(&after, &range.first)) {
-				if (bh_address_below(&last->last, &range.last))
-					last->last = range.last;
-				continue;
-			}
-		}
-		spans->ranges[n++] = range;
-	}
-	spans->count = n;
-}
-
-/* Takes the joined `holes` out of the joined `from`. */
-static int spans_subtract(struct spans *result, const struct spans *from, const struct spans *holes)
-{
-	size_t h = 0;
-
-	for (size_t i = 0; i < from->count; i++) {
-		struct bh_address first = from->ranges[i].first, last = from->ranges[i].last;
-		bool done = false;
-
-		while (h < holes->count && bh_address_below(&holes->ranges[h].last, &first))
-			h++;
-		for (size_t j = h; j < holes->count && !done; j++) {
-			const struct bh_range *hole = &holes->ranges[j];
-
-			if (bh_address_below(&last, &hole->first))
-				break;
-			if (bh_address_below(&first, &hole->first) &&
-			    spans_add(result, first, bh_address_previous(hole->first)))
-				return -ENOMEM;
-			done = !bh_address_below(&hole->last, &last);
-			first = bh_address_next(hole->last);
-		}
-		if (!done && spans_add(result, first, last))
-			return -ENOMEM;
-	}
-	return 0;
-}
-
-/* A range of IPv6 addresses leaves out the block that stands for IPv4, if it spans it. */
-static int spans_add_range(struct spans *spans, const struct bh_range *range)
-{
-	static const struct bh_address before = {0, BH_V4_MAPPED - 1}, after = {0, BH_V4_MAPPED + (1ULL << 32)};
-
-	if (bh_address_is_v4(&range->first) || bh_address_below(&range->last, &after) ||
-	    bh_address_below(&before, &range->first))
-		return spans_add(spans, range->first, range->last);
-	return spans_add(spans, range->first, before) ? -ENOMEM : spans_add(spans, after, range->last);
-}
-
-static int spans_add_set(struct spans *spans, const struct bh_range *ranges, size_t count,
-                         uint8_t mask, const struct bh_words *words)
-{
-	for (size_t i = 0; i < count; i++)
-		if (spans_add_range(spans, &ranges[i]))
-			return -ENOMEM;
-	for (int w = 0; words && w < BH_WORDS; w++)
-		for (size_t i = 0; mask & (1 << w) && i < words->count[w]; i++)
-			if (spans_add_range(spans, &words->ranges[w][i]))
-				return -ENOMEM;
-	return 0;
-}
-
-static int spans_of_addresses(struct spans *spans, const struct bh_address_set *set,
-                              const struct bh_words *words)
-{
-	struct spans include = {0}, holes = {0};
-	int rc;
-
-	if (!set->include_count && !set->include_words)
-		rc = spans_add(&include, (struct bh_address){0, 0}, address_max);
-	else
-		rc = spans_add_set(&include, set->include, set->include_count, set->include_words, words);
-	if (!rc)
-		rc = spans_add_set(&holes, set->exclude, set->exclude_count, set->exclude_words, words);
-	if (!rc) {
-		spans_join(&include);
-		spans_join(&holes);
-		rc = spans_subtract(spans, &include, &holes);
-	}
-	spans_clear(&include);
-	spans_clear(&holes);
-	return rc;
-}
-
-static int spans_of_service(struct spans *spans, const struct bh_rule *rule)
-{
-	static const uint8_t with_ports[] = {BH_PROTO_TCP, BH_PROTO_UDP, BH_PROTO_DCCP, BH_PROTO_SCTP,
-	                                     BH_PROTO_UDPLITE};
-	const struct bh_number_set *set = rule->icmp.count ? &rule->icmp : &rule->local_port;
-	const uint8_t *protocols = with_ports;
-	size_t count = sizeof(with_ports);
-	uint8_t one = (uint8_t)rule->protocol;
-	int rc = 0;
-
-	if (rule->protocol >= 0) {
-		protocols = &one;
-		count = 1;
-	} else if (!set->count && !rule->remote_port.count) {
-		return spans_add_numbers(spans, 0, BH_SERVICE_MAX);
-	}
-	for (size_t p = 0; p < count; p++) {
-		uint64_t base = (uint64_t)protocols[p] << 16;
-
-		if (!set->count)
-			rc |= spans_add_numbers(spans, base, base | 0xffff);
-		for (size_t i = 0; i < set->count; i++)
-			rc |= spans_add_numbers(spans, base | set->ranges[i].first, base | set->ranges[i].last);
-	}
-	if (!rc)
-		spans_join(spans);
-	return rc;
-}
-
-static int spans_of_remote_port(struct spans *spans, const struct bh_number_set *set)
-{
-	int rc = set->count ? 0 : spans_add_numbers(spans, 0, 0xffff);
-
-	for (size_t i = 0; i < set->count; i++)
-		rc |= spans_add_numbers(spans, set->ranges[i].first, set->ranges[i].last);
-	if (!rc)
-		spans_join(spans);
-	return rc;
-}
-
-/* Puts a boundary into a field's sorted starts. False if there is no room. */
-static bool add_start(struct filling *filling, enum bh_field field, struct bh_address value)
-{
-	struct bh_address *starts = filling->starts[field];
-	size_t *count = &filling->counts[field], low = 0, high = *count;
-
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (bh_address_below(&starts[middle], &value))
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (low < *count && bh_address_equal(&starts[low], &value))
-		return true;
-	if (*count == INTERVALS_MAX)
-		return false;
-	memmove(&starts[low + 1], &starts[low], (*count - low) * sizeof(*starts));
-	starts[low] = value;
-	(*count)++;
-	return true;
-}
-
-static bool is_address(size_t field)
-{
-	return field == BH_FIELD_LOCAL || field == BH_FIELD_REMOTE;
-}
-
-static size_t starts_size(const struct filling *filling, size_t field)
-{
-	size_t size = filling->counts[field] * (is_address(field) ? sizeof(struct bh_address) : 4);
-
-	return (size + 7) & ~(size_t)7;
-}
-
-static size_t page_size(const struct filling *filling)
-{
-	size_t size = ((sizeof(struct bh_block) + 7) & ~(size_t)7) +
-	              filling->rules * sizeof(struct bh_entry);
-
-	for (size_t f = 0; f < BH_FIELDS; f++)
-		size += starts_size(filling, f) + filling->counts[f] * sizeof(uint64_t);
-	return size;
-}
-
-/* Empties the page: one interval, from 0 on, in each field. */
-static void filling_reset(struct filling *filling)
-{
-	filling->rules = 0;
-	for (size_t f = 0; f < BH_FIELDS; f++) {
-		filling->counts[f] = 1;
-		filling->starts[f][0] = (struct bh_address){0, 0};
-	}
-}
-
-/* Takes the piece into the page if it fits. */
-static bool filling_add(struct filling *filling, const struct piece *piece)
-{
-	bool fits = filling->rules < BH_BLOCK_RULES;
-	size_t counts[BH_FIELDS];
-	struct bh_address starts[BH_FIELDS][INTERVALS_MAX];
-
-	memcpy(counts, filling->counts, sizeof(counts));
-	for (size_t f = 0; f < BH_FIELDS; f++)
-		memcpy(starts[f], filling->starts[f], counts[f] * sizeof(starts[f][0]));
-	for (size_t f = 0; fits && f < BH_FIELDS; f++) {
-		struct bh_address top = is_address(f) ? address_max
-		                        : (struct bh_address){0, f == BH_FIELD_SERVICE ? BH_SERVICE_MAX : 0xffff};
-
-		for (size_t i = 0; fits && i < piece->fields[f].count; i++) {
-			const struct bh_range *range = &piece->fields[f].ranges[i];
-
-			fits = add_start(filling, f, range->first) &&
-			       (bh_address_equal(&range->last, &top) ||
-			        add_start(filling, f, bh_address_next(range->last)));
-		}
-	}
-	if (fits) {
-		filling->pieces[filling->rules++] = *piece;
-		fits = page_size(filling) <= BH_PAGE_SIZE;
-		if (!fits)
-			filling->rules--;
-	}
-	if (!fits) {
-		memcpy(filling->counts, counts, sizeof(counts));
-		for (size_t f = 0; f < BH_FIELDS; f++)
-			memcpy(filling->starts[f], starts[f], counts[f] * sizeof(starts[f][0]));
-	}
-	return fits;
-}
-
-/* Sets the rule's bit in the row of every interval inside its ranges. */
-static void fill_rows(const struct filling *filling, size_t field, uint64_t *rows)
-{
-	for (size_t r = 0; r < filling->rules; r++) {
-		const struct piece *piece = &filling->pieces[r];
-		size_t at = 0;
-
-		for (size_t i = 0; i < piece->fields[field].count; i++) {
-			const struct bh_range *range = &piece->fields[field].ranges[i];
-
-			while (bh_address_below(&filling->starts[field][at], &range->first))
-				at++;
-			for (; at < filling->counts[field] &&
-			       bh_range_contains(range, &filling->starts[field][at]); at++)
-				rows[at] |= 1ULL << r;
-		}
-	}
-}
-
-/* Writes the page out and starts the next one. */
-static void filling_flush(struct filling *filling)
-{
-	_Alignas(8) uint8_t page[BH_PAGE_SIZE] = {0};
-	struct bh_block *block = (struct bh_block *)page;
-	size_t at = (sizeof(*block) + 7) & ~(size_t)7;
-	struct bh_entry *entries = (struct bh_entry *)(page + at);
-
-	if (!filling->rules)
-		return;
-	block->rules = (uint16_t)filling->rules;
-	block->entries = (uint16_t)at;
-	for (size_t r = 0; r < filling->rules; r++)
-		entries[r] = filling->pieces[r].entry;
-	at += filling->rules * sizeof(struct bh_entry);
-	for (size_t f = 0; f < BH_FIELDS; f++) {
-		block->fields[f].count = (uint16_t)filling->counts[f];
-		block->fields[f].starts = (uint16_t)at;
-		for (size_t i = 0; i < filling->counts[f]; i++) {
-			if (is_address(f))
-				((struct bh_address *)(page + at))[i] = filling->starts[f][i];
-			else
-				((uint32_t *)(page + at))[i] = (uint32_t)filling->starts[f][i].lo;
-		}
-		at += starts_size(filling, f);
-		block->fields[f].rows = (uint16_t)at;
-		fill_rows(filling, f, (uint64_t *)(page + at));
-		at += filling->counts[f] * sizeof(uint64_t);
-	}
-	bh_buffer_append(filling->pages, page, sizeof(page));
-	filling->blocks++;
-	filling_reset(filling);
-}
-
-/* Adds the piece: to this page, to a fresh one, or in two halves. */
-static void filling_put(struct filling *filling, const struct piece *piece)
-{
-	struct piece half = *piece;
-	size_t widest = 0;
-
-	if (filling_add(filling, piece))
-		return;
-	filling_flush(filling);
-	if (filling_add(filling, piece))
-		return;
-	for (size_t f = 1; f < BH_FIELDS; f++)
-		if (piece->fields[f].count > piece->fields[widest].count)
-			widest = f;
-	half.fields[widest].count = piece->fields[widest].count / 2;
-	filling_put(filling, &half);
-	half.fields[widest].ranges += half.fields[widest].count;
-	half.fields[widest].count = piece->fields[widest].count - half.fields[widest].count;
-	filling_put(filling, &half);
-}
-
-static void piece_of(struct piece *piece, const struct bh_rule *rule, const struct spans *spans)
-{
-	piece->entry.rule = rule->id;
-	piece->entry.priority = rule->priority;
-	piece->entry.flags = (uint16_t)((rule->action == BH_BLOCK ? BH_ENTRY_BLOCK : 0) |
-	                                (rule->audit ? BH_ENTRY_AUDIT : 0) |
-	                                (rule->log ? BH_ENTRY_LOG : 0));
-	for (size_t f = 0; f < BH_FIELDS; f++) {
-		piece->fields[f].ranges = spans[f].ranges;
-		piece->fields[f].count = spans[f].count;
-	}
-}
-
-struct compiling {
-	struct spans (*spans)[BH_FIELDS]; /* per rule; pieces point into them until the page is out */
-	size_t count;
-};
-
-static int compile_rule(struct filling *filling, struct spans *spans, const struct bh_rule *rule,
-                        const struct bh_words *words)
-{
-	struct piece piece;
-	int rc = spans_of_addresses(&spans[BH_FIELD_LOCAL], &rule->local, words);
-
-	rc = rc ? rc : spans_of_addresses(&spans[BH_FIELD_REMOTE], &rule->remote, words);
-	rc = rc ? rc : spans_of_service(&spans[BH_FIELD_SERVICE], rule);
-	rc = rc ? rc : spans_of_remote_port(&spans[BH_FIELD_REMOTE_PORT], &rule->remote_port);
-	if (rc)
-		return rc;
-	for (size_t f = 0; f < BH_FIELDS; f++)
-		if (!spans[f].count)
-			return 0; /* it can match nothing */
-	piece_of(&piece, rule, spans);
-	filling_put(filling, &piece);
-	return 0;
-}
-
-static int compile_direction(struct filling *filling, const struct bh_ruleset *ruleset,
-                             struct compiling *compiling, enum bh_direction direction,
-                             size_t max_bytes, struct bh_error *err)
-{
-	const struct bh_words *words = bh_ruleset_words(ruleset);
-
-	filling->blocks = 0;
-	filling_reset(filling);
-	for (size_t i = 0; i < bh_ruleset_count(ruleset); i++) {
-		const struct bh_rule *rule = bh_ruleset_at(ruleset, i);
-
-		if (rule->direction != direction)
-			continue;
-		if (compile_rule(filling, compiling->spans[compiling->count++], rule, words))
-			return bh_error_set(err, -ENOMEM, "not enough memory to compile %zu rules",
-			                    bh_ruleset_count(ruleset));
-		if (filling->pages->size > max_bytes)
-			return bh_error_set(err, -E2BIG, "the compiled table is larger than its limit of %zu bytes",
-			                    max_bytes);
-	}
-	filling_flush(filling);
-	return 0;
-}
-
-int bh_table_compile(struct bh_table **out, const struct bh_ruleset *ruleset, size_t max_bytes,
-                     struct bh_error *err)
-{
-	size_t count = bh_ruleset_count(ruleset);
-	struct compiling compiling = {.spans = calloc(count ? count : 1, sizeof(*compiling.spans))};
-	BH_AUTOFREE struct filling *filling = malloc(sizeof(*filling));
-	BH_AUTOBUFFER struct bh_buffer pages = {0};
-	struct bh_table *table = calloc(1, sizeof(*table));
-	int rc = 0;
-
-	if (!compiling.spans || !filling || !table) {
-		rc = bh_error_set(err, -ENOMEM, "not enough memory to compile %zu rules", count);
-	} else {
-		filling->pages = &pages;
-		for (int d = BH_IN; !rc && d <= BH_OUT; d++) {
-			rc = compile_direction(filling, ruleset, &compiling, d, max_bytes, err);
-			table->blocks[d] = filling->blocks;
-		}
-		if (!rc && (pages.failed || pages.size > max_bytes))
-			rc = bh_error_set(err, pages.failed ? -ENOMEM : -E2BIG,
-			                  "the compiled table is larger than its limit of %zu bytes", max_bytes);
-	}
-	for (size_t i = 0; compiling.spans && i < count; i++)
-		for (size_t f = 0; f < BH_FIELDS; f++)
-			spans_clear(&compiling.spans[i][f]);
-	free(compiling.spans);
-	if (rc) {
-		free(table);
-		return rc;
-	}
-	table->pages = (uint8_t *)bh_buffer_take(&pages);
-	*out = table;
-	return 0;
-}
-
-void bh_table_free(struct bh_table **table)
-{
-	if (*table)
-		free((*table)->pages);
-	free(*table);
-	*table = NULL;
+	free(gone->memory);
+	free(gone);
 }

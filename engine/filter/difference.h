@@ -12,7 +12,8 @@
 
 #include "diagram.h"
 
-#define BH_DIFFERENCE_BUDGET 400000000ULL /* steps: some seconds; 1.6 GiB if all of it were memory, a fifth in practice */
+/* Steps: some seconds; 1.6 GiB if all of it went to memory, of which a fifth was seen. */
+#define BH_DIFFERENCE_BUDGET 400000000ULL
 
 /* One gate: its identity and defaults, its shared and its own rules. Nothing is owned. */
 struct bh_side {

@@ -72,6 +72,16 @@ int bh_table_lookup(const struct bh_table *table, const struct bh_key *key, stru
 	return table_lookup(&env, &ref, key, entry);
 }
 
+bool bh_conf_owns(const struct bh_conf *conf, const struct bh_address *address)
+{
+	return bh_is_own(conf, address) != 0;
+}
+
+bool bh_conf_broadcasts(const struct bh_conf *conf, const struct bh_address *address)
+{
+	return bh_is_broadcast(conf, address) != 0;
+}
+
 void bh_counters_add(struct bh_counters *counters, enum bh_direction direction,
                      const struct bh_verdict *verdict, uint32_t size)
 {

@@ -4,7 +4,6 @@
 #ifndef BH_FILTER_EVALUATE_H
 #define BH_FILTER_EVALUATE_H
 
-#include "classifier.h"
 #include "flowtable.h"
 #include "table.h"
 
@@ -20,6 +19,10 @@ void bh_evaluate_parse(struct bh_env *env, enum bh_direction direction, struct b
 
 /* The winning entry of one compiled table: 1, or 0 if none matches. */
 int bh_table_lookup(const struct bh_table *table, const struct bh_key *key, struct bh_entry *entry);
+
+/* Whether the address is one of the endpoint's own; whether it is a broadcast address of its subnets. */
+bool bh_conf_owns(const struct bh_conf *conf, const struct bh_address *address);
+bool bh_conf_broadcasts(const struct bh_conf *conf, const struct bh_address *address);
 
 /* Adds the verdict to an endpoint's counters. */
 void bh_counters_add(struct bh_counters *counters, enum bh_direction direction,

@@ -179,4 +179,20 @@ static inline bool bh_entry_wins(const struct bh_entry *a, const struct bh_entry
 	return (a->flags & BH_ENTRY_BLOCK) && !(b->flags & BH_ENTRY_BLOCK);
 }
 
+#ifndef __bpf__
+
+#include "ruleset.h"
+
+/* An immutable compiled table. Pages are inbound blocks, then outbound ones. */
+struct bh_table {
+	uint32_t blocks[2];
+	uint8_t *pages; /* (blocks[0] + blocks[1]) * BH_PAGE_SIZE bytes */
+};
+
+/* -E2BIG, naming the limit, if the table would be larger than `max_bytes`. */
+int bh_table_compile(struct bh_table **out, const struct bh_ruleset *ruleset, size_t max_bytes,
+                     struct bh_error *err);
+void bh_table_free(struct bh_table **table);
+
+#endif
 #endif

@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "../base/error.h"
-#include "../filter/classifier.h"
+#include "../filter/table.h"
 #include "../filter/conf.h"
 #include "../filter/flow.h"
 #include "../filter/record.h"

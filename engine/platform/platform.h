@@ -22,7 +22,7 @@
 #include "../filter/conf.h"
 #include "../filter/flow.h"
 #include "../filter/record.h"
-#include "../filter/classifier.h"
+#include "../filter/table.h"
 
 #define BH_NAME_MAX 63     /* network names */
 #define BH_ID_MAX 255      /* container ids */

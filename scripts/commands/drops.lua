@@ -53,11 +53,10 @@ local function line(record)
 end
 
 --- Prints records as they come; the number that is expected next is kept over calls.
-local function printer(id)
-  local expected
+local function printer(id, expected)
   return function(list)
     for _, record in ipairs(list) do
-      if expected and record.number > expected then
+      if record.number > expected then
         local gap = record.number - expected
         io.stdout:write(session.json and json.encode { left_out = gap } .. "\n" or gap .. " left out\n")
       end
@@ -107,7 +106,7 @@ function drops.run(args)
       session.print(list, table.concat(lines), ORDER)
       return
     end
-    local write = printer(id)
+    local write = printer(id, list[1] and not id and list[1].number or next_number)
     write(list)
     while true do
       list, next_number = host:drops(next_number)

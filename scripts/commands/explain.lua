@@ -1,4 +1,5 @@
 --- explain.lua - `bulkhead explain [WHO] PACKET…`: why.
+local imagined = require "imagined"
 local refuse = require "refuse"
 local session = require "session"
 local show = require "show"
@@ -9,13 +10,7 @@ local command = {}
 function command.options(parser)
   parser:argument("words", "WHO, a container's name, id or prefix; then PACKETs like "
     .. "'in tcp 10.0.0.9:51000 -> 172.16.0.2:80', one sequence."):args "+":argname "WHO|PACKET"
-  parser:option("--type", "Imagine a container: process or hyperv."):argname "T"
-  parser:option("--network", "A driver or a network; default nat."):argname "N"
-  parser:option("--address", "Its address; default the PACKET's local side. May be repeated.")
-    :argname "A[/LEN]":count "*":target "addresses"
-  parser:option("--publish", "A port it publishes; may be repeated."):argname "P":count "*"
-  parser:option("--policies", "The policy set."):argname "DIR"
-  parser:option("--policy", "The container policy in it; default the type."):argname "NAME"
+  imagined.options(parser, "the PACKET's local side")
 end
 
 local function is_packet(word)
@@ -37,29 +32,6 @@ local function sort_words(words)
     refuse.input "a PACKET is missing, like 'in tcp 10.0.0.9:51000 -> 172.16.0.2:80'"
   end
   return who, packets
-end
-
---- The imagined container that the options describe, checked; nil if there are none.
-local function imagined_spec(args)
-  local spec = {
-    type = refuse.parsed(validate.type(args.type or "process")),
-    network_name = refuse.parsed(validate.network_name(args.network or "nat")),
-    addresses = {}, policies = session.policies(args.policies),
-    policy = args.policy and refuse.parsed(validate.policy_name(args.policy)),
-  }
-  for i, address in ipairs(args.addresses) do
-    spec.addresses[i] = refuse.parsed(validate.address(address, true))
-  end
-  local texts = {}
-  for _, text in ipairs(args.publish) do
-    local parts = validate.list(text)
-    table.move(parts, 1, #parts, #texts + 1, texts)
-  end
-  spec.published = refuse.parsed(validate.published(texts))
-  if validate.driver(spec.network_name) then
-    spec.driver = spec.network_name
-  end
-  return spec
 end
 
 local LOST = { priority = "a lower number came first", block = "block beats allow" }
@@ -121,12 +93,10 @@ end
 
 function command.run(args)
   local who, packets = sort_words(args.words)
-  local asks = args.type or args.network or args.addresses[1] or args.publish[1] or args.policies
-    or args.policy
-  if who and asks then
+  if who and imagined.asked(args) then
     refuse.input "WHO is either a live container or an imagined one, not both"
   end
-  local spec = not who and imagined_spec(args)
+  local spec = not who and imagined.spec(args)
   local filter, parsed = require "bulkhead.filter", {}
   for i, text in ipairs(packets) do
     parsed[i] = refuse.parsed(filter.packet(text))
@@ -139,14 +109,7 @@ function command.run(args)
     if who then
       return answer_all(refuse.check(worlds.live(host, who, parsed)), packets)
     end
-    for _, network in ipairs(host:networks()) do
-      if network.name == spec.network_name then
-        spec.network = network
-      end
-    end
-    if not spec.network then
-      refuse.world(("there is no network '%s'"):format(spec.network_name))
-    end
+    imagined.find_network(host, spec)
     answer_all(refuse.check(worlds.imagined(spec, parsed)), packets)
   end)
 end

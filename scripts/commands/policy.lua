@@ -1,8 +1,10 @@
---- policy.lua - `bulkhead policy check|test|diff`: policies as code. Each verb is a file of its own.
-local verbs = {}
-
-for i, name in ipairs { "check", "test", "diff" } do
-  verbs[i] = require("policy_" .. name)
-end
-
-return { verbs = verbs }
+--- policy.lua - `bulkhead policy VERB`: policies as code. Each verb is a file of its own beside this.
+return {
+  verbs = {
+    (require "commands.policy_check"),
+    (require "commands.policy_test"),
+    (require "commands.policy_diff"),
+    (require "commands.policy_reload"),
+    (require "commands.policy_learn"),
+  },
+}

@@ -52,10 +52,11 @@ local function head(host, endpoint)
   for _, container in ipairs(host:containers()) do
     names[container.id] = container.name
   end
-  return ("%s, endpoint %d on %s: inbound %s (%s), outbound %s (%s)"):format(
+  return ("%s, endpoint %d on %s: inbound %s (%s), outbound %s (%s)%s"):format(
     names[endpoint.container] or endpoint.container, endpoint.id, endpoint.network,
     endpoint.default_inbound, endpoint.default_inbound_origin or "-",
-    endpoint.default_outbound, endpoint.default_outbound_origin or "-")
+    endpoint.default_outbound, endpoint.default_outbound_origin or "-",
+    endpoint.audit and "; audited: what would be blocked passes" or "")
 end
 
 local function default_of(endpoint, direction)
@@ -71,7 +72,7 @@ function rules.run(args)
     for i, endpoint in ipairs(host:endpoints(who and refuse.check(host:container(who)).id)) do
       local found = host:rules(endpoint.id)
       list[i] = {
-        container = endpoint.container, endpoint = endpoint.id, rules = found,
+        container = endpoint.container, endpoint = endpoint.id, audit = endpoint.audit, rules = found,
         default = {
           inbound = default_of(endpoint, "inbound"), outbound = default_of(endpoint, "outbound"),
         },

@@ -24,6 +24,7 @@ end
 local STUBS = {
   bulkhead = stub "bindings/types/bulkhead.lua", filter = stub "bindings/types/filter.lua",
   lab = stub "bindings/types/lab.lua", prove = stub "bindings/types/prove.lua",
+  replay = stub "bindings/types/replay.lua",
 }
 
 local function same(documented, real)
@@ -52,6 +53,13 @@ describe("the stubs agree with", function()
 
   it("module prove", function()
     same(STUBS.prove.prove, require "bulkhead.prove")
+  end)
+
+  it("module replay and its replay", function()
+    local module = require "bulkhead.replay"
+    local replay <close> = assert(module.open("tests/support/sample.pcap", assert(filter.gate {})))
+    same(STUBS.replay.replay_module, module)
+    same(STUBS.replay.replay, getmetatable(replay).__index)
   end)
 
   it("module lab and its lab", function()

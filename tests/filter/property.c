@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../../engine/filter/evaluate.h"
@@ -360,6 +361,76 @@ static void quota_kernel(struct bh_gate_kernel *gate)
 	       let_through == 20000 && quiet == 400 && flooding == 3000 && after == 400, detail);
 }
 
+/* A UDP question out of an endpoint, or its answer; whether it passed. */
+static bool talk(struct bh_gate_kernel *gate, uint32_t endpoint, uint32_t remote, uint16_t port,
+                 enum bh_direction direction)
+{
+	static const uint8_t mac[6] = {0x02, 0, 0, 0, 0, 0x02};
+	struct bh_notation packet = {.direction = (uint8_t)direction, .protocol = BH_PROTO_UDP};
+	struct bh_verdict verdict = {.action = BH_BLOCK};
+	uint8_t frame[BH_FRAME_MAX];
+	bool out = direction == BH_OUT;
+
+	packet.source = bh_address_v4(out ? 0x0a000001 : remote);
+	packet.target = bh_address_v4(out ? remote : 0x0a000001);
+	packet.source_port = out ? port : 7;
+	packet.target_port = out ? 7 : port;
+	return !bh_gate_test_run(gate, endpoint, (uint8_t)direction, frame,
+	                         bh_notation_frame(&packet, mac, mac, frame), &verdict, NULL) &&
+	       verdict.action == BH_ALLOW;
+}
+
+/* Questions and answers of many conversations, as fast as it goes. */
+static void stress(struct bh_gate_kernel *gate, uint32_t endpoint, uint32_t packets, uint64_t seed)
+{
+	random_state = seed;
+	for (uint32_t i = 0; i < packets; i++)
+		talk(gate, endpoint, 0x0c000001, (uint16_t)(1 + random_below(400)), random_below(2));
+}
+
+static int count_stressed(const struct bh_flow_key *key, const struct bh_flow *flow, void *arg)
+{
+	(void)flow;
+	*(uint32_t *)arg += key->remote.lo == (BH_V4_MAPPED | 0x0c000001);
+	return 0;
+}
+
+/*
+ * Two processors open, answer and replace the same conversations at once. Whatever races there were,
+ * no row may be left that cannot be replaced: as many answered conversations replace them all.
+ */
+static void race_kernel(struct bh_gate_kernel *gate, uint32_t packets)
+{
+	enum { ENDPOINT = 900010, LIMIT = 256, PROCESSES = 4 };
+	uint32_t left = 0, passed_packets = 0;
+	struct bh_conf conf;
+	char detail[120];
+
+	bh_conf_init(&conf);
+	conf.endpoint = conf.compartment = ENDPOINT;
+	conf.flags = BH_CONF_BLOCK_IN;
+	conf.flows_limit = conf.flows_guaranteed = LIMIT;
+	if (bh_gate_share_put(gate, ENDPOINT, NULL) || bh_gate_conf_put(gate, ENDPOINT, &conf, NULL))
+		abort();
+	fflush(stdout);
+	for (int i = 0; i < PROCESSES; i++)
+		if (fork() == 0) {
+			stress(gate, ENDPOINT, packets / PROCESSES, 77 + (uint64_t)i);
+			_exit(0);
+		}
+	while (wait(NULL) > 0)
+		;
+	for (uint16_t port = 1; port <= 3 * LIMIT; port++)
+		passed_packets += talk(gate, ENDPOINT, 0x0c000002, port, BH_OUT) &&
+		                  talk(gate, ENDPOINT, 0x0c000002, port, BH_IN);
+	bh_gate_flow_each(gate, count_stressed, &left, NULL);
+	bh_gate_conf_remove(gate, ENDPOINT, NULL);
+	bh_gate_share_remove(gate, ENDPOINT, NULL);
+	snprintf(detail, sizeof(detail), "%u of %d packets passed after %u that raced, %u of their rows left",
+	         passed_packets, 3 * LIMIT, packets, left);
+	report("rows that raced can be replaced", passed_packets == 3 * LIMIT && !left, detail);
+}
+
 /* Pins go to a bpffs in a mount namespace of this process: nothing is left behind. */
 static void kernel_properties(uint32_t packets)
 {
@@ -378,6 +449,7 @@ static void kernel_properties(uint32_t packets)
 	} else {
 		compare_kernel(gate, packets);
 		quota_kernel(gate);
+		race_kernel(gate, 2 * packets);
 	}
 	bh_gate_close(&gate);
 	umount2(directory, MNT_DETACH);

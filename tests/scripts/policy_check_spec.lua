@@ -1,6 +1,6 @@
 --- policy_check_spec.lua - what `policy check` finds.
 local cli = require "tests.support.cli"
-local check = require "policy_check"
+local check = require "commands.policy_check"
 local sets = require "tests.support.sets"
 
 --- The findings of a set with this container policy, each on a line, without the directory.

@@ -7,7 +7,7 @@ local session = require "session"
 local show = require "show"
 local validate = require "validate"
 
-local diff = { name = "diff", summary = "says exactly what another set would change." }
+local diff = { name = "diff", summary = "Says exactly what another set would change." }
 
 function diff.options(parser)
   parser:argument("a", "The policy set as it is."):argname "A"

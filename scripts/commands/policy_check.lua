@@ -15,7 +15,7 @@ local session = require "session"
 local show = require "show"
 local validate = require "validate"
 
-local check = { name = "check", summary = "finds mistakes, and rules that can do nothing." }
+local check = { name = "check", summary = "Finds mistakes, and rules that can do nothing." }
 
 function check.options(parser)
   parser:argument("dir", "The policy set."):argname "DIR"

@@ -12,7 +12,7 @@ local session = require "session"
 local show = require "show"
 local validate = require "validate"
 
-local test = { name = "test", lua = true, silent = true, summary = "runs a set's own specs." }
+local test = { name = "test", lua = true, silent = true, summary = "Runs a set's own specs." }
 
 function test.options(parser)
   parser:argument("dir", "The policy set; its specs are in DIR/spec."):argname "DIR"

@@ -1,0 +1,539 @@
+/*
+ * builder.c - rules in and out, classifiers out: the changing half of classifier.h.
+ *
+ * A rule has a label, which is its place in the order of precedence and its index in the entries.
+ * Labels are handed out when the first classifier is published, with gaps between them; a later rule
+ * takes a free label between its neighbours', and where there is none, neighbours up to the nearest
+ * gap move by one. Until the first publication rules are only collected.
+ *
+ * IPv4 forests are changed in place. The ranks of IPv6 addresses all change with a new bound, so
+ * those forests are made anew, once a publication. A classifier is a copy in one block of memory.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../base/hash.h"
+#include "../base/pages.h"
+#include "space.h"
+
+#define GAP 4 /* labels a rule */
+
+struct record {
+	struct bh_entry entry;
+	uint32_t label;
+	uint32_t count;
+	struct bh_piece *pieces; /* owned */
+	struct bh_fat *fat;      /* owned, or NULL */
+};
+
+struct bh_builder {
+	struct bh_hash *records; /* id → struct record *, owned */
+	struct record **order;   /* by label, NULL = a gap; before the first publication: as inserted */
+	struct bh_entry *entries; /* by label; a gap repeats what precedes it, with rule 0 */
+	uint32_t labels, room;
+	uint32_t fat_count;
+	bool fixed, loaded, has_words;
+	bool stale[BH_SPACES]; /* the forest is to be made anew */
+	struct bh_planting plantings[BH_SPACES];
+	struct bh_ranks ranks[BH_SPACES][2];
+	struct bh_words words;
+};
+
+static int no_memory(struct bh_error *err)
+{
+	return bh_error_set(err, -ENOMEM, "not enough memory for a classifier");
+}
+
+int bh_builder_new(struct bh_builder **out, const struct bh_words *words, struct bh_error *err)
+{
+	struct bh_builder *builder = calloc(1, sizeof(*builder));
+
+	if (builder)
+		builder->records = bh_hash_new(sizeof(uint32_t), sizeof(struct record *));
+	if (!builder || !builder->records) {
+		free(builder);
+		return no_memory(err);
+	}
+	if (words) {
+		builder->words = *words;
+		builder->has_words = true;
+	}
+	*out = builder;
+	return 0;
+}
+
+static void record_free(struct record *record)
+{
+	bh_fat_free(&record->fat);
+	free(record->pieces);
+	free(record);
+}
+
+void bh_builder_free(struct bh_builder **builder)
+{
+	struct bh_builder *gone = *builder;
+
+	*builder = NULL;
+	if (!gone)
+		return;
+	for (uint32_t i = 0; i < gone->labels; i++)
+		if (gone->order[i])
+			record_free(gone->order[i]);
+	for (int s = 0; s < BH_SPACES; s++) {
+		bh_planting_clear(&gone->plantings[s]);
+		free(gone->ranks[s][0].bounds);
+		free(gone->ranks[s][1].bounds);
+	}
+	bh_hash_free(&gone->records);
+	free(gone->order);
+	free(gone->entries);
+	free(gone);
+}
+
+static int reserve(struct bh_builder *builder, uint32_t labels)
+{
+	uint32_t room = builder->room ? builder->room : 256;
+	void *order, *entries;
+
+	if (labels <= builder->room)
+		return 0;
+	while (room < labels)
+		room *= 2;
+	order = realloc(builder->order, room * sizeof(*builder->order));
+	if (order)
+		builder->order = order;
+	entries = realloc(builder->entries, room * sizeof(*builder->entries));
+	if (entries)
+		builder->entries = entries;
+	if (!order || !entries)
+		return -ENOMEM;
+	builder->room = room;
+	return 0;
+}
+
+/* Makes a record; -ENOMEM. */
+static int record_new(struct record **out, const struct bh_builder *builder,
+                      const struct bh_rule *rule)
+{
+	struct record *record = calloc(1, sizeof(*record));
+
+	if (!record || bh_pieces_of_rule(&record->pieces, &record->count, &record->fat, rule,
+	                                 builder->has_words ? &builder->words : NULL)) {
+		free(record);
+		return -ENOMEM;
+	}
+	record->entry.rule = rule->id;
+	record->entry.priority = rule->priority;
+	record->entry.flags = (uint16_t)((rule->action == BH_BLOCK ? BH_ENTRY_BLOCK : 0) |
+	                                 (rule->audit ? BH_ENTRY_AUDIT : 0) |
+	                                 (rule->log ? BH_ENTRY_LOG : 0));
+	*out = record;
+	return 0;
+}
+
+/* Forests. */
+
+static bool is_v6(uint32_t space)
+{
+	return space & 2;
+}
+
+static void box_of(const struct bh_builder *builder, struct bh_box *box, const struct bh_piece *piece,
+                   uint32_t label)
+{
+	const struct bh_ranks *ranks = builder->ranks[piece->space];
+
+	for (int a = 0; a < 2; a++) {
+		const struct bh_range *range = &piece->ranges[a];
+
+		box->first[a] = is_v6(piece->space) ? bh_rank(&ranks[a], &range->first) : (uint32_t)range->first.lo;
+		box->last[a] = is_v6(piece->space) ? bh_rank(&ranks[a], &range->last) : (uint32_t)range->last.lo;
+	}
+	memcpy(box->port_first, piece->port_first, sizeof(box->port_first));
+	memcpy(box->port_last, piece->port_last, sizeof(box->port_last));
+	box->label = label;
+}
+
+static int by_address(const void *a, const void *b)
+{
+	return bh_address_below(a, b) ? -1 : bh_address_below(b, a);
+}
+
+/* Collects the bounds of a space's pieces. */
+static int ranks_make(struct bh_builder *builder, uint32_t space, int which, uint32_t pieces)
+{
+	struct bh_ranks *ranks = &builder->ranks[space][which];
+	struct bh_address *bounds = malloc((2 * (size_t)pieces + 1) * sizeof(*bounds));
+	uint32_t n = 0, unique = 1;
+
+	if (!bounds)
+		return -ENOMEM;
+	bounds[n++] = (struct bh_address){0, 0};
+	for (uint32_t i = 0; i < builder->labels; i++)
+		for (uint32_t p = 0; builder->order[i] && p < builder->order[i]->count; p++) {
+			const struct bh_piece *piece = &builder->order[i]->pieces[p];
+
+			if (piece->space != space)
+				continue;
+			bounds[n++] = piece->ranges[which].first;
+			bounds[n++] = bh_address_next(piece->ranges[which].last);
+		}
+	qsort(bounds, n, sizeof(*bounds), by_address);
+	for (uint32_t i = 1; i < n; i++)
+		if (!bh_address_equal(&bounds[i], &bounds[unique - 1]))
+			bounds[unique++] = bounds[i];
+	free(ranks->bounds);
+	ranks->bounds = bounds;
+	ranks->count = unique;
+	return 0;
+}
+
+/* Bytes that a forest may use: so much a box, and room for one node of many children. */
+static size_t forest_limit(uint32_t boxes)
+{
+	return ((size_t)1 << 18) + (size_t)boxes * (boxes > 50000 ? 90 : 256);
+}
+
+/* Makes the forest of a space from the records. */
+static int space_make(struct bh_builder *builder, uint32_t space)
+{
+	struct bh_box *boxes;
+	uint32_t count = 0, n = 0;
+	int rc = 0;
+
+	for (uint32_t i = 0; i < builder->labels; i++)
+		for (uint32_t p = 0; builder->order[i] && p < builder->order[i]->count; p++)
+			count += builder->order[i]->pieces[p].space == space;
+	boxes = malloc((count + 1) * sizeof(*boxes));
+	if (!boxes)
+		return -ENOMEM;
+	for (int a = 0; a < 2 && is_v6(space) && !rc; a++)
+		rc = ranks_make(builder, space, a, count);
+	for (uint32_t i = 0; i < builder->labels && !rc; i++)
+		for (uint32_t p = 0; builder->order[i] && p < builder->order[i]->count; p++)
+			if (builder->order[i]->pieces[p].space == space)
+				box_of(builder, &boxes[n++], &builder->order[i]->pieces[p], i);
+	rc = rc ? rc : bh_planting_build(&builder->plantings[space], boxes, count,
+	                                 builder->fixed || is_v6(space), forest_limit(count));
+	free(boxes);
+	builder->stale[space] = rc != 0;
+	return rc;
+}
+
+static int by_precedence(const void *a, const void *b)
+{
+	const struct record *x = *(struct record *const *)a, *y = *(struct record *const *)b;
+
+	if (bh_entry_wins(&x->entry, &y->entry))
+		return -1;
+	if (bh_entry_wins(&y->entry, &x->entry))
+		return 1;
+	return x->label < y->label ? -1 : x->label > y->label;
+}
+
+/* Gives every collected rule its label. */
+static int load(struct bh_builder *builder)
+{
+	uint32_t count = builder->labels, gap = builder->fixed ? 1 : GAP;
+
+	for (uint32_t i = 0; i < count; i++)
+		builder->order[i]->label = i;
+	if (count)
+		qsort(builder->order, count, sizeof(*builder->order), by_precedence);
+	if (reserve(builder, count * gap))
+		return -ENOMEM;
+	for (uint32_t i = count; i-- > 0;) {
+		struct record *record = builder->order[i];
+
+		builder->order[i] = NULL;
+		for (uint32_t g = 1; g < gap; g++)
+			builder->order[i * gap + g] = NULL;
+		builder->order[i * gap] = record;
+		record->label = i * gap;
+		for (uint32_t g = 0; g < gap; g++) {
+			builder->entries[i * gap + g] = record->entry;
+			builder->entries[i * gap + g].rule = g ? 0 : record->entry.rule;
+		}
+	}
+	builder->labels = count * gap;
+	builder->loaded = true;
+	for (int s = 0; s < BH_SPACES; s++)
+		builder->stale[s] = true;
+	return 0;
+}
+
+static int plant(struct bh_builder *builder, const struct record *record)
+{
+	int rc = 0;
+
+	for (uint32_t p = 0; p < record->count && !rc; p++) {
+		uint32_t space = record->pieces[p].space;
+		struct bh_box box;
+
+		builder->stale[space] |= is_v6(space);
+		if (builder->stale[space])
+			continue;
+		box_of(builder, &box, &record->pieces[p], record->label);
+		rc = bh_planting_insert(&builder->plantings[space], &box);
+		if (rc)
+			builder->stale[space] = true;
+	}
+	return rc;
+}
+
+static void uproot(struct bh_builder *builder, const struct record *record)
+{
+	for (uint32_t p = 0; p < record->count; p++) {
+		uint32_t space = record->pieces[p].space;
+		struct bh_box box;
+
+		builder->stale[space] |= is_v6(space);
+		if (builder->stale[space])
+			continue;
+		box_of(builder, &box, &record->pieces[p], record->label);
+		bh_planting_remove(&builder->plantings[space], &box);
+	}
+}
+
+/* Moves a rule to a free label next to its own. */
+static void move(struct bh_builder *builder, uint32_t from, uint32_t to)
+{
+	struct record *record = builder->order[from];
+
+	builder->order[to] = record;
+	builder->order[from] = NULL;
+	builder->entries[to] = builder->entries[from];
+	for (uint32_t p = 0; p < record->count; p++) {
+		uint32_t space = record->pieces[p].space;
+		struct bh_box box;
+
+		builder->stale[space] |= is_v6(space);
+		if (builder->stale[space])
+			continue;
+		box_of(builder, &box, &record->pieces[p], from);
+		bh_planting_relabel(&builder->plantings[space], &box, to);
+	}
+	record->label = to;
+}
+
+/* A free label for the entry, after all that do not come after it; -ENOMEM. */
+static int64_t take_label(struct bh_builder *builder, const struct bh_entry *entry)
+{
+	uint32_t low = 0, high = builder->labels, down, up;
+
+	while (low < high) {
+		uint32_t middle = (low + high) / 2;
+
+		if (bh_entry_wins(entry, &builder->entries[middle]))
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	/* It belongs before `low`; gaps just below are free. */
+	for (down = low; down > 0 && builder->order[down - 1]; down--)
+		;
+	for (up = low; up < builder->labels && builder->order[up]; up++)
+		;
+	if (down && (up == builder->labels || low - down < up - low)) {
+		uint32_t free_label = down - 1;
+
+		for (; free_label + 1 < low; free_label++)
+			move(builder, free_label + 1, free_label);
+		return free_label;
+	}
+	if (up == builder->labels) {
+		if (builder->labels >= BH_LABEL_NONE - 1 || reserve(builder, builder->labels + 1))
+			return -ENOMEM;
+		builder->order[builder->labels] = NULL;
+		builder->labels++;
+	}
+	for (; up > low; up--)
+		move(builder, up - 1, up);
+	return low;
+}
+
+int bh_builder_insert(struct bh_builder *builder, const struct bh_rule *rule, struct bh_error *err)
+{
+	struct record *record;
+	int64_t label;
+	int rc;
+
+	if (bh_hash_find(builder->records, &rule->id))
+		return bh_error_set(err, -EEXIST, "there is a rule %u already", rule->id);
+	if (record_new(&record, builder, rule))
+		return no_memory(err);
+	rc = builder->loaded ? 0 : reserve(builder, builder->labels + 1);
+	rc = rc ? rc : bh_hash_insert(builder->records, &rule->id, &record);
+	if (rc) {
+		record_free(record);
+		return no_memory(err);
+	}
+	label = builder->loaded ? take_label(builder, &record->entry) : builder->labels++;
+	if (label < 0) {
+		bh_hash_remove(builder->records, &rule->id);
+		record_free(record);
+		return no_memory(err);
+	}
+	record->label = (uint32_t)label;
+	builder->order[label] = record;
+	builder->fat_count += record->fat != NULL;
+	if (!builder->loaded)
+		return 0;
+	builder->entries[label] = record->entry;
+	plant(builder, record); /* what fails is made anew when published */
+	return 0;
+}
+
+int bh_builder_delete(struct bh_builder *builder, uint32_t id, struct bh_error *err)
+{
+	struct record **found = bh_hash_find(builder->records, &id), *record;
+
+	if (!found)
+		return bh_error_set(err, -ENOENT, "there is no rule %u", id);
+	record = *found;
+	bh_hash_remove(builder->records, &id);
+	builder->fat_count -= record->fat != NULL;
+	if (builder->loaded) {
+		uproot(builder, record);
+		builder->order[record->label] = NULL;
+		builder->entries[record->label].rule = 0;
+	} else {
+		uint32_t at = 0;
+
+		while (builder->order[at] != record)
+			at++;
+		memmove(&builder->order[at], &builder->order[at + 1],
+		        (--builder->labels - at) * sizeof(*builder->order));
+	}
+	record_free(record);
+	return 0;
+}
+
+/* Publication. */
+
+/* A part of the one block, or of its size if there is none yet. */
+static void *carve(char *memory, size_t *at, size_t size)
+{
+	void *part = memory ? memory + *at : NULL;
+
+	*at += (size + 63) & ~(size_t)63;
+	return part;
+}
+
+static void *copy(char *memory, size_t *at, const void *from, size_t size)
+{
+	void *part = carve(memory, at, size);
+
+	if (part && size)
+		memcpy(part, from, size);
+	return part;
+}
+
+static int by_best(const void *a, const void *b)
+{
+	const struct bh_tree *x = a, *y = b;
+
+	return x->best < y->best ? -1 : x->best > y->best;
+}
+
+static void copy_space(char *memory, size_t *at, struct bh_space *to, const struct bh_builder *builder,
+                       uint32_t space)
+{
+	const struct bh_forest *forest = &builder->plantings[space].forest;
+
+	to->forest = *forest;
+	qsort(to->forest.trees, to->forest.count, sizeof(struct bh_tree), by_best);
+	for (uint32_t t = 0; t < to->forest.count; t++) {
+		struct bh_tree *tree = &to->forest.trees[t];
+
+		/* A question answered "no" about half of the time is mispredicted as often. */
+		tree->skip = tree->best > builder->labels / 8 * 7 ? tree->best : 0;
+	}
+	to->forest.leaves = copy(memory, at, forest->leaves, forest->leaves_count * sizeof(struct bh_leaf));
+	to->forest.nodes = copy(memory, at, forest->nodes, forest->nodes_count * sizeof(struct bh_node));
+	to->forest.children = copy(memory, at, forest->children, forest->children_count * sizeof(uint32_t));
+	for (int a = 0; a < 2; a++) {
+		to->ranks[a] = builder->ranks[space][a];
+		to->ranks[a].bounds = copy(memory, at, to->ranks[a].bounds,
+		                           to->ranks[a].count * sizeof(struct bh_address));
+	}
+}
+
+static void copy_fat(char *memory, size_t *at, struct bh_classifier *to, const struct bh_builder *builder)
+{
+	struct bh_fat *all = carve(memory, at, builder->fat_count * sizeof(*all));
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; builder->fat_count && i < builder->labels; i++) {
+		const struct bh_fat *fat = builder->order[i] ? builder->order[i]->fat : NULL;
+		struct bh_fat one;
+
+		if (!fat)
+			continue;
+		one = *fat;
+		one.label = i;
+		for (int f = 0; f < BH_FIELDS; f++)
+			one.spans[f].ranges = copy(memory, at, fat->spans[f].ranges,
+			                           fat->spans[f].count * sizeof(struct bh_range));
+		if (all)
+			all[n++] = one;
+	}
+	to->fat = all;
+	to->fat_count = builder->fat_count;
+}
+
+static size_t copy_all(char *memory, struct bh_classifier *to, const struct bh_builder *builder)
+{
+	size_t at = 0;
+
+	for (uint32_t s = 0; s < BH_SPACES; s++)
+		copy_space(memory, &at, &to->spaces[s], builder, s);
+	to->entries = copy(memory, &at, builder->entries, builder->labels * sizeof(*builder->entries));
+	to->entries_count = builder->labels;
+	copy_fat(memory, &at, to, builder);
+	return at;
+}
+
+int bh_builder_publish(struct bh_builder *builder, struct bh_classifier **out, struct bh_error *err)
+{
+	struct bh_classifier *classifier = calloc(1, sizeof(*classifier));
+	int rc = classifier ? 0 : -ENOMEM;
+
+	if (!rc && !builder->loaded)
+		rc = load(builder);
+	for (uint32_t s = 0; s < BH_SPACES && !rc; s++)
+		if (builder->stale[s])
+			rc = space_make(builder, s);
+	if (!rc) {
+		classifier->bytes = copy_all(NULL, classifier, builder);
+		classifier->memory = bh_pages_alloc(classifier->bytes);
+		rc = classifier->memory ? 0 : -ENOMEM;
+	}
+	if (rc) {
+		free(classifier);
+		return no_memory(err);
+	}
+	copy_all(classifier->memory, classifier, builder);
+	classifier->bytes += sizeof(*classifier);
+	classifier->variant = bh_variant_best();
+	atomic_init(&classifier->references, 1);
+	*out = classifier;
+	return 0;
+}
+
+int bh_classifier_build(struct bh_classifier **out, const struct bh_ruleset *ruleset,
+                        struct bh_error *err)
+{
+	struct bh_builder *builder = NULL;
+	int rc = bh_builder_new(&builder, bh_ruleset_words(ruleset), err);
+
+	if (rc)
+		return rc;
+	builder->fixed = true;
+	for (size_t i = 0; i < bh_ruleset_count(ruleset) && !rc; i++)
+		rc = bh_builder_insert(builder, bh_ruleset_at(ruleset, i), err);
+	rc = rc ? rc : bh_builder_publish(builder, out, err);
+	bh_builder_free(&builder);
+	return rc;
+}

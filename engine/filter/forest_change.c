@@ -1,0 +1,208 @@
+/*
+ * forest_change.c - boxes that go into a grown forest and out of it again, in place.
+ */
+#include "forest_leaf.h"
+
+/* A change in place, which only leaves that are not shared take. */
+struct change {
+	struct bh_planting *planting;
+	struct bh_tree *tree;
+	const struct bh_box *box;
+	struct form form;
+	uint32_t label; /* of a relabelling */
+	enum { INSERT, REMOVE, RELABEL } what;
+	bool failed;
+};
+
+static uint32_t leaf_count(const struct bh_forest *forest, uint32_t leaf)
+{
+	uint32_t run = leaf_run(forest, leaf), count = 8 * run;
+
+	while (count > 8 * (run - 1) && forest->leaves[leaf + (count - 1) / 8].port_first[(count - 1) % 8][2] == 0xffff)
+		count--;
+	return count;
+}
+
+static uint32_t leaf_label_at(const struct bh_forest *forest, uint32_t leaf, uint32_t i)
+{
+	const struct bh_leaf *block = &forest->leaves[leaf + i / 8];
+
+	return block->port_first[i % 8][3] | (uint32_t)(block->port_span[i % 8][3] & 0x7fff) << 16;
+}
+
+/* Boxes of a leaf into a node of their own, when it has become long. */
+static uint32_t leaf_split(struct change *change, uint32_t leaf, uint32_t count, uint32_t level)
+{
+	struct bh_planting *planting = change->planting;
+	struct growing growing = {.planting = planting, .leaf_max = 16, .growth = 4};
+	struct region all = {{0, ~0ULL << 40}, {0, 0}};
+	struct bh_box *boxes = malloc(count * sizeof(*boxes));
+	uint32_t *list = malloc(count * sizeof(*list)), child = BH_CHILD_LEAF | leaf;
+
+	growing.boxes = boxes;
+	growing.forms = malloc(count * sizeof(*growing.forms));
+	if (boxes && list && growing.forms) {
+		for (uint32_t i = 0; i < count; i++) {
+			leaf_get(&planting->forest.leaves[leaf + i / 8], i % 8, &boxes[i]);
+			form_of(&growing.forms[i], &boxes[i]);
+			list[i] = i;
+		}
+		child = bh_forest_make_tree(&growing, NULL, list, count, all, level, &change->tree->depth);
+		if (growing.failed)
+			change->failed = true;
+		else
+			leaves_give(planting, leaf);
+	}
+	free(boxes);
+	free(list);
+	free(growing.forms);
+	return child;
+}
+
+static void leaf_insert(struct change *change, uint32_t child_index, uint32_t level)
+{
+	struct bh_planting *planting = change->planting;
+	struct bh_forest *forest = &planting->forest;
+	uint32_t leaf = forest->children[child_index] & ~BH_CHILD_LEAF;
+	uint32_t count = leaf_count(forest, leaf), at = count;
+	struct growing growing = {.planting = planting};
+	struct bh_box box = {0};
+
+	if (!leaf || count == 8 * leaf_run(forest, leaf)) {
+		uint32_t run = leaf_run(forest, leaf), larger = leaves_take(&growing, leaf ? run + 1 : 1);
+
+		if (growing.failed) {
+			change->failed = true;
+			return;
+		}
+		for (uint32_t i = 0; i < count; i++) {
+			leaf_get(&forest->leaves[leaf + i / 8], i % 8, &box);
+			leaf_set(&forest->leaves[larger + i / 8], i % 8, &box);
+		}
+		leaves_give(planting, leaf);
+		leaf = larger;
+	}
+	for (; at > 0 && leaf_label_at(forest, leaf, at - 1) > change->box->label; at--) {
+		leaf_get(&forest->leaves[leaf + (at - 1) / 8], (at - 1) % 8, &box);
+		leaf_set(&forest->leaves[leaf + at / 8], at % 8, &box);
+	}
+	leaf_set(&forest->leaves[leaf + at / 8], at % 8, change->box);
+	count++;
+	forest->children[child_index] = BH_CHILD_LEAF | leaf;
+	/* Not at every insertion: boxes that no bit tells apart stay a long leaf. */
+	if (count > 16 && (count & (count - 1)) == 1) {
+		uint32_t child = leaf_split(change, leaf, count, level);
+
+		forest->children[child_index] = child;
+	}
+}
+
+static void leaf_clear_at(struct bh_leaf *block, uint32_t i)
+{
+	uint16_t more = block->port_span[i][3] & BH_LEAF_MORE;
+
+	memset(block->first[i], 0, sizeof(block->first[i]));
+	memset(block->span[i], 0, sizeof(block->span[i]));
+	memset(block->port_first[i], 0, sizeof(block->port_first[i]));
+	memset(block->port_span[i], 0, sizeof(block->port_span[i]));
+	block->port_first[i][2] = 0xffff;
+	block->port_span[i][3] = more;
+}
+
+static void leaf_remove(struct change *change, uint32_t leaf, uint32_t at, uint32_t count)
+{
+	struct bh_planting *planting = change->planting;
+	struct bh_forest *forest = &planting->forest;
+	struct bh_box box = {0};
+
+	for (; at + 1 < count; at++) {
+		leaf_get(&forest->leaves[leaf + (at + 1) / 8], (at + 1) % 8, &box);
+		leaf_set(&forest->leaves[leaf + at / 8], at % 8, &box);
+	}
+	leaf_clear_at(&forest->leaves[leaf + at / 8], at % 8);
+	if (at && at % 8 == 0) {
+		forest->leaves[leaf + at / 8 - 1].port_span[7][3] &= (uint16_t)~BH_LEAF_MORE;
+		leaves_give(planting, leaf + at / 8);
+	}
+}
+
+static void leaf_change(struct change *change, uint32_t child_index, uint32_t level)
+{
+	struct bh_forest *forest = &change->planting->forest;
+	uint32_t leaf = forest->children[child_index] & ~BH_CHILD_LEAF, count;
+	struct bh_box box = {0};
+
+	if (change->what == INSERT) {
+		leaf_insert(change, child_index, level);
+		return;
+	}
+	count = leaf_count(forest, leaf);
+	for (uint32_t i = 0; i < count; i++) {
+		if (leaf_label_at(forest, leaf, i) != change->box->label)
+			continue;
+		leaf_get(&forest->leaves[leaf + i / 8], i % 8, &box);
+		if (memcmp(&box, change->box, sizeof(box)))
+			continue;
+		if (change->what == REMOVE) {
+			leaf_remove(change, leaf, i, count);
+		} else {
+			box.label = change->label;
+			leaf_set(&forest->leaves[leaf + i / 8], i % 8, &box);
+		}
+		return;
+	}
+}
+
+static void change_below(struct change *change, const struct bh_node *at, uint32_t level)
+{
+	struct bh_node node = *at; /* nodes may move */
+	struct span span = span_of(&node, &change->form);
+
+	for (uint32_t open = span.open;; open = (open - 1) & span.open) {
+		uint32_t index = node.children + (span.fixed | open);
+		uint32_t child = change->planting->forest.children[index];
+
+		if (child & BH_CHILD_LEAF)
+			leaf_change(change, index, level + 1);
+		else
+			change_below(change, &change->planting->forest.nodes[child], level + 1);
+		if (!open)
+			return;
+	}
+}
+
+static void change_tree(struct change *change)
+{
+	struct bh_planting *planting = change->planting;
+
+	spread_init();
+	form_of(&change->form, change->box);
+	change->tree = &planting->forest.trees[planting->tree_of[kind_of(planting, change->box)]];
+	change_below(change, &change->tree->root, 0);
+}
+
+int bh_planting_insert(struct bh_planting *planting, const struct bh_box *box)
+{
+	struct change change = {.planting = planting, .box = box, .what = INSERT};
+
+	change_tree(&change);
+	if (box->label < change.tree->best)
+		change.tree->best = box->label;
+	return change.failed ? -ENOMEM : 0;
+}
+
+void bh_planting_remove(struct bh_planting *planting, const struct bh_box *box)
+{
+	struct change change = {.planting = planting, .box = box, .what = REMOVE};
+
+	change_tree(&change);
+}
+
+void bh_planting_relabel(struct bh_planting *planting, const struct bh_box *box, uint32_t label)
+{
+	struct change change = {.planting = planting, .box = box, .what = RELABEL, .label = label};
+
+	change_tree(&change);
+	if (label < change.tree->best)
+		change.tree->best = label;
+}

@@ -1,0 +1,312 @@
+/*
+ * forest_leaf.h - what growing a forest and changing it share: boxes as bits, and the memory of
+ * leaves. Inside filter/ only.
+ */
+#ifndef BH_FILTER_FOREST_LEAF_H
+#define BH_FILTER_FOREST_LEAF_H
+
+#include "forest.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LEAF_BOXES 8
+#define BITS 104        /* 64 of addresses, 40 of ports and protocol */
+#define BYTES (BITS / 8)
+#define SAMPLE 4096     /* boxes that choose a node's bits */
+#define NODE_BITS 12
+#define COST_SAMPLES 1000
+#define TRIALS_MAX 20000 /* boxes up to which every partition is tried */
+
+/* Which bits of the two words are fixed in a box, and to what. */
+struct form {
+	uint64_t care[2], value[2];
+};
+
+/* The values that the packets of a node's cell can have. */
+struct region {
+	uint64_t known[2], value[2];
+};
+
+struct growing {
+	struct bh_planting *planting;
+	const struct bh_box *boxes;
+	struct form *forms;
+	uint32_t leaf_max; /* boxes of a leaf that is not worth another node */
+	double growth;     /* references a node may make of one */
+	bool flat;         /* one leaf for all */
+	bool failed;
+};
+
+static uint64_t spread[256]; /* bit i of the index in byte i */
+
+static inline void spread_init(void)
+{
+	if (spread[1])
+		return;
+	for (int i = 255; i >= 0; i--) {
+		uint64_t word = 0;
+
+		for (int b = 0; b < 8; b++)
+			word |= (uint64_t)(i >> b & 1) << (8 * b);
+		spread[i] = word;
+	}
+}
+
+static inline uint64_t care_of(uint32_t first, uint32_t last, uint32_t all)
+{
+	return first == last ? all : all & ~((2u << (31 - __builtin_clz(first ^ last))) - 1);
+}
+
+static inline void form_of(struct form *form, const struct bh_box *box)
+{
+	form->care[0] = care_of(box->first[0], box->last[0], ~0u) |
+	                care_of(box->first[1], box->last[1], ~0u) << 32;
+	form->value[0] = (box->first[0] | (uint64_t)box->first[1] << 32) & form->care[0];
+	form->care[1] = form->value[1] = 0;
+	for (int p = 0; p < 3; p++) {
+		form->care[1] |= care_of(box->port_first[p], box->port_last[p], p == 2 ? 0xff : 0xffff) << (16 * p);
+		form->value[1] |= (uint64_t)box->port_first[p] << (16 * p);
+	}
+	form->value[1] &= form->care[1];
+}
+
+static inline uint32_t extract(uint64_t word, uint64_t mask)
+{
+	uint32_t bits = 0;
+
+	for (uint32_t i = 0; mask; i++, mask &= mask - 1)
+		bits |= (uint32_t)(word >> __builtin_ctzll(mask) & 1) << i;
+	return bits;
+}
+
+static inline int grow(void *array, uint32_t *room, uint32_t need, size_t size, size_t align)
+{
+	uint32_t wanted = *room ? *room : 64;
+	void *new;
+
+	if (need <= *room)
+		return 0;
+	while (wanted < need)
+		wanted += wanted / 2;
+	if (align) {
+		new = aligned_alloc(align, wanted * size);
+		if (new && *room)
+			memcpy(new, *(void **)array, *room * size);
+		if (new)
+			free(*(void **)array);
+	} else {
+		new = realloc(*(void **)array, wanted * size);
+	}
+	if (!new)
+		return -ENOMEM;
+	*(void **)array = new;
+	*room = wanted;
+	return 0;
+}
+
+/* Leaves. */
+
+static inline void leaf_clear(struct bh_leaf *leaf)
+{
+	memset(leaf, 0, sizeof(*leaf));
+	for (int i = 0; i < LEAF_BOXES; i++)
+		leaf->port_first[i][2] = 0xffff; /* no protocol */
+}
+
+static inline void leaf_set(struct bh_leaf *leaf, uint32_t i, const struct bh_box *box)
+{
+	for (int a = 0; a < 2; a++) {
+		leaf->first[i][a] = box->first[a];
+		leaf->span[i][a] = box->last[a] - box->first[a];
+	}
+	for (int p = 0; p < 3; p++) {
+		leaf->port_first[i][p] = box->port_first[p];
+		leaf->port_span[i][p] = (uint16_t)(box->port_last[p] - box->port_first[p]);
+	}
+	leaf->port_first[i][3] = (uint16_t)box->label;
+	leaf->port_span[i][3] = (uint16_t)(box->label >> 16 | (leaf->port_span[i][3] & BH_LEAF_MORE));
+}
+
+static inline bool leaf_get(const struct bh_leaf *leaf, uint32_t i, struct bh_box *box)
+{
+	if (leaf->port_first[i][2] == 0xffff)
+		return false;
+	for (int a = 0; a < 2; a++) {
+		box->first[a] = leaf->first[i][a];
+		box->last[a] = leaf->first[i][a] + leaf->span[i][a];
+	}
+	for (int p = 0; p < 3; p++) {
+		box->port_first[p] = leaf->port_first[i][p];
+		box->port_last[p] = (uint16_t)(leaf->port_first[i][p] + leaf->port_span[i][p]);
+	}
+	box->label = leaf->port_first[i][3] | (uint32_t)(leaf->port_span[i][3] & 0x7fff) << 16;
+	return true;
+}
+
+static inline uint32_t leaf_run(const struct bh_forest *forest, uint32_t leaf)
+{
+	uint32_t run = 1;
+
+	while (forest->leaves[leaf + run - 1].port_span[7][3] & BH_LEAF_MORE)
+		run++;
+	return run;
+}
+
+/* A run of unused, cleared leaves; 0 and the growing fails if there is no memory. */
+static inline uint32_t leaves_take(struct growing *growing, uint32_t run)
+{
+	struct bh_planting *planting = growing->planting;
+	struct bh_forest *forest = &planting->forest;
+	uint32_t at;
+
+	if (run <= 4 && planting->free_count[run]) {
+		at = planting->free_runs[run][--planting->free_count[run]];
+	} else {
+		if (grow(&forest->leaves, &planting->leaves_room, forest->leaves_count + run,
+		         sizeof(struct bh_leaf), 64)) {
+			growing->failed = true;
+			return 0;
+		}
+		at = forest->leaves_count;
+		forest->leaves_count += run;
+	}
+	for (uint32_t i = 0; i < run; i++) {
+		leaf_clear(&forest->leaves[at + i]);
+		if (i + 1 < run)
+			forest->leaves[at + i].port_span[7][3] = BH_LEAF_MORE;
+	}
+	return at;
+}
+
+static inline void leaves_give(struct bh_planting *planting, uint32_t at)
+{
+	uint32_t run = leaf_run(&planting->forest, at);
+
+	if (!at || run > 4 || grow(&planting->free_runs[run], &planting->free_room[run],
+	                           planting->free_count[run] + 1, sizeof(uint32_t), 0))
+		return;
+	planting->free_runs[run][planting->free_count[run]++] = at;
+}
+
+static inline bool leaf_equals(const struct growing *growing, uint32_t leaf, const uint32_t *list,
+                        uint32_t count)
+{
+	const struct bh_forest *forest = &growing->planting->forest;
+	struct bh_box box;
+
+	if (leaf_run(forest, leaf) != (count + LEAF_BOXES - 1) / LEAF_BOXES)
+		return false;
+	for (uint32_t i = 0; i < count; i++) {
+		const struct bh_box *want = &growing->boxes[list[i]];
+
+		if (!leaf_get(&forest->leaves[leaf + i / 8], i % 8, &box) || memcmp(&box, want, sizeof(box)))
+			return false;
+	}
+	return count % 8 == 0 || !leaf_get(&forest->leaves[leaf + count / 8], count % 8, &box);
+}
+
+static inline uint32_t list_hash(const uint32_t *list, uint32_t count)
+{
+	uint64_t hash = count;
+
+	for (uint32_t i = 0; i < count; i++)
+		hash = (hash ^ list[i]) * 0x9e3779b97f4a7c15ULL, hash ^= hash >> 29;
+	return (uint32_t)(hash >> 16);
+}
+
+/* The place of an equal leaf, or of none yet, in the table of shared ones. */
+static inline uint32_t *shared_find(struct growing *growing, const uint32_t *list, uint32_t count)
+{
+	struct bh_planting *planting = growing->planting;
+	uint32_t at;
+
+	if (planting->shared_count * 2 >= planting->shared_room) {
+		uint32_t room = planting->shared_room ? planting->shared_room * 4 : 1024;
+		uint32_t *table = calloc(room, 2 * sizeof(*table));
+
+		if (!table) {
+			growing->failed = true;
+			return NULL;
+		}
+		for (uint32_t i = 0; i < planting->shared_room; i++) {
+			const uint32_t *old = &planting->shared[2 * i];
+
+			for (at = old[1] & (room - 1); old[0] && table[2 * at]; at = (at + 1) & (room - 1))
+				;
+			if (old[0])
+				memcpy(&table[2 * at], old, 2 * sizeof(*old));
+		}
+		free(planting->shared);
+		planting->shared = table;
+		planting->shared_room = room;
+	}
+	at = list_hash(list, count);
+	for (uint32_t hash = at;; at++) {
+		uint32_t *entry = &planting->shared[2 * (at & (planting->shared_room - 1))];
+
+		if (!entry[0]) {
+			entry[1] = hash;
+			return entry;
+		}
+		if (entry[1] == hash && leaf_equals(growing, entry[0], list, count))
+			return entry;
+	}
+}
+
+static inline uint32_t make_leaf(struct growing *growing, const uint32_t *list, uint32_t count)
+{
+	struct bh_forest *forest = &growing->planting->forest;
+	uint32_t *shared = NULL, at;
+
+	if (!count)
+		return BH_CHILD_LEAF;
+	if (growing->planting->fixed) {
+		shared = shared_find(growing, list, count);
+		if (!shared || *shared)
+			return BH_CHILD_LEAF | (shared ? *shared : 0);
+	}
+	at = leaves_take(growing, (count + LEAF_BOXES - 1) / LEAF_BOXES);
+	if (growing->failed)
+		return BH_CHILD_LEAF;
+	for (uint32_t i = 0; i < count; i++)
+		leaf_set(&forest->leaves[at + i / 8], i % 8, &growing->boxes[list[i]]);
+	if (shared) {
+		*shared = at;
+		growing->planting->shared_count++;
+	}
+	return BH_CHILD_LEAF | at;
+}
+
+struct span {
+	uint32_t fixed, open; /* the index's bits that the box gives, and those it leaves open */
+};
+
+static inline struct span span_of(const struct bh_node *node, const struct form *form)
+{
+	struct span span;
+
+	span.fixed = extract(form->value[0], node->mask[0]) |
+	             extract(form->value[1], node->mask[1]) << node->shift;
+	span.open = extract(~form->care[0], node->mask[0]) |
+	            extract(~form->care[1], node->mask[1]) << node->shift;
+	return span;
+}
+
+static inline uint32_t node_bits(const struct bh_node *node)
+{
+	return (uint32_t)(__builtin_popcountll(node->mask[0]) + __builtin_popcountll(node->mask[1]));
+}
+
+static inline uint32_t kind_of(const struct bh_planting *planting, const struct bh_box *box)
+{
+	return (uint32_t)(box->last[0] - box->first[0] >= planting->wide[0]) |
+	       (uint32_t)(box->last[1] - box->first[1] >= planting->wide[1]) << 1;
+}
+
+/* forest.c: the tree of the listed boxes, at `root` or as the child that is returned. */
+uint32_t bh_forest_make_tree(struct growing *growing, struct bh_node *root, uint32_t *list,
+                             uint32_t count, struct region region, uint32_t level, uint32_t *depth);
+
+#endif

@@ -1,0 +1,181 @@
+/*
+ * lookup.h - the way of a packet through a forest. Included once per instruction set, which defines
+ *
+ *   BH_SELECT(word, mask)        the bits of `word` in `mask`, packed (PEXT)
+ *   BH_COMPARE(leaf, w0, w1)     bit i: box i of the leaf matches
+ *   BH_NAME(name)                the variant's name for a function
+ *
+ * There is no branch on data but "no match, and more blocks follow" and "a later tree cannot win",
+ * both of which are nearly always the same; nodes on a way are a constant of the tree, finished ways
+ * go on through a dummy. Out of order, a processor then works on several packets at once.
+ */
+#include "classifier.h"
+#include "forest.h"
+#include "variant.h"
+
+/* BH_LABEL_NONE if no bit is set, else 0; and the lower label: without the branches compilers like. */
+static inline uint32_t BH_NAME(if_none)(uint32_t match)
+{
+	return (uint32_t)((int32_t)(match - 1) >> 31) & BH_LABEL_NONE;
+}
+
+static inline uint32_t BH_NAME(lower)(uint32_t a, uint32_t b)
+{
+	int32_t over = (int32_t)(b - a); /* both are below 2^31 */
+
+	return a + (uint32_t)(over & over >> 31);
+}
+
+static inline uint32_t BH_NAME(select)(const struct bh_node *node, uint64_t w0, uint64_t w1)
+{
+	return node->children +
+	       (uint32_t)(BH_SELECT(w0, node->mask[0]) | BH_SELECT(w1, node->mask[1]) << node->shift);
+}
+
+/* The first block of the leaf in which this packet ends. */
+static inline const struct bh_leaf *BH_NAME(descend)(const struct bh_forest *forest,
+                                                     const struct bh_tree *tree, uint64_t w0,
+                                                     uint64_t w1)
+{
+	uint32_t child = forest->children[BH_NAME(select)(&tree->root, w0, w1)];
+
+	for (uint32_t d = 1; d < tree->depth; d++) {
+		uint32_t done = (uint32_t)((int32_t)child >> 31);
+		uint32_t next = forest->children[BH_NAME(select)(&forest->nodes[child & ~done], w0, w1)];
+
+		child = (child & done) | (next & ~done);
+	}
+	return &forest->leaves[child & ~BH_CHILD_LEAF];
+}
+
+/* The lowest label in a leaf's run of blocks. */
+static inline uint32_t BH_NAME(scan)(const struct bh_leaf *leaf, uint64_t w0, uint64_t w1)
+{
+	for (;; leaf++) {
+		uint32_t match = BH_COMPARE(leaf, w0, w1), i = (uint32_t)__builtin_ctz(match | 0x80) & 7;
+		uint32_t label = leaf->port_first[i][3] | (uint32_t)(leaf->port_span[i][3] & 0x7fff) << 16;
+
+		label |= BH_NAME(if_none)(match);
+		if (__builtin_expect(match || !(leaf->port_span[7][3] & BH_LEAF_MORE), 1))
+			return label;
+	}
+}
+
+static inline uint32_t BH_NAME(one)(const struct bh_forest *forest, uint64_t w0, uint64_t w1)
+{
+	uint32_t best = BH_LABEL_NONE;
+
+	if (forest->flat)
+		return BH_NAME(scan)(&forest->leaves[forest->flat], w0, w1);
+	for (uint32_t t = 0; t < forest->count; t++) {
+		const struct bh_tree *tree = &forest->trees[t];
+		uint32_t label;
+
+		if (best < tree->skip)
+			break;
+		label = BH_NAME(scan)(BH_NAME(descend)(forest, tree, w0, w1), w0, w1);
+		best = BH_NAME(lower)(best, label);
+	}
+	return best;
+}
+
+static uint32_t BH_NAME(label)(const struct bh_forest *forest, uint64_t w0, uint64_t w1)
+{
+	return BH_NAME(one)(forest, w0, w1);
+}
+
+/* Where packets of a batch are; those still on the way are in a list. */
+struct BH_NAME(batch) {
+	uint32_t at[BH_CHUNK];   /* a child word, then a leaf */
+	uint32_t list[BH_CHUNK]; /* packets */
+};
+
+/* Takes every packet in the list down to its leaf. */
+static inline void BH_NAME(descend_all)(struct BH_NAME(batch) *batch, const struct bh_forest *forest,
+                                        const struct bh_tree *tree, const uint64_t (*words)[2],
+                                        uint32_t count)
+{
+	uint32_t way[BH_CHUNK], left = 0;
+
+	for (uint32_t k = 0; k < count; k++) {
+		uint32_t i = batch->list[k];
+		uint32_t child = forest->children[BH_NAME(select)(&tree->root, words[i][0], words[i][1])];
+
+		batch->at[i] = child;
+		way[left] = i;
+		left += !(child >> 31);
+	}
+	while (left) {
+		uint32_t n = left;
+
+		left = 0;
+		for (uint32_t k = 0; k < n; k++) {
+			uint32_t i = way[k];
+			const struct bh_node *node = &forest->nodes[batch->at[i]];
+			uint32_t child = forest->children[BH_NAME(select)(node, words[i][0], words[i][1])];
+
+			batch->at[i] = child;
+			way[left] = i;
+			left += !(child >> 31);
+		}
+	}
+}
+
+/* Compares the packets in the list with their leaves, block by block, and lowers their labels. */
+static inline void BH_NAME(scan_all)(struct BH_NAME(batch) *batch, const struct bh_forest *forest,
+                                     const uint64_t (*words)[2], uint32_t count, uint32_t *labels)
+{
+	while (count) {
+		uint32_t n = count;
+
+		count = 0;
+		for (uint32_t k = 0; k < n; k++) {
+			uint32_t at = batch->list[k];
+			const struct bh_leaf *leaf = &forest->leaves[batch->at[at] & ~BH_CHILD_LEAF];
+			uint32_t match = BH_COMPARE(leaf, words[at][0], words[at][1]);
+			uint32_t i = (uint32_t)__builtin_ctz(match | 0x80);
+			uint32_t label = leaf->port_first[i][3] | (uint32_t)(leaf->port_span[i][3] & 0x7fff) << 16;
+
+			labels[at] = BH_NAME(lower)(labels[at], label | BH_NAME(if_none)(match));
+			batch->at[at]++;
+			batch->list[count] = at;
+			count += (match == 0) & leaf->port_span[7][3] >> 15;
+		}
+	}
+}
+
+/*
+ * Labels of `count` packets (at most BH_CHUNK) of one forest. Packets go through a step together;
+ * those that need another step are packed into a list without a branch, so nothing is mispredicted
+ * but the ends of loops.
+ */
+static void BH_NAME(labels)(const struct bh_forest *forest, const uint64_t (*words)[2],
+                            uint32_t count, uint32_t *labels)
+{
+	struct BH_NAME(batch) batch;
+
+	if (forest->flat) {
+		for (uint32_t i = 0; i < count; i++)
+			labels[i] = BH_NAME(scan)(&forest->leaves[forest->flat], words[i][0], words[i][1]);
+		return;
+	}
+	for (uint32_t i = 0; i < count; i++)
+		labels[i] = BH_LABEL_NONE;
+	for (uint32_t t = 0; t < forest->count; t++) {
+		const struct bh_tree *tree = &forest->trees[t];
+		uint32_t n = 0;
+
+		for (uint32_t i = 0; i < count; i++) {
+			batch.list[n] = i;
+			n += labels[i] > tree->best;
+		}
+		BH_NAME(descend_all)(&batch, forest, tree, words, n);
+		if (forest->leaves_count >= BH_STAGED_LEAVES)
+			for (uint32_t k = 0; k < n; k++)
+				for (uint32_t line = 0; line < sizeof(struct bh_leaf); line += 64)
+					__builtin_prefetch((const char *)&forest->leaves[batch.at[batch.list[k]] & ~BH_CHILD_LEAF] + line);
+		BH_NAME(scan_all)(&batch, forest, words, n, labels);
+	}
+}
+
+const struct bh_variant BH_NAME(variant) = {BH_NAME(label), BH_NAME(labels)};

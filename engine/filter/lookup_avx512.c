@@ -1,0 +1,30 @@
+/*
+ * lookup_avx512.c - the lookup with AVX-512 (F, BW, VL) and BMI2: see lookup.h. Eight boxes a register.
+ */
+#ifdef __x86_64__
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx2,bmi,bmi2")
+
+#define BH_NAME(name) bh_avx512_##name
+
+#include <immintrin.h>
+
+#include "forest.h"
+
+/* A lane of 64 bits is one box: 0 where every field's key - first <= span. */
+static inline uint32_t avx512_compare(const struct bh_leaf *leaf, uint64_t w0, uint64_t w1)
+{
+	__m512i at = _mm512_sub_epi32(_mm512_set1_epi64((long long)w0), _mm512_load_si512(leaf->first));
+	__m512i low = _mm512_min_epu32(at, _mm512_load_si512(leaf->span));
+	__m512i port = _mm512_sub_epi16(_mm512_set1_epi64((long long)w1),
+	                                _mm512_load_si512(leaf->port_first));
+	__m512i over = _mm512_maskz_subs_epu16(0x77777777, port, _mm512_load_si512(leaf->port_span));
+	__m512i fail = _mm512_ternarylogic_epi64(at, low, over, 0x3c | 0xaa); /* (at ^ low) | over */
+
+	return (uint32_t)_mm512_testn_epi64_mask(fail, fail);
+}
+
+#define BH_SELECT _pext_u64
+#define BH_COMPARE avx512_compare
+
+#include "lookup.h"
+#endif

@@ -1,0 +1,135 @@
+/*
+ * pieces.c - see pieces.h.
+ */
+#include "pieces.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct bh_range mapped = {{0, BH_V4_MAPPED}, {0, BH_V4_MAPPED | 0xffffffff}};
+
+/* The part of a range in a family; IPv6 never has the addresses that stand for IPv4. */
+static bool clip(struct bh_range *to, const struct bh_range *range, bool v6)
+{
+	*to = *range;
+	if (v6)
+		return !bh_range_contains(&mapped, &range->first) || !bh_range_contains(&mapped, &range->last);
+	if (bh_address_below(&to->first, &mapped.first))
+		to->first = mapped.first;
+	if (bh_address_below(&mapped.last, &to->last))
+		to->last = mapped.last;
+	return !bh_address_below(&to->last, &to->first);
+}
+
+/* Protocol and local port of a service; false where the family has no such protocol. */
+static bool unpack_service(struct bh_piece *piece, const struct bh_range *service, bool v6)
+{
+	uint32_t first = (uint32_t)service->first.lo, last = (uint32_t)service->last.lo;
+
+	piece->port_first[0] = (uint16_t)first;
+	piece->port_last[0] = (uint16_t)last;
+	piece->port_first[2] = first >> 16 & 0xff;
+	piece->port_last[2] = last >> 16 & 0xff;
+	return first >> 16 != last >> 16 || first >> 16 != (v6 ? BH_PROTO_ICMP : BH_PROTO_ICMP6);
+}
+
+static bool piece_make(struct bh_piece *piece, const struct bh_range *const ranges[BH_FIELDS], bool v6,
+                       uint32_t direction)
+{
+	piece->space = bh_space_of(v6, direction);
+	piece->port_first[1] = (uint16_t)ranges[BH_FIELD_REMOTE_PORT]->first.lo;
+	piece->port_last[1] = (uint16_t)ranges[BH_FIELD_REMOTE_PORT]->last.lo;
+	return clip(&piece->ranges[0], ranges[BH_FIELD_LOCAL], v6) &&
+	       clip(&piece->ranges[1], ranges[BH_FIELD_REMOTE], v6) &&
+	       unpack_service(piece, ranges[BH_FIELD_SERVICE], v6);
+}
+
+static uint32_t combine(struct bh_piece *pieces, const struct bh_spans spans[BH_FIELDS],
+                        uint32_t direction)
+{
+	const struct bh_range *at[BH_FIELDS];
+	uint32_t n = 0;
+
+	for (size_t l = 0; l < spans[BH_FIELD_LOCAL].count; l++)
+		for (size_t r = 0; r < spans[BH_FIELD_REMOTE].count; r++)
+			for (size_t s = 0; s < spans[BH_FIELD_SERVICE].count; s++)
+				for (size_t p = 0; p < spans[BH_FIELD_REMOTE_PORT].count; p++) {
+					at[BH_FIELD_LOCAL] = &spans[BH_FIELD_LOCAL].ranges[l];
+					at[BH_FIELD_REMOTE] = &spans[BH_FIELD_REMOTE].ranges[r];
+					at[BH_FIELD_SERVICE] = &spans[BH_FIELD_SERVICE].ranges[s];
+					at[BH_FIELD_REMOTE_PORT] = &spans[BH_FIELD_REMOTE_PORT].ranges[p];
+					n += piece_make(&pieces[n], at, false, direction);
+					n += piece_make(&pieces[n], at, true, direction);
+				}
+	return n;
+}
+
+int bh_pieces_of_rule(struct bh_piece **pieces, uint32_t *count, struct bh_fat **fat,
+                      const struct bh_rule *rule, const struct bh_words *words)
+{
+	struct bh_spans spans[BH_FIELDS] = {{0}};
+	uint64_t product = 1, listed = 0;
+	int rc = bh_spans_of_rule(spans, rule, words);
+
+	*pieces = NULL;
+	*fat = NULL;
+	*count = 0;
+	for (int f = 0; f < BH_FIELDS; f++) {
+		product *= spans[f].count;
+		listed += spans[f].count;
+	}
+	if (!rc && product > 2 * listed + 16) {
+		*fat = malloc(sizeof(**fat));
+		if (!*fat) {
+			rc = -ENOMEM;
+		} else {
+			(*fat)->direction = rule->direction;
+			memcpy((*fat)->spans, spans, sizeof(spans));
+			return 0;
+		}
+	} else if (!rc && product) {
+		*pieces = malloc((2 * product + 1) * sizeof(**pieces));
+		if (*pieces)
+			*count = combine(*pieces, spans, rule->direction);
+		else
+			rc = -ENOMEM;
+	}
+	for (int f = 0; f < BH_FIELDS; f++)
+		bh_spans_clear(&spans[f]);
+	return rc;
+}
+
+void bh_fat_free(struct bh_fat **fat)
+{
+	for (int f = 0; *fat && f < BH_FIELDS; f++)
+		bh_spans_clear(&(*fat)->spans[f]);
+	free(*fat);
+	*fat = NULL;
+}
+
+static bool spans_contain(const struct bh_spans *spans, const struct bh_address *value)
+{
+	size_t low = 0, high = spans->count;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (bh_address_below(value, &spans->ranges[middle].first))
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return low && !bh_address_below(&spans->ranges[low - 1].last, value);
+}
+
+bool bh_fat_matches(const struct bh_fat *fat, const struct bh_key *key)
+{
+	struct bh_address service = {0, bh_service(key)}, port = {0, key->remote_port};
+
+	return fat->direction == key->direction &&
+	       spans_contain(&fat->spans[BH_FIELD_SERVICE], &service) &&
+	       spans_contain(&fat->spans[BH_FIELD_REMOTE], &key->remote) &&
+	       spans_contain(&fat->spans[BH_FIELD_LOCAL], &key->local) &&
+	       spans_contain(&fat->spans[BH_FIELD_REMOTE_PORT], &port);
+}

@@ -1,0 +1,38 @@
+/*
+ * pieces.h - a rule as boxes: one range in each field. Inside filter/ only.
+ *
+ * A rule is a piece for each combination of what it lists. One of which there would be far more
+ * combinations than it lists elements is `fat` instead: it stays as lists and is tried by itself. So
+ * everything made of pieces is linear in what rules list.
+ */
+#ifndef BH_FILTER_PIECES_H
+#define BH_FILTER_PIECES_H
+
+#include "spans.h"
+
+#define BH_SPACES 4 /* direction and family of a packet */
+
+struct bh_piece {
+	struct bh_range ranges[2];            /* local, remote: of one family */
+	uint16_t port_first[3], port_last[3]; /* local port, remote port, protocol */
+	uint32_t space;
+};
+
+struct bh_fat {
+	uint32_t label;
+	uint32_t direction;
+	struct bh_spans spans[BH_FIELDS]; /* owned */
+};
+
+static inline uint32_t bh_space_of(uint32_t v6, uint32_t direction)
+{
+	return (v6 & 1) << 1 | (direction & 1);
+}
+
+/* Either pieces, the caller's to free(), or lists in *fat; -ENOMEM. No pieces: it matches nothing. */
+int bh_pieces_of_rule(struct bh_piece **pieces, uint32_t *count, struct bh_fat **fat,
+                      const struct bh_rule *rule, const struct bh_words *words);
+void bh_fat_free(struct bh_fat **fat);
+bool bh_fat_matches(const struct bh_fat *fat, const struct bh_key *key);
+
+#endif

@@ -1,0 +1,56 @@
+/*
+ * space.h - what a classifier is made of. Inside filter/ only.
+ *
+ * A packet's direction and family choose one of four spaces. In an IPv4 space addresses are what
+ * they are; in an IPv6 space an address is its rank among the bounds of the rules, found by binary
+ * search, so that the boxes of both have addresses of 32 bits.
+ */
+#ifndef BH_FILTER_SPACE_H
+#define BH_FILTER_SPACE_H
+
+#include <stdatomic.h>
+
+#include "classifier.h"
+#include "pieces.h"
+#include "variant.h"
+
+struct bh_ranks {
+	struct bh_address *bounds; /* ascending, the first is :: */
+	uint32_t count;
+};
+
+struct bh_space {
+	struct bh_forest forest;
+	struct bh_ranks ranks[2]; /* local, remote; IPv6 only */
+};
+
+struct bh_classifier {
+	struct bh_space spaces[BH_SPACES];
+	const struct bh_variant *variant;
+	struct bh_entry *entries; /* by label; rule 0 = a gap */
+	uint32_t entries_count;
+	uint32_t fat_count;
+	const struct bh_fat *fat; /* by label; their lists belong to `fat_owner` */
+	size_t bytes;
+	atomic_uint references;
+	void *memory;
+};
+
+/* Index of the last bound that is not above the address. */
+static inline uint32_t bh_rank(const struct bh_ranks *ranks, const struct bh_address *address)
+{
+	const struct bh_address *base = ranks->bounds;
+
+	for (uint32_t n = ranks->count; n > 1;) {
+		uint32_t half = n / 2;
+
+		base = bh_address_below(address, &base[half]) ? base : base + half;
+		n -= half;
+	}
+	return (uint32_t)(base - ranks->bounds);
+}
+
+/* The best variant of this processor. */
+const struct bh_variant *bh_variant_best(void);
+
+#endif

@@ -1,0 +1,137 @@
+/*
+ * classbench.c - reads rules and traces in ClassBench's formats, IPv4 and IPv6.
+ *
+ * A rule: `@src/len dst/len lo : hi lo : hi protocol/mask [flags/mask]`. A packet: `src dst sport
+ * dport protocol first`; IPv4 addresses may be plain numbers.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench.h"
+
+static void refuse(const char *file, unsigned line, const char *what)
+{
+	fprintf(stderr, "bench-classifier: %s:%u: %s\n", file, line, what);
+	exit(2);
+}
+
+static void *grown(void *array, uint32_t count, size_t size)
+{
+	if (count & (count - 1) && count)
+		return array;
+	array = realloc(array, (count ? 2 * (size_t)count : 1) * size);
+	if (!array)
+		abort();
+	return array;
+}
+
+static bool parse_rule(struct bench_rule *rule, const char *line)
+{
+	unsigned ports[4], protocol, mask;
+	char source[80], target[80];
+
+	if (sscanf(line, "@%79s %79s %u : %u %u : %u %x/%x", source, target, &ports[0], &ports[1], &ports[2],
+	           &ports[3], &protocol, &mask) != 8)
+		return false;
+	for (int i = 0; i < 4; i++)
+		if (ports[i] > 65535)
+			return false;
+	rule->source_port[0] = (uint16_t)ports[0];
+	rule->source_port[1] = (uint16_t)ports[1];
+	rule->target_port[0] = (uint16_t)ports[2];
+	rule->target_port[1] = (uint16_t)ports[3];
+	rule->protocol = (uint8_t)protocol;
+	rule->any_protocol = mask == 0;
+	if (bh_prefix_parse(&rule->source, source, true, NULL) ||
+	    bh_prefix_parse(&rule->target, target, true, NULL))
+		return false;
+	rule->source = bh_prefix_network(&rule->source);
+	rule->target = bh_prefix_network(&rule->target);
+	return mask == 0 || mask == 0xff;
+}
+
+static bool parse_address(struct bh_address *address, const char *text)
+{
+	char *end;
+	unsigned long number = strtoul(text, &end, 10);
+
+	if (!bh_address_parse(address, text, NULL))
+		return true;
+	*address = bh_address_v4((uint32_t)number);
+	return !*end && number <= 0xffffffff;
+}
+
+static bool parse_packet(struct bench_packet *packet, int32_t *first, const char *line)
+{
+	unsigned source_port, target_port, protocol;
+	char source[80], target[80];
+
+	*first = -2;
+	if (sscanf(line, "%79s %79s %u %u %u %d", source, target, &source_port, &target_port, &protocol, first) < 5 ||
+	    source_port > 65535 || target_port > 65535 || protocol > 255)
+		return false;
+	packet->source_port = (uint16_t)source_port;
+	packet->target_port = (uint16_t)target_port;
+	packet->protocol = (uint8_t)protocol;
+	return parse_address(&packet->source, source) && parse_address(&packet->target, target);
+}
+
+static void make_key(struct bh_key *key, const struct bench_packet *packet)
+{
+	memset(key, 0, sizeof(*key));
+	key->local = packet->target;
+	key->remote = packet->source;
+	key->local_port = packet->target_port;
+	key->remote_port = packet->source_port;
+	key->protocol = packet->protocol;
+	key->direction = BH_IN;
+	key->v6 = !bh_address_is_v4(&packet->source);
+}
+
+static void read_trace(struct bench_set *set, const char *file)
+{
+	char command[4200], line[400];
+	unsigned number = 0;
+	FILE *in;
+
+	snprintf(command, sizeof(command), "gzip -dcf '%s'", file);
+	in = popen(command, "r");
+	while (in && fgets(line, sizeof(line), in)) {
+		uint32_t n = set->packets_count;
+
+		set->packets = grown(set->packets, n, sizeof(*set->packets));
+		set->keys = grown(set->keys, n, sizeof(*set->keys));
+		set->first = grown(set->first, n, sizeof(*set->first));
+		if (!parse_packet(&set->packets[n], &set->first[n], line))
+			refuse(file, ++number, "not a packet: src dst sport dport protocol first");
+		make_key(&set->keys[n], &set->packets[n]);
+		set->packets_count++;
+		number++;
+	}
+	if (!in || pclose(in) || !set->packets_count)
+		refuse(file, number, "cannot read it");
+}
+
+void bench_read(struct bench_set *set, const char *rules, const char *trace)
+{
+	FILE *in = fopen(rules, "r");
+	char line[400];
+	unsigned number = 0;
+
+	memset(set, 0, sizeof(*set));
+	while (in && fgets(line, sizeof(line), in)) {
+		number++;
+		if (*line == '\n')
+			continue;
+		set->rules = grown(set->rules, set->rules_count, sizeof(*set->rules));
+		if (!parse_rule(&set->rules[set->rules_count], line))
+			refuse(rules, number, "not a rule: @src/len dst/len lo : hi lo : hi protocol/mask");
+		set->v6 |= !bh_address_is_v4(&set->rules[set->rules_count].source.address);
+		set->rules_count++;
+	}
+	if (!in || !set->rules_count)
+		refuse(rules, number, "cannot read it, or no rules");
+	fclose(in);
+	read_trace(set, trace);
+}

@@ -1,0 +1,399 @@
+/*
+ * classifier.c - bench-classifier RULES TRACE [--json]: our classifier beside its peers, in one go.
+ *
+ * Every contender is built from the same rules and must give the same rule for every packet: the
+ * trace's first match where it names one, and a linear scan's. Then rounds: each contender in turn,
+ * one packet at a time and in batches, over the whole trace; the median of the rounds counts. Last,
+ * rules go in and out of a builder that publishes after every 1,000 changes.
+ */
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "../../engine/filter/classifier.h"
+#include "bench.h"
+
+#define ROUNDS 7
+#define ROUND_SECONDS 0.04
+#define CHANGES 1000 /* between publications */
+#define CONTENDERS 4
+
+struct score {
+	bool present;
+	void *self;
+	uint32_t wrong;
+	double build_ms;
+	size_t bytes;
+	double single[ROUNDS], batch[ROUNDS]; /* million lookups/s */
+};
+
+struct ours {
+	const struct bench_set *set;
+	struct bh_classifier *classifier;
+};
+
+static const struct bench_set *the_set;
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void set_range(struct bh_address_set *set, const struct bh_prefix *prefix)
+{
+	set->include_count = prefix->length != 0;
+	set->include = NULL;
+	if (!set->include_count && bh_address_is_v4(&prefix->address) == !the_set->v6)
+		return;
+	set->include_count = 1;
+	set->include = malloc(sizeof(*set->include));
+	*set->include = bh_prefix_range(prefix);
+}
+
+static void set_ports(struct bh_number_set *set, const uint16_t range[2])
+{
+	if (range[0] == 0 && range[1] == 65535)
+		return;
+	set->count = 1;
+	set->ranges = malloc(sizeof(*set->ranges));
+	*set->ranges = (struct bh_number_range){range[0], range[1]};
+}
+
+/* A line as a rule: the source is remote. With `ranked`, its line is its priority. */
+static void make_rule(struct bh_rule *to, const struct bench_rule *rule, uint32_t line, bool ranked)
+{
+	bh_rule_init(to, BH_ALLOW, BH_IN);
+	to->id = line + 1;
+	to->protocol = rule->any_protocol ? -1 : rule->protocol;
+	if (ranked)
+		to->priority = (uint16_t)line;
+	set_range(&to->remote, &rule->source);
+	set_range(&to->local, &rule->target);
+	set_ports(&to->remote_port, rule->source_port);
+	set_ports(&to->local_port, rule->target_port);
+}
+
+static struct bh_ruleset *make_ruleset(const struct bench_set *set)
+{
+	struct bh_ruleset *ruleset = NULL;
+	struct bh_rule rule;
+
+	if (bh_ruleset_new(&ruleset, NULL))
+		abort();
+	for (uint32_t i = 0; i < set->rules_count; i++) {
+		make_rule(&rule, &set->rules[i], i, false);
+		if (bh_ruleset_add(ruleset, &rule, NULL))
+			abort();
+	}
+	if (set->rules_count)
+		bh_ruleset_at(ruleset, 0); /* sorts */
+	return ruleset;
+}
+
+static struct bh_ruleset *the_ruleset;
+
+static void *ours_build(const struct bench_set *set, size_t *bytes)
+{
+	struct ours *ours = calloc(1, sizeof(*ours));
+
+	ours->set = set;
+	if (bh_classifier_build(&ours->classifier, the_ruleset, NULL))
+		abort();
+	*bytes = bh_classifier_bytes(ours->classifier);
+	return ours;
+}
+
+/* Built without gaps, a place is the rule's index in the ruleset: its line. */
+static void ours_single(void *self, uint32_t from, uint32_t count, int32_t *answers)
+{
+	const struct ours *ours = self;
+	const struct bh_key *keys = ours->set->keys + from;
+
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t place = bh_classifier_lookup(ours->classifier, &keys[i]);
+
+		answers[i] = place == BH_PLACE_NONE ? -1 : (int32_t)place;
+	}
+}
+
+static void ours_batch(void *self, uint32_t from, uint32_t count, int32_t *answers)
+{
+	const struct ours *ours = self;
+
+	for (uint32_t i = 0; i < count; i += 256) {
+		uint32_t n = count - i < 256 ? count - i : 256, places[256];
+
+		bh_classifier_lookup_batch(ours->classifier, ours->set->keys + from + i, n, places);
+		for (uint32_t k = 0; k < n; k++)
+			answers[i + k] = places[k] == BH_PLACE_NONE ? -1 : (int32_t)places[k];
+	}
+}
+
+static void ours_free(void *self)
+{
+	struct ours *ours = self;
+
+	bh_classifier_free(&ours->classifier);
+	free(ours);
+}
+
+static const struct contender ours_contender = {"bulkhead", ours_build, ours_single, ours_batch, NULL, ours_free};
+
+static const struct contender *const contenders[CONTENDERS] = {
+	&ours_contender, &bench_linear, &bench_rte_acl, &bench_linear_simd,
+};
+
+static uint32_t count_wrong(const struct bench_set *set, const int32_t *answers)
+{
+	uint32_t wrong = 0;
+
+	for (uint32_t i = 0; i < set->packets_count; i++)
+		wrong += answers[i] != set->first[i];
+	return wrong;
+}
+
+static void build(struct score *score, const struct contender *contender, const struct bench_set *set)
+{
+	int32_t *answers = malloc(set->packets_count * sizeof(*answers));
+	double began = now();
+
+	score->self = contender->build(set, &score->bytes);
+	score->build_ms = (now() - began) * 1e3;
+	score->present = score->self != NULL;
+	if (score->present && contender->tune)
+		contender->tune(score->self, set);
+	if (score->present) {
+		contender->single(score->self, 0, set->packets_count, answers);
+		score->wrong = count_wrong(set, answers);
+		if (contender->batch) {
+			contender->batch(score->self, 0, set->packets_count, answers);
+			score->wrong += count_wrong(set, answers);
+		}
+	}
+	free(answers);
+}
+
+/* Million lookups a second of one contender over the trace, again and again for a while. */
+static double speed(void (*lookup)(void *, uint32_t, uint32_t, int32_t *), void *self,
+                    const struct bench_set *set, int32_t *answers)
+{
+	uint32_t part = set->packets_count < 4096 ? set->packets_count : 4096, at = 0;
+	double began = now(), took = 0;
+	uint64_t done = 0;
+
+	while (took < ROUND_SECONDS) {
+		if (at + part > set->packets_count)
+			at = 0;
+		lookup(self, at, part, answers);
+		at += part;
+		done += part;
+		took = now() - began;
+	}
+	return (double)done / took / 1e6;
+}
+
+static int by_value(const void *a, const void *b)
+{
+	return *(const double *)a < *(const double *)b ? -1 : *(const double *)a > *(const double *)b;
+}
+
+static double median(double values[ROUNDS])
+{
+	qsort(values, ROUNDS, sizeof(*values), by_value);
+	return values[ROUNDS / 2];
+}
+
+static void race(struct score scores[CONTENDERS], const struct bench_set *set)
+{
+	int32_t *answers = malloc(4096 * sizeof(*answers));
+
+	for (int round = 0; round < ROUNDS; round++)
+		for (int c = 0; c < CONTENDERS; c++) {
+			if (!scores[c].present)
+				continue;
+			scores[c].single[round] = speed(contenders[c]->single, scores[c].self, set, answers);
+			scores[c].batch[round] = contenders[c]->batch
+			                         ? speed(contenders[c]->batch, scores[c].self, set, answers)
+			                         : scores[c].single[round];
+		}
+	free(answers);
+}
+
+struct pace {
+	double inserts, deletes; /* per second, with what is published */
+	uint32_t wrong;
+};
+
+static void publish(struct bh_builder *builder, struct bh_classifier **current)
+{
+	struct bh_classifier *next;
+
+	if (bh_builder_publish(builder, &next, NULL))
+		abort();
+	bh_classifier_free(current);
+	*current = next;
+}
+
+/* Takes half of the rules out at random and puts them back, publishing every 1,000 changes. */
+static void update(const struct bench_set *set, struct pace *pace)
+{
+	uint32_t n = set->rules_count < 65536 ? set->rules_count : 65536, seed = 1, done = 0;
+	struct bh_rule *rules = calloc(n, sizeof(*rules));
+	uint32_t *order = malloc(n * sizeof(*order));
+	struct bh_classifier *current = NULL;
+	struct bh_builder *builder = NULL;
+	double spent[2] = {0};
+
+	if (bh_builder_new(&builder, NULL, NULL))
+		abort();
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t j = (uint32_t)((uint64_t)(seed = seed * 1664525 + 1013904223) * (i + 1) >> 32);
+
+		make_rule(&rules[i], &set->rules[i], i, true);
+		bh_builder_insert(builder, &rules[i], NULL);
+		order[i] = order[j];
+		order[j] = i;
+	}
+	publish(builder, &current);
+	for (int round = 0; round < 20 && spent[0] + spent[1] < 2; round++)
+		for (int way = 0; way < 2; way++) {
+			double began = now();
+
+			for (uint32_t i = 0; i < n / 2; i++) {
+				int rc = way ? bh_builder_insert(builder, &rules[order[i]], NULL)
+				             : bh_builder_delete(builder, order[i] + 1, NULL);
+
+				if (rc)
+					abort();
+				if (++done % CHANGES == 0)
+					publish(builder, &current);
+			}
+			spent[way] += now() - began;
+			pace->inserts += way ? n / 2 : 0;
+			pace->deletes += way ? 0 : n / 2;
+		}
+	publish(builder, &current);
+	pace->inserts /= spent[1];
+	pace->deletes /= spent[0];
+	for (uint32_t i = 0; i < set->packets_count && n == set->rules_count; i++) {
+		uint32_t place = bh_classifier_lookup(current, &set->keys[i]);
+		int32_t line = place == BH_PLACE_NONE ? -1 : (int32_t)bh_classifier_at(current, place)->rule - 1;
+
+		pace->wrong += line != set->first[i];
+	}
+	bh_classifier_free(&current);
+	bh_builder_free(&builder);
+	for (uint32_t i = 0; i < n; i++)
+		bh_rule_clear(&rules[i]);
+	free(rules);
+	free(order);
+}
+
+/* Truth where the trace has none; where it has one, the two must agree. */
+static void settle_truth(struct bench_set *set)
+{
+	size_t bytes;
+	void *linear = bench_linear.build(set, &bytes);
+	int32_t answer;
+
+	for (uint32_t i = 0; i < set->packets_count; i++) {
+		if (set->first[i] >= -1)
+			continue;
+		bench_linear.single(linear, i, 1, &answer);
+		set->first[i] = answer;
+	}
+	bench_linear.free(linear);
+}
+
+/* The last processor this process may use: interrupts tend to be on the first. */
+static void pin(void)
+{
+	cpu_set_t all, one;
+	int cpu = CPU_SETSIZE - 1;
+
+	if (sched_getaffinity(0, sizeof(all), &all))
+		return;
+	while (cpu && !CPU_ISSET(cpu, &all))
+		cpu--;
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	sched_setaffinity(0, sizeof(one), &one);
+}
+
+static void print_score(struct score *score)
+{
+	printf("\"wrong\": %u, \"build_ms\": %.3f, \"bytes\": %zu, \"single_mlps\": %.2f, \"batch_mlps\": %.2f",
+	       score->wrong, score->build_ms, score->bytes, median(score->single), median(score->batch));
+}
+
+static void print_json(struct score scores[CONTENDERS], const struct bench_set *set, const struct pace *pace)
+{
+	const char *comma = "";
+
+	printf("{\"rules\": %u, \"packets\": %u, ", set->rules_count, set->packets_count);
+	scores[0].wrong += pace->wrong;
+	print_score(&scores[0]);
+	printf(", \"inserts_per_s\": %.0f, \"deletes_per_s\": %.0f, \"peers\": {", pace->inserts, pace->deletes);
+	for (int c = 1; c < CONTENDERS; c++) {
+		if (!scores[c].present)
+			continue;
+		printf("%s\"%s\": {", comma, contenders[c]->name);
+		print_score(&scores[c]);
+		printf("}");
+		comma = ", ";
+	}
+	printf("}}\n");
+}
+
+static void print_text(struct score scores[CONTENDERS], const struct bench_set *set, const struct pace *pace)
+{
+	printf("%u rules, %u packets\n%-12s %6s %10s %11s %9s %9s\n", set->rules_count, set->packets_count, "",
+	       "wrong", "build ms", "bytes", "single", "batch");
+	for (int c = 0; c < CONTENDERS; c++)
+		if (scores[c].present)
+			printf("%-12s %6u %10.2f %11zu %9.2f %9.2f\n", contenders[c]->name, scores[c].wrong, scores[c].build_ms,
+			       scores[c].bytes, median(scores[c].single), median(scores[c].batch));
+	printf("(million lookups/s)  inserts %.2f M/s, deletes %.2f M/s, wrong after them %u\n",
+	       pace->inserts / 1e6, pace->deletes / 1e6, pace->wrong);
+}
+
+int main(int argc, char **argv)
+{
+	struct score scores[CONTENDERS] = {{0}};
+	struct bench_set set;
+	struct pace pace = {0};
+	uint32_t wrong = 0;
+	bool json = argc == 4 && !strcmp(argv[3], "--json");
+
+	if (argc != 3 && !json) {
+		fprintf(stderr, "usage: bench-classifier RULES TRACE [--json]\n");
+		return 2;
+	}
+	bench_read(&set, argv[1], argv[2]);
+	the_set = &set;
+	the_ruleset = make_ruleset(&set);
+	settle_truth(&set);
+	for (int c = 0; c < CONTENDERS; c++) {
+		build(&scores[c], contenders[c], &set);
+		pin();
+	}
+	race(scores, &set);
+	update(&set, &pace);
+	(json ? print_json : print_text)(scores, &set, &pace);
+	for (int c = 0; c < CONTENDERS; c++) {
+		wrong += c ? 0 : scores[c].wrong;
+		if (scores[c].present)
+			contenders[c]->free(scores[c].self);
+	}
+	bh_ruleset_free(&the_ruleset);
+	free(set.rules);
+	free(set.packets);
+	free(set.keys);
+	free(set.first);
+	return wrong + pace.wrong != 0;
+}

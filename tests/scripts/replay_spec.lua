@@ -1,0 +1,169 @@
+--- replay_spec.lua - somebody's capture through a policy, and a policy learnt from it.
+local cli = require "tests.support.cli"
+local filter = require "bulkhead.filter"
+local json = require "json"
+local learn = require "learn"
+local policies = require "policies"
+local reload = require "reload"
+local replay = require "bulkhead.replay"
+local sample = require "tests.support.sample"
+local sets = require "tests.support.sets"
+
+local PCAP = "tests/support/sample.pcap"
+
+local function write(text)
+  local name = os.tmpname()
+  local file <close> = assert(io.open(name, "wb"))
+  file:write(text)
+  return name
+end
+
+local function run(...)
+  local status, out, err = cli.run { "replay", "--json", ... }
+  assert.equal(0, status, err)
+  return assert(json.decode(out)), err
+end
+
+local function flow_of(summary, protocol, port)
+  for _, flow in ipairs(summary.flows) do
+    if flow.protocol == protocol and (flow.local_port == port or flow.remote_port == port) then
+      return flow
+    end
+  end
+end
+
+describe("the sample", function()
+  it("is what its generator makes", function()
+    local file <close> = assert(io.open(PCAP, "rb"))
+    assert.is_true(file:read "a" == sample.pcap())
+  end)
+end)
+
+describe("replay", function()
+  after_each(sets.clear)
+
+  local function hold(summary, arp)
+    assert.same({ "192.168.7.20", "fd00:7::20" }, summary.addresses)
+    assert.equal(arp and 57 or 55, summary.packets)
+    assert.equal(1, summary.others)
+    assert.same({ default = 4, malformed = 1 }, summary.dropped_in)
+    assert.same({ spoof = arp and 1 or nil }, summary.dropped_out)
+    assert.equal("allow", flow_of(summary, "tcp", 443).verdict)
+    assert.equal("block", flow_of(summary, "tcp", 22).verdict)
+    assert.equal("mixed", flow_of(summary, "udp", 40001).verdict) -- the late one, by the capture's clock
+    assert.equal("policies/default/container/process.lua:7", flow_of(summary, "tcp", 22).origin)
+  end
+
+  it("judges pcap and pcapng alike", function()
+    hold(run(PCAP), true)
+    local name = write(sample.pcapng())
+    hold(run(name), true)
+    os.remove(name)
+  end)
+
+  it("judges raw IP", function()
+    local name = write(sample.pcap(101))
+    local summary = run(name, "--address", "192.168.7.20", "--address", "fd00:7::20")
+    os.remove(name)
+    assert.equal(55, summary.packets)
+    assert.equal("allow", flow_of(summary, "tcp", 443).verdict)
+    assert.equal("block", flow_of(summary, "tcp", 22).verdict)
+    assert.equal(26, summary.passed_out + 1)
+  end)
+
+  it("tells the verdict on each packet", function()
+    local answer = run(PCAP, "--packets", "--publish", "8080:80")
+    assert.equal(56, #answer.verdicts)
+    local published = 0
+    for _, packet in ipairs(answer.verdicts) do
+      published = published + (packet.rule == "published 8080" and 1 or 0)
+      assert.is_true(packet.verdict == "allow" or packet.verdict == "block")
+    end
+    assert.equal(16, published)
+    assert.equal("allow", flow_of(answer, "tcp", 80).verdict)
+    local _, out = cli.run { "replay", PCAP, "--packets" }
+    assert.matches("\n31 [%d.]+ in tcp%[S%] 192%.168%.7%.30:51000 %-> 192%.168%.7%.20:80: block by default ", out)
+  end)
+
+  it("refuses what is no capture, and tells where one ends too early", function()
+    local name = write "nonsense"
+    for _, words in ipairs {
+      { name }, { "/nonexistent" }, { PCAP, "--policies", "/nonexistent" }, { "nosuch", PCAP },
+    } do
+      local status, _, err = cli.run { "replay", table.unpack(words) }
+      assert.equal(1, status)
+      assert.matches("^bulkhead: [^\n]+\n$", err)
+    end
+    assert.equal(2, (cli.run { "replay" }))
+    assert.equal(2, (cli.run { "replay", "web", PCAP, "--type", "process" }))
+    os.remove(name)
+    name = write(sample.pcap():sub(1, 2000))
+    local summary, err = run(name)
+    os.remove(name)
+    assert.is_true(summary.packets > 10 and summary.packets < 57)
+    assert.matches("ends too early", err)
+  end)
+end)
+
+describe("a policy learnt from a capture", function()
+  after_each(sets.clear)
+
+  local function flows()
+    local gate = assert(filter.gate { addresses = { "192.168.7.20/24", "fd00:7::20/64" } })
+    local object <close> = assert(replay.open(PCAP, gate))
+    object:run(1000)
+    local list = {}
+    for _, flow in ipairs(object:summary().flows) do
+      if flow.protocol ~= "malformed" and flow.by ~= "spoof" and flow.protocol ~= "arp" then
+        list[#list + 1] = flow
+      end
+    end
+    return list
+  end
+
+  local function gate_of(width, list)
+    local text = learn.policy { name = "web", flows = list, width = width, subnets = { "192.168.7.0/24" } }
+    local set = assert(policies.load(sets.make { ["container/process.lua"] = text }, "process", "nat"))
+    return assert(filter.gate {
+      addresses = { "192.168.7.20/24", "fd00:7::20/64" }, default = set:default(), options = set:options(),
+      rules = set:rules(),
+    }), text
+  end
+
+  it("admits every flow and blocks near misses, as narrow as asked for", function()
+    local list = flows()
+    assert.is_true(#list > 6)
+    local misses = { -- address, subnet, port
+      { "out tcp 192.168.7.20:1 -> 198.51.100.10:444", "block", "block", "block" },
+      { "out udp 192.168.7.20:1 -> 198.51.100.10:443", "block", "block", "block" },
+      { "in tcp 198.51.100.10:1 -> 192.168.7.20:443", "block", "block", "block" },
+      { "out tcp 192.168.7.20:1 -> 198.51.100.11:443", "block", "allow", "allow" },
+      { "out tcp 192.168.7.20:1 -> 198.51.101.10:443", "block", "block", "allow" },
+      { "in tcp 192.168.7.31:1 -> 192.168.7.20:80", "block", "allow", "allow" },
+      { "out udp [fd00:7::20]:1 -> [fd00:7::2]:53", "block", "allow", "allow" },
+      { "out udp [fd00:7::20]:1 -> [fd00:8::1]:53", "block", "block", "allow" },
+      { "in icmp[8:0] 192.168.7.2 -> 192.168.7.20", "block", "allow", "allow" },
+      { "in icmp[13:0] 192.168.7.1 -> 192.168.7.20", "block", "block", "block" },
+    }
+    for i, width in ipairs(learn.WIDTHS) do
+      local gate, text = gate_of(width, list)
+      for _, flow in ipairs(list) do
+        assert.equal("allow", gate:judge(reload.opener(flow)).verdict, reload.opener(flow) .. "\n" .. text)
+      end
+      for _, miss in ipairs(misses) do
+        assert.equal(miss[i + 1], gate:judge(miss[1]).verdict, width .. ": " .. miss[1] .. "\n" .. text)
+      end
+    end
+  end)
+
+  it("has ports side by side as one range", function()
+    local list = {}
+    for _, port in ipairs { 8080, 8081, 8082, 9000 } do
+      list[#list + 1] = { direction = "outbound", protocol = "tcp", remote_address = "10.0.0.1",
+        local_address = "192.168.7.20", local_port = 1, remote_port = port }
+    end
+    local _, text = gate_of("address", list)
+    assert.truthy(text:find('remote_port = { "8080-8082", 9000 }', 1, true))
+    assert.truthy(text:find('allow.outbound { protocol = "tcp"', 1, true))
+  end)
+end)
