@@ -308,3 +308,12 @@ struct bh_gate_object *bh_gate_push(lua_State *L)
 		luaL_error(L, "%s", err.message);
 	return gate;
 }
+
+void bh_set_dropped(lua_State *L, const char *field, const uint64_t *dropped)
+{
+	lua_newtable(L);
+	for (int by = 0; by < BH_BY_COUNT; by++)
+		if (dropped[by])
+			bh_set_integer(L, bh_by_name(by), (lua_Integer)dropped[by]);
+	lua_setfield(L, -2, field);
+}

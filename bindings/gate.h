@@ -21,6 +21,9 @@ struct bh_gate_object {
 
 void bh_gate_register(lua_State *L);
 
+/* t[field] = { reason = packets } of counts by reason, on the table at the top. */
+void bh_set_dropped(lua_State *L, const char *field, const uint64_t *dropped);
+
 /* Pushes an empty gate with its flow table; raises if there is not enough memory. */
 struct bh_gate_object *bh_gate_push(lua_State *L);
 

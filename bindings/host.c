@@ -125,15 +125,6 @@ static int host_container(lua_State *L)
 	return bh_push_error(L, &err);
 }
 
-static void set_dropped(lua_State *L, const char *field, const uint64_t *dropped)
-{
-	lua_newtable(L);
-	for (int by = 0; by < BH_BY_COUNT; by++)
-		if (dropped[by])
-			bh_set_integer(L, bh_by_name(by), (lua_Integer)dropped[by]);
-	lua_setfield(L, -2, field);
-}
-
 static int host_counters(lua_State *L)
 {
 	struct bh_platform *platform = bh_host_platform(bh_check_host(L, 1));
@@ -149,8 +140,8 @@ static int host_counters(lua_State *L)
 	bh_set_integer(L, "bytes_out", (lua_Integer)counters.bytes[BH_OUT]);
 	bh_set_integer(L, "audited_in", (lua_Integer)counters.audited[BH_IN]);
 	bh_set_integer(L, "audited_out", (lua_Integer)counters.audited[BH_OUT]);
-	set_dropped(L, "dropped_in", counters.dropped[BH_IN]);
-	set_dropped(L, "dropped_out", counters.dropped[BH_OUT]);
+	bh_set_dropped(L, "dropped_in", counters.dropped[BH_IN]);
+	bh_set_dropped(L, "dropped_out", counters.dropped[BH_OUT]);
 	return 1;
 }
 

@@ -9,6 +9,7 @@
 #include "../engine/filter/notation.h"
 #include "modules.h"
 #include "capture.h"
+#include "gate.h"
 
 static const char replay_name[] = "bulkhead.replay";
 
@@ -183,15 +184,6 @@ static int push_flow(const void *k, void *value, void *arg)
 	return 0;
 }
 
-static void set_dropped(lua_State *L, const char *field, const uint64_t *dropped)
-{
-	lua_newtable(L);
-	for (int by = 0; by < BH_BY_COUNT; by++)
-		if (dropped[by])
-			bh_set_integer(L, bh_by_name(by), (lua_Integer)dropped[by]);
-	lua_setfield(L, -2, field);
-}
-
 static int replay_summary(lua_State *L)
 {
 	struct bh_replay *replay = check_replay(L);
@@ -204,8 +196,8 @@ static int replay_summary(lua_State *L)
 	bh_set_integer(L, "passed_in", (lua_Integer)counters->packets[BH_IN]);
 	bh_set_integer(L, "passed_out", (lua_Integer)counters->packets[BH_OUT]);
 	bh_set_integer(L, "audited", (lua_Integer)(counters->audited[BH_IN] + counters->audited[BH_OUT]));
-	set_dropped(L, "dropped_in", counters->dropped[BH_IN]);
-	set_dropped(L, "dropped_out", counters->dropped[BH_OUT]);
+	bh_set_dropped(L, "dropped_in", counters->dropped[BH_IN]);
+	bh_set_dropped(L, "dropped_out", counters->dropped[BH_OUT]);
 	set_time(L, "first", replay->first);
 	set_time(L, "last", replay->last);
 	bh_set_integer(L, "unlisted", (lua_Integer)replay->unlisted);

@@ -4,6 +4,7 @@
 --- (process) and `vm` (hyperv, a stand-in for a VMM behind its tap); `cell` on an overlay; a peer
 --- outside. Every probe is asked about first (`explain`), then sent, then watched for where it should
 --- arrive. Exits 0 only if expectation, explanation and wire agree for all, and nothing is left.
+local compartments = require "commands.compartments"
 local explain = require "explain"
 local labs = require "labs"
 local lifecycle = require "lifecycle"
@@ -66,7 +67,7 @@ end
 --- What is sent. `packets` is the sequence `explain` is asked about, seen from container `who`; the
 --- verdict of the last counts.
 local function plan(cast)
-  local web, db, vm, cell = cast.web, cast.db, cast.vm, cast.cell
+  local web, db, vm = cast.web, cast.db, cast.vm
   local list = {}
 
   local function probe(entry)
@@ -158,7 +159,7 @@ local function plan(cast)
   raw("vm", "web", "spoofed source", false, ("udp %s:68 -> %s:68"):format(db.address, web.address))
   raw("vm", "db", "router advert.", false, ("icmp6[134:0] %s -> %s"):format(vm.address6, db.address6))
   simple("cell", "host", "ping", true, "10.9.0.1")
-  return list, cell
+  return list
 end
 
 --- Asks, sends, and compares. Returns the row that is printed.
@@ -203,17 +204,6 @@ local function print_rows(rows)
   }, rows), "\n")
 end
 
-local function print_compartments(host)
-  local blocks = {}
-  for i, compartment in ipairs(host:compartments()) do
-    blocks[i] = show.fields {
-      { "CompartmentId", compartment.id }, { "CompartmentDescription", compartment.description },
-      { "CompartmentGuid", compartment.guid }, { "CompartmentType", compartment.type },
-    }
-  end
-  io.write(table.concat(blocks, "\n"), "\n")
-end
-
 --- Plays the scene in an open lab; returns how many probes there were and disagreed.
 local function scene(lab, host)
   local cast = build(host, lab)
@@ -225,7 +215,7 @@ local function scene(lab, host)
     rows[i].agrees = rows[i].agrees and "=" or "≠"
   end
   print_rows(rows)
-  print_compartments(host)
+  io.write(compartments.text(host:compartments()), "\n")
   return #rows, wrong
 end
 

@@ -173,19 +173,8 @@ end
 --- The first host of a prefix: its network address and one.
 local function first_host(prefix)
   local parsed = filter.prefix(prefix, true)
-  local bits = parsed.first:find(":", 1, true) and 128 or 32
-  if parsed.length >= bits - 1 then
-    return nil
-  elseif bits == 32 then
-    return (parsed.first:gsub("%d+$", function(octet)
-      return tostring(tonumber(octet) + 1)
-    end))
-  elseif parsed.first:sub(-2) == "::" then
-    return parsed.first .. "1"
-  end
-  return (parsed.first:gsub("%x+$", function(group)
-    return ("%x"):format(tonumber(group, 16) + 1)
-  end))
+  local bits = parsed.family == 6 and 128 or 32
+  return parsed.length < bits - 1 and parsed.gateway or nil
 end
 
 --- An address with its length: of the live network's subnet, else /24 and /64.

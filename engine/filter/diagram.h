@@ -29,8 +29,6 @@ struct bh_box {
 int bh_diagram_new(struct bh_diagram **out, uint64_t budget, struct bh_error *err);
 void bh_diagram_free(struct bh_diagram **diagram);
 
-/* Empties the lists; what was learnt of sets stays. */
-void bh_diagram_reset(struct bh_diagram *diagram);
 /* Appends to list 0 or 1, or with action BH_CHANGES to what is ignored. Copies the region. */
 int bh_diagram_add(struct bh_diagram *diagram, int list, int action, const struct bh_region *region,
                    struct bh_error *err);

@@ -145,12 +145,6 @@ void bh_diagram_free(struct bh_diagram **out)
 	*out = NULL;
 }
 
-void bh_diagram_reset(struct bh_diagram *diagram)
-{
-	for (int l = 0; l < 3; l++)
-		diagram->lists[l].count = 0;
-}
-
 int bh_diagram_error(const struct bh_diagram *diagram, int rc, struct bh_error *err)
 {
 	if (rc == -E2BIG)

@@ -35,6 +35,11 @@ struct bh_leaf {
 
 #define BH_LEAF_MORE 0x8000u
 
+static inline uint32_t bh_leaf_label_at(const struct bh_leaf *leaf, uint32_t i)
+{
+	return leaf->port_first[i][3] | (uint32_t)(leaf->port_span[i][3] & 0x7fff) << 16;
+}
+
 /* The label of the first box that has the packet, or BH_LABEL_NONE: the plain way. */
 static inline uint32_t bh_leaf_label(const struct bh_leaf *leaf, uint64_t w0, uint64_t w1)
 {
@@ -45,7 +50,7 @@ static inline uint32_t bh_leaf_label(const struct bh_leaf *leaf, uint64_t w0, ui
 		for (int p = 0; p < 3 && in; p++)
 			in = (uint16_t)((uint16_t)(w1 >> 16 * p) - leaf->port_first[i][p]) <= leaf->port_span[i][p];
 		if (in)
-			return leaf->port_first[i][3] | (uint32_t)(leaf->port_span[i][3] & 0x7fff) << 16;
+			return bh_leaf_label_at(leaf, (uint32_t)i);
 	}
 	return BH_LABEL_NONE;
 }

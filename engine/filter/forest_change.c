@@ -25,9 +25,7 @@ static uint32_t leaf_count(const struct bh_forest *forest, uint32_t leaf)
 
 static uint32_t leaf_label_at(const struct bh_forest *forest, uint32_t leaf, uint32_t i)
 {
-	const struct bh_leaf *block = &forest->leaves[leaf + i / 8];
-
-	return block->port_first[i % 8][3] | (uint32_t)(block->port_span[i % 8][3] & 0x7fff) << 16;
+	return bh_leaf_label_at(&forest->leaves[leaf + i / 8], i % 8);
 }
 
 /* Boxes of a leaf into a node of their own, when it has become long. */

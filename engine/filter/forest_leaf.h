@@ -141,7 +141,7 @@ static inline bool leaf_get(const struct bh_leaf *leaf, uint32_t i, struct bh_bo
 		box->port_first[p] = leaf->port_first[i][p];
 		box->port_last[p] = (uint16_t)(leaf->port_first[i][p] + leaf->port_span[i][p]);
 	}
-	box->label = leaf->port_first[i][3] | (uint32_t)(leaf->port_span[i][3] & 0x7fff) << 16;
+	box->label = bh_leaf_label_at(leaf, i);
 	return true;
 }
 

@@ -53,7 +53,7 @@ static inline uint32_t BH_NAME(scan)(const struct bh_leaf *leaf, uint64_t w0, ui
 {
 	for (;; leaf++) {
 		uint32_t match = BH_COMPARE(leaf, w0, w1), i = (uint32_t)__builtin_ctz(match | 0x80) & 7;
-		uint32_t label = leaf->port_first[i][3] | (uint32_t)(leaf->port_span[i][3] & 0x7fff) << 16;
+		uint32_t label = bh_leaf_label_at(leaf, i);
 
 		label |= BH_NAME(if_none)(match);
 		if (__builtin_expect(match || !(leaf->port_span[7][3] & BH_LEAF_MORE), 1))
@@ -134,7 +134,7 @@ static inline void BH_NAME(scan_all)(struct BH_NAME(batch) *batch, const struct 
 			const struct bh_leaf *leaf = &forest->leaves[batch->at[at] & ~BH_CHILD_LEAF];
 			uint32_t match = BH_COMPARE(leaf, words[at][0], words[at][1]);
 			uint32_t i = (uint32_t)__builtin_ctz(match | 0x80);
-			uint32_t label = leaf->port_first[i][3] | (uint32_t)(leaf->port_span[i][3] & 0x7fff) << 16;
+			uint32_t label = bh_leaf_label_at(leaf, i);
 
 			labels[at] = BH_NAME(lower)(labels[at], label | BH_NAME(if_none)(match));
 			batch->at[at]++;

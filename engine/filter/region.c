@@ -218,14 +218,6 @@ bool bh_region_is_empty(const struct bh_region *region)
 	return false;
 }
 
-bool bh_region_overlaps(const struct bh_region *a, const struct bh_region *b)
-{
-	for (int f = 0; f < BH_REGION_FIELDS; f++)
-		if (!bh_set_overlaps(&a->sets[f], &b->sets[f]))
-			return false;
-	return true;
-}
-
 bool bh_region_contains(const struct bh_region *region, const struct bh_key *key)
 {
 	for (int f = 0; f < BH_REGION_FIELDS; f++)

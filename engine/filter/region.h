@@ -71,7 +71,6 @@ int bh_region_of_rule(struct bh_region *region, const struct bh_rule *rule,
                       const struct bh_words *words);
 void bh_region_clear(struct bh_region *region);
 bool bh_region_is_empty(const struct bh_region *region);
-bool bh_region_overlaps(const struct bh_region *a, const struct bh_region *b);
 bool bh_region_contains(const struct bh_region *region, const struct bh_key *key);
 
 #endif

@@ -115,23 +115,33 @@ static int address_element(struct bh_address_set *set, const char *field, char *
 	return 0;
 }
 
+/* A copy of a list to be cut up, the caller's to free, and how many elements it has. */
+static int list_open(const char *field, const char *text, char **copy, size_t *count,
+                     struct bh_error *err)
+{
+	*count = list_length(text);
+	if (*count > BH_LIST_MAX)
+		return bh_error_set(err, -E2BIG, "%s lists %zu elements; at most %d are possible", field, *count,
+		                    BH_LIST_MAX);
+	*copy = strdup(text);
+	return *copy ? 0 : bh_error_set(err, -ENOMEM, "not enough memory for a rule");
+}
+
 static int set_addresses(struct bh_address_set *set, const char *field, const char *text,
                          struct bh_error *err)
 {
-	size_t count = list_length(text);
 	BH_AUTOFREE char *copy = NULL;
 	struct bh_address_set parsed = {0};
 	char *rest, *element;
-	int rc = 0;
+	size_t count;
+	int rc = list_open(field, text, &copy, &count, err);
 
-	if (count > BH_LIST_MAX)
-		return bh_error_set(err, -E2BIG, "%s lists %zu elements; at most %d are possible", field, count,
-		                    BH_LIST_MAX);
-	copy = strdup(text);
+	if (rc)
+		return rc;
 	parsed.text = strdup(text);
 	parsed.include = calloc(count, sizeof(*parsed.include));
 	parsed.exclude = calloc(count, sizeof(*parsed.exclude));
-	if (!copy || !parsed.text || !parsed.include || !parsed.exclude)
+	if (!parsed.text || !parsed.include || !parsed.exclude)
 		rc = bh_error_set(err, -ENOMEM, "not enough memory for a rule");
 	rest = copy;
 	while (!rc && (element = list_next(&rest)))
@@ -149,19 +159,17 @@ static int set_numbers(struct bh_number_set *set, const char *field, const char 
                        struct bh_error *err)
 {
 	bool icmp = !strcmp(field, "icmp");
-	size_t count = list_length(text);
 	BH_AUTOFREE char *copy = NULL;
 	struct bh_number_set parsed = {0};
 	char *rest, *element;
-	int rc = 0;
+	size_t count;
+	int rc = list_open(field, text, &copy, &count, err);
 
-	if (count > BH_LIST_MAX)
-		return bh_error_set(err, -E2BIG, "%s lists %zu elements; at most %d are possible", field, count,
-		                    BH_LIST_MAX);
-	copy = strdup(text);
+	if (rc)
+		return rc;
 	parsed.text = strdup(text);
 	parsed.ranges = calloc(count, sizeof(*parsed.ranges));
-	if (!copy || !parsed.text || !parsed.ranges)
+	if (!parsed.text || !parsed.ranges)
 		rc = bh_error_set(err, -ENOMEM, "not enough memory for a rule");
 	rest = copy;
 	while (!rc && (element = list_next(&rest))) {

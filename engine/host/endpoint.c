@@ -343,14 +343,13 @@ int bh_endpoint_nic(struct bh_host *host, uint32_t endpoint, struct bh_nic *nic,
 	return 0;
 }
 
-static int conf_table(struct bh_host *host, int64_t id, struct bh_table_ref *ref)
+static void conf_table(struct bh_host *host, int64_t id, struct bh_table_ref *ref)
 {
 	ref->id = (uint32_t)id;
 	ref->blocks[BH_IN] = (uint32_t)bh_store_number(host->store, 0,
 	                                               "SELECT blocks_in FROM tables WHERE id = ?", "i", id);
 	ref->blocks[BH_OUT] = (uint32_t)bh_store_number(host->store, 0,
 	                                                "SELECT blocks_out FROM tables WHERE id = ?", "i", id);
-	return 0;
 }
 
 int bh_endpoint_conf(struct bh_host *host, uint32_t endpoint, struct bh_conf *conf,

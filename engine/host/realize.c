@@ -175,9 +175,11 @@ static int make_gate(struct bh_host *host, uint32_t id, struct bh_gate *gate,
 {
 	int rc = bh_endpoint_conf(host, id, &gate->conf, err);
 
-	for (int i = 0; !rc && i < 2; i++)
+	for (int i = 0; !rc && i < 2; i++) {
 		rc = bh_realize_compile(host, gate->conf.tables[i].id, &tables[i], err);
-	rc = rc ? rc : bh_endpoint_conf(host, id, &gate->conf, err); /* with the blocks now known */
+		if (tables[i])
+			memcpy(gate->conf.tables[i].blocks, tables[i]->blocks, sizeof(tables[i]->blocks));
+	}
 	gate->tables[0] = tables[0];
 	gate->tables[1] = tables[1];
 	return rc;

@@ -41,11 +41,13 @@ void bh_rules_hash(uint32_t network, const struct bh_rule *rules, size_t count, 
 	snprintf(hash, 40, "%016llx%016llx", (unsigned long long)a, (unsigned long long)b);
 }
 
+/* Fields that a row of `rules` keeps as text, in the order the statements name them. */
+static const char *const columns[] = {"protocol", "local", "local_port", "remote", "remote_port",
+                                      "icmp", "priority", "name", "log", "audit"};
+
 int bh_rules_append(struct bh_host *host, uint32_t table, const struct bh_rule *rules, size_t count,
                     struct bh_error *err)
 {
-	static const char *const columns[] = {"protocol", "local", "local_port", "remote", "remote_port",
-	                                      "icmp", "priority", "name", "log", "audit"};
 	char buffers[10][16];
 	const char *v[10];
 	int rc = 0;
@@ -86,8 +88,6 @@ int bh_rules_store(struct bh_host *host, uint32_t network, const char *hash,
 
 static int load_rule(struct bh_statement *row, struct bh_ruleset *ruleset, struct bh_error *err)
 {
-	static const char *const columns[] = {"protocol", "local", "local_port", "remote", "remote_port",
-	                                      "icmp", "priority", "name", "log", "audit"};
 	struct bh_rule rule;
 	int rc = 0;
 

@@ -20,7 +20,8 @@ local function record(compartment)
   }
 end
 
-local function text(records)
+--- A block a record, as Get-NetCompartment prints them.
+local function blocks_of(records)
   local blocks = {}
   for i, each in ipairs(records) do
     local fields = {}
@@ -30,6 +31,17 @@ local function text(records)
     blocks[i] = show.fields(fields)
   end
   return table.concat(blocks, "\n")
+end
+
+--- Compartments as the command prints them.
+---@param list compartment[]
+---@return string
+function compartments.text(list)
+  local records = {}
+  for i, each in ipairs(list) do
+    records[i] = record(each)
+  end
+  return blocks_of(records)
 end
 
 function compartments.run(args)
@@ -48,7 +60,7 @@ function compartments.run(args)
       records[i] = record(refuse.check(host:compartments(id)))
     end
     session.print(records, function()
-      return text(records)
+      return blocks_of(records)
     end, ORDER)
   end)
 end
