@@ -9,6 +9,7 @@
 #include <lualib.h>
 
 int luaopen_bulkhead(lua_State *L);
+int luaopen_bulkhead_console(lua_State *L);
 int luaopen_bulkhead_filter(lua_State *L);
 int luaopen_bulkhead_lab(lua_State *L);
 int luaopen_bulkhead_policy(lua_State *L);
@@ -17,6 +18,7 @@ int luaopen_bulkhead_replay(lua_State *L);
 
 static const luaL_Reg bh_modules[] = {
 	{"bulkhead", luaopen_bulkhead},
+	{"bulkhead.console", luaopen_bulkhead_console},
 	{"bulkhead.filter", luaopen_bulkhead_filter},
 	{"bulkhead.lab", luaopen_bulkhead_lab},
 	{"bulkhead.policy", luaopen_bulkhead_policy},

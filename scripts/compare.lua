@@ -170,6 +170,34 @@ function compare.one(a, b, who)
   return result
 end
 
+--- What a class matches, in words.
+---@param class difference_class
+---@return string
+function compare.describe(class)
+  if class.protocol == "frame" then
+    return class.direction .. " frames that are neither IP nor ARP"
+  end
+  local words = { class.direction }
+  if not class.protocol then
+    words[2] = "any protocol"
+  elseif class.protocol:sub(1, 1) == "!" then
+    words[2] = "any protocol but " .. class.protocol:gsub("!", ""):gsub(",", ", ")
+  else
+    words[2] = class.protocol:gsub(",", ", ")
+  end
+  local function add(word, value)
+    if value then
+      words[#words + 1] = word .. " " .. value:gsub(",", ", ")
+    end
+  end
+  add("type", class.icmp)
+  add("local", class["local"])
+  add("local port", class.local_port)
+  add("remote", class.remote)
+  add("remote port", class.remote_port)
+  return table.concat(words, " ")
+end
+
 --- Somebody as spec, from a container that is there: its first endpoint's addresses and network.
 ---@param host host
 ---@param name string

@@ -18,9 +18,19 @@ function policies.name(dir)
   return dir
 end
 
+--- Files that stand for others while something is tried out: { path, as people know it }.
+policies.stand_ins = {}
+
 --- A text in which the set's directory is written as people write it.
 local function shorten(text, from, to)
-  if type(text) ~= "string" or from == to then
+  if type(text) ~= "string" then
+    return text
+  end
+  for _, pair in ipairs(policies.stand_ins) do
+    local first, last = text:find(pair[1], 1, true)
+    text = first and text:sub(1, first - 1) .. pair[2] .. text:sub(last + 1) or text
+  end
+  if from == to then
     return text
   end
   local parts, at = {}, 1

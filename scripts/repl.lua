@@ -1,16 +1,17 @@
 --- repl.lua - the REPL: reads chunks, runs them beside a host, prints what comes back.
 ---
 --- A chunk may take several lines; an expression needs no `=` or `return`. Errors are shown and do
---- not end it; end of input does. Without a terminal there are no prompts, and the exit status says
---- whether anything failed.
+--- not end it, nor does Ctrl-C, which ends what runs; end of input does. Without a terminal there are
+--- no prompts, only values are printed, and the exit status says whether anything failed.
+local completion = require "completion"
+local console = require "bulkhead.console"
+local line = require "line"
 local pretty = require "pretty"
 local session = require "session"
 local show = require "show"
-local stubs = require "stubs"
+local workbench = require "workbench"
 
 local repl = {}
-
-local READERS = { "networks", "compartments", "containers", "endpoints", "rules", "flows" }
 
 --- Compiles what was typed. Third: whether more lines could make it whole.
 ---@return function? chunk
@@ -31,162 +32,94 @@ function repl.compile(text, env)
   return nil, message, incomplete
 end
 
-local function help_on(env, list, topic)
-  if topic == nil then
-    local names = {}
-    for i, stub in ipairs(list) do
-      names[i] = stub.name
-    end
-    return show.wrap(names, show.width() or 80, "") .. "\nhelp(\"host:rules\") explains one.\n"
-  end
-  local name = type(topic) == "string" and topic
-  if type(topic) == "function" then
-    for _, stub in ipairs(list) do
-      local owner, method = stub.name:match "^([%w_]+)[.:]([%w_]+)$"
-      local ok, value = pcall(function()
-        return env[owner][method]
-      end)
-      if ok and value == topic then
-        name = stub.name
-      end
+--- Prints the values of a chunk, if there are any but one nil.
+local function print_values(api, result)
+  for i = 1, result.n do
+    if result[i] ~= nil or result.n > 1 then
+      io.stdout:write(pretty.text(result[i], show.width() or 80, api))
     end
   end
-  local stub = name and stubs.find(list, name)
-  if not stub then
-    return "nothing is known of this; help() lists all names\n"
-  end
-  return stub.signature .. "\n" .. stub.text .. "\n"
+  io.stdout:flush()
 end
 
---- The value, or its message raised as it is, without a line of this file in front.
-local function need(value, message)
-  if value == nil then
-    error(message, 0)
+--- Runs a chunk and prints its values; says what went wrong.
+---@param chunk function
+---@param tools { api: api, abandon: fun(): boolean }
+---@param interactive boolean Ctrl-C ends the chunk; else it ends the program, as everywhere
+---@return boolean ok
+function repl.evaluate(chunk, tools, interactive)
+  local function body()
+    print_values(tools.api, table.pack(chunk()))
   end
-  return value
-end
-
---- Explains packets about a live container: explain("web", "in tcp …", …).
-local function explain_with(host)
-  return function(who, ...)
-    local filter = require "bulkhead.filter"
-    local parsed, answers = {}, {}
-    for i, text in ipairs { ... } do
-      parsed[i] = need(filter.packet(text))
+  local call = interactive and console.guard or pcall
+  local ok, message, interrupted = call(body)
+  if ok then
+    return true
+  elseif interrupted then
+    io.stderr:write "interrupted\n"
+    if tools.abandon() then
+      session.say "the change that was begun is given up"
     end
-    local world = need(require("worlds").live(host, who, parsed))
-    for i, text in ipairs { ... } do
-      answers[i] = need(require("explain").packet(world, text))
-    end
-    return #answers == 1 and answers[1] or answers
-  end
-end
-
---- What chunks see: everything of Lua, the API, and the host's lists as functions.
-function repl.environment(host)
-  local list = stubs.load()
-  local env = setmetatable({
-    host = host, bulkhead = require "bulkhead", filter = require "bulkhead.filter",
-    policy = require "bulkhead.policy", prove = require "bulkhead.prove", explain = explain_with(host),
-  }, { __index = _G })
-  for _, name in ipairs(READERS) do
-    env[name] = function(...)
-      return host[name](host, ...)
-    end
-  end
-  function env.help(topic)
-    io.stdout:write(help_on(env, list, topic))
-  end
-  return env
-end
-
---- Runs a chunk and prints its values; false if it failed.
-local function evaluate(chunk)
-  local result = table.pack(xpcall(chunk, function(message)
-    return show.clean(tostring(message))
-  end))
-  if not result[1] then
-    session.say(result[2])
     return false
   end
-  for i = 2, result.n do
-    if result[i] ~= nil or result.n > 2 then
-      io.stdout:write(pretty.text(result[i], show.width()))
-    end
-  end
-  return true
+  -- The text of an error object is made by whoever raised it.
+  local made, text = call(function()
+    return show.clean(tostring(message))
+  end)
+  session.say(made and text or "an error whose text cannot be made")
+  return false
 end
 
---- A function that reads a line: with editing and history where readline is, plain elsewhere.
-local function line_reader()
-  if not show.is_terminal(0) then
-    return function()
-      return io.read "L"
-    end
+--- One line more: runs the chunk if it is whole. What is left of an unfinished one is returned.
+local function take(text, env, tools, interactive)
+  if not text:find "%S" then
+    return "", true
   end
-  local found, readline = pcall(require, "readline")
-  if found then
-    local home = os.getenv "HOME"
-    pcall(readline.set_options, {
-      histfile = home and home .. "/.bulkhead_history", keeplines = 1000, completion = false,
-    })
-    return function(prompt)
-      local line = readline.readline(prompt)
-      return line and line .. "\n"
-    end, function()
-      pcall(readline.save_history)
-    end
+  local chunk, message, incomplete = repl.compile(text, env)
+  if chunk then
+    return "", repl.evaluate(chunk, tools, interactive)
+  elseif incomplete then
+    return text, true
   end
-  return function(prompt)
-    io.stdout:write(prompt)
-    io.stdout:flush()
-    return io.read "L"
-  end
+  session.say(message)
+  return "", false
 end
 
 --- Reads and runs chunks until the input ends.
 ---@param host host
----@param first? function a chunk to run before
+---@param options { write: boolean, first: function? } may it change the host; a chunk to run before
 ---@return integer status
-function repl.run(host, first)
-  local env = repl.environment(host)
+function repl.run(host, options)
+  local env, tools = workbench.new(host, options.write)
   local interactive = show.is_terminal(0)
   local failed = false
-  if first then
-    debug.setupvalue(first, 1, env)
-    failed = not evaluate(first)
+  if options.first then
+    debug.setupvalue(options.first, 1, env)
+    failed = not repl.evaluate(options.first, tools, interactive)
   end
-  local read, finish = line_reader()
-  local text = ""
+  local reader = line.reader(function(text)
+    return completion.of(tools.api, env, text, tools.names)
+  end)
+  local text, ok = "", true
   while true do
-    local line = read(text == "" and "> " or ">> ")
-    if not line and (text == "" or not interactive) then
-      break
-    end
-    text = line and text .. line or ""
-    if text:find "%S" then
-      local chunk, message, incomplete = repl.compile(text, env)
-      if chunk then
-        failed = not evaluate(chunk) or failed
-      elseif not incomplete then
-        session.say(message)
-        failed = true
-      end
-      text = incomplete and text or ""
-    else
+    local got, given_up = reader.read(text == "" and "> " or ">> ")
+    if given_up then
       text = ""
+    elseif not got then
+      break
+    else
+      text, ok = take(text .. got, env, tools, interactive)
+      failed = failed or not ok
     end
   end
-  if text ~= "" then
+  if text ~= "" and not interactive then
     session.say "the input ends in the middle of a chunk"
     failed = true
   end
   if interactive then
     io.stdout:write "\n"
   end
-  if finish then
-    finish()
-  end
+  reader.finish()
   return failed and not interactive and 1 or 0
 end
 

@@ -1,5 +1,5 @@
 --- show.lua - what people read: tables fitted to the terminal, key/value blocks, colour.
-local lfs = require "lfs"
+local console = require "bulkhead.console"
 
 local show = {}
 
@@ -7,9 +7,7 @@ local COLOURS = { red = 31, green = 32, yellow = 33, cyan = 36, bold = 1, dim = 
 
 --- Whether a standard descriptor (0, 1, 2) is a terminal.
 function show.is_terminal(descriptor)
-  local target = lfs.symlinkattributes("/proc/self/fd/" .. descriptor, "target")
-  return target ~= nil and (target:find("^/dev/pts/%d") ~= nil or target:find("^/dev/tty") ~= nil
-    or target == "/dev/console")
+  return console.is_terminal(descriptor)
 end
 
 --- Columns to fit into: the terminal's, or without one nil, which cuts nothing.
@@ -17,14 +15,7 @@ function show.width()
   if not show.is_terminal(1) then
     return nil
   end
-  local columns = tonumber(os.getenv "COLUMNS" or "")
-  if not columns then
-    local pipe = io.popen("stty size 2>/dev/null </dev/tty")
-    columns = pipe and tonumber((pipe:read "a":match "%d+%s+(%d+)"))
-    if pipe then
-      pipe:close()
-    end
-  end
+  local columns = tonumber(os.getenv "COLUMNS" or "") or console.width()
   return columns and columns >= 20 and columns or 80
 end
 

@@ -116,6 +116,7 @@ bulkhead.version = ""
 ---@field id? integer
 ---@field action "allow"|"block"
 ---@field direction "inbound"|"outbound"
+---@field name? string
 ---@field protocol? string
 ---@field local? string
 ---@field remote? string
@@ -123,7 +124,6 @@ bulkhead.version = ""
 ---@field remote_port? string
 ---@field icmp? string
 ---@field priority integer
----@field name? string
 ---@field log boolean
 ---@field audit boolean
 ---@field origin? string FILE:LINE
@@ -401,38 +401,5 @@ function host:remove_container(id) end
 ---@return string? message
 ---@return string? code
 function host:reset() end
-
---- What gates dropped, audited or were asked to log, oldest first, from record number `from` on; a
---- negative one counts back from the newest. The newest 8,192 are kept; reading takes none away.
----@param from? integer default -100
----@param limit? integer at most 8192, the default
----@return drop[]
----@return integer next the number to go on from
-function host:drops(from, limit) end
-
---- How many flows a compartment is charged for.
----@param compartment integer
----@return integer?
----@return string? message
----@return string? code
-function host:flows_used(compartment) end
-
---- Another policy for an endpoint that is there: all of it is replaced, its own rules too. Its flows
---- are asked again on their next packet. All endpoints of a change get theirs together. Inside a
---- change.
----@param endpoint integer
----@param change endpoint_change
----@return true?
----@return string? message
----@return string? code
-function host:change_endpoint(endpoint, change) end
-
---- Another policy set for a container to keep. Inside a change.
----@param container string id
----@param policies string directory
----@return true?
----@return string? message
----@return string? code
-function host:set_policies(container, policies) end
 
 return bulkhead

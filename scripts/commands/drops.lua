@@ -33,8 +33,8 @@ local function clock(time)
   return os.date("%H:%M:%S", time // 1 | 0) .. (".%03d"):format((time % 1 * 1000) // 1 | 0)
 end
 
---- A record for people.
-local function line(record)
+--- A record for people, as a line.
+function drops.line(record)
   local parts = {
     clock(record.time), show.clean(record.name or "-"), ("(compartment %d)"):format(record.compartment),
     show.clean(record.packet), outcome(record) .. ":", record.by,
@@ -62,7 +62,7 @@ local function printer(id, expected)
       end
       expected = record.number + 1
       if not id or record.container == id then
-        io.stdout:write(session.json and json.encode(record, ORDER) .. "\n" or line(record))
+        io.stdout:write(session.json and json.encode(record, ORDER) .. "\n" or drops.line(record))
       end
     end
     io.stdout:flush()
@@ -101,7 +101,7 @@ function drops.run(args)
     if not args.follow then
       local lines = {}
       for i, record in ipairs(list) do
-        lines[i] = line(record)
+        lines[i] = drops.line(record)
       end
       session.print(list, table.concat(lines), ORDER)
       return

@@ -48,7 +48,7 @@ local function match_line(match, names)
 end
 
 --- An answer for people, within 80 columns.
-local function describe(text, answer)
+function command.describe(text, answer)
   local null = require("json").null
   local function names(value, otherwise)
     return value ~= nil and value ~= null and show.clean(value) or otherwise
@@ -86,7 +86,7 @@ local function answer_all(world, packets)
   local answers, texts = {}, {}
   for i, text in ipairs(packets) do
     answers[i] = refuse.parsed(explain.packet(world, text))
-    texts[i] = describe(text, answers[i])
+    texts[i] = command.describe(text, answers[i])
   end
   session.print(#answers == 1 and answers[1] or answers, table.concat(texts, "\n"), explain.ORDER)
 end

@@ -85,32 +85,6 @@ local function imagine(args, names)
   return chosen
 end
 
---- What a class matches, in words.
-local function describe(class)
-  if class.protocol == "frame" then
-    return class.direction .. " frames that are neither IP nor ARP"
-  end
-  local words = { class.direction }
-  if not class.protocol then
-    words[2] = "any protocol"
-  elseif class.protocol:sub(1, 1) == "!" then
-    words[2] = "any protocol but " .. class.protocol:gsub("!", ""):gsub(",", ", ")
-  else
-    words[2] = class.protocol:gsub(",", ", ")
-  end
-  local function add(word, value)
-    if value then
-      words[#words + 1] = word .. " " .. value:gsub(",", ", ")
-    end
-  end
-  add("type", class.icmp)
-  add("local", class["local"])
-  add("local port", class.local_port)
-  add("remote", class.remote)
-  add("remote port", class.remote_port)
-  return table.concat(words, " ")
-end
-
 local function decided(decider)
   local verdict = decider.action == "allow" and "allowed" or "blocked"
   local by = decider.rule and ("'%s'"):format(show.clean(decider.rule)) or decider.by
@@ -124,7 +98,7 @@ local function add_classes(lines, title, classes)
   end
   lines[#lines + 1] = show.colour(title == "newly allowed" and "green" or "red", "  " .. title .. ":")
   for _, class in ipairs(classes) do
-    lines[#lines + 1] = show.wrap({ "    " .. describe(class) }, 100, "      ")
+    lines[#lines + 1] = show.wrap({ "    " .. compare.describe(class) }, 100, "      ")
     lines[#lines + 1] = "      " .. class.example
     lines[#lines + 1] = decided(class.before)
     lines[#lines + 1] = decided(class.after)
