@@ -57,6 +57,15 @@ static void catch_signals(struct sigaction *before)
 	sigaction(SIGINT, &action, before);
 }
 
+/* catch(): from now on Ctrl-C is for guard() and wait_input() only, also between them. */
+static int console_catch(lua_State *L)
+{
+	(void)L;
+	signals = 0;
+	catch_signals(NULL);
+	return 0;
+}
+
 /* guard(function, …): true and what it returns; or false, the error, and whether it was Ctrl-C. */
 static int console_guard(lua_State *L)
 {
@@ -118,6 +127,7 @@ static int console_width(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
+	{"catch", console_catch},
 	{"guard", console_guard},
 	{"wait_input", console_wait_input},
 	{"is_terminal", console_is_terminal},

@@ -40,7 +40,8 @@ function catalogue.text()
   end
   lines[#lines + 1] = ""
   lines[#lines + 1] = "--json on a command that prints makes it print one JSON document."
-  lines[#lines + 1] = "`bulkhead help COMMAND` explains a command; `bulkhead --version` is the version."
+  lines[#lines + 1] = "`bulkhead help COMMAND` explains a command, `help lua` the Lua API;"
+  lines[#lines + 1] = "`bulkhead --version` is the version."
   return table.concat(lines, "\n") .. "\n"
 end
 

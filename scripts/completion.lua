@@ -76,16 +76,13 @@ end
 --- What the expression at the end of a text is known to be; nil if there is none.
 ---@return known?
 local function resolve(api, env, text)
-  local rest, inner = text:match "^(.*[%w_%]%)])%s*(%b())$"
-  if not rest then
-    rest, inner = text:match "^(.*[%w_%]%)])%s*([\"'][^\"']*[\"'])$"
-  end
-  if rest then
-    local known = resolve(api, env, rest)
+  local called = text:match "^(.*[%w_%]%)])%s*%b()$" or text:match "^(.*[%w_%]%)])%s*[\"'][^\"']*[\"']$"
+  if called then
+    local known = resolve(api, env, called)
     local first = known and known.stub and known.stub.returns[1]
     return first and of_type(api, first.type) or {}
   end
-  rest, inner = text:match "^(.*[%w_%]%)])(%b[])$"
+  local rest, inner = text:match "^(.*[%w_%]%)])(%b[])$"
   if inner then
     local known = resolve(api, env, rest)
     if known and known.list then

@@ -62,7 +62,7 @@ end
 ---@return fun(): boolean abandon gives up a change that was left open
 function guarded.wrap(host, write)
   local record = { endpoints = {}, containers = {}, networks = {} }
-  local before
+  local before, open = nil, false
   local methods = {}
 
   local function refuse()
@@ -73,8 +73,14 @@ function guarded.wrap(host, write)
   end
   if write then
     function methods.begin()
+      local was = open
+      open = true -- Ctrl-C may come at any line from here on
       local ok, message, code = host:begin()
-      before = ok and look(host) or before
+      if ok then
+        before = look(host)
+      else
+        open = was
+      end
       return ok, message, code
     end
     function methods.commit()
@@ -82,11 +88,11 @@ function guarded.wrap(host, write)
       if ok and before then
         note(record, before, look(host))
       end
-      before = nil
+      before, open = nil, false
       return ok, message, code
     end
     function methods.abort()
-      before = nil
+      before, open = nil, false
       return host:abort()
     end
     function methods.reset()
@@ -121,12 +127,12 @@ function guarded.wrap(host, write)
     __close = function() end,
   })
   return wrapped, record, function()
-    local open = before ~= nil
+    local was = open
     if open then
       host:abort()
-      before = nil
+      before, open = nil, false
     end
-    return open
+    return was
   end
 end
 

@@ -32,9 +32,9 @@ local function edited(readline, complete)
   local history = home and home ~= "" and home .. "/.bulkhead_history" or ""
   readline.set_options { histfile = history, keeplines = KEPT, completion = true, auto_add = false }
   readline.set_readline_name "bulkhead"
-  readline.set_completion_append_character ""
   readline.set_complete_function(function(text, from, to)
     local given = text:sub(from, to)
+    readline.set_completion_append_character "" -- is a blank again before each completion
     local ok, fits, word = pcall(complete, text:sub(1, to))
     if not ok then
       return {}
@@ -82,6 +82,7 @@ function line.reader(complete)
   if not show.is_terminal(0) then
     return piped()
   end
+  console.catch()
   local found, readline = pcall(require, "readline")
   if found and readline.handler_install and os.getenv "TERM" ~= "dumb" then
     return edited(readline, complete)

@@ -100,7 +100,7 @@ function repl.run(host, options)
   local reader = line.reader(function(text)
     return completion.of(tools.api, env, text, tools.names)
   end)
-  local text, ok = "", true
+  local text = ""
   while true do
     local got, given_up = reader.read(text == "" and "> " or ">> ")
     if given_up then
@@ -108,6 +108,7 @@ function repl.run(host, options)
     elseif not got then
       break
     else
+      local ok
       text, ok = take(text .. got, env, tools, interactive)
       failed = failed or not ok
     end

@@ -74,11 +74,11 @@ end
 ---@param seconds? number
 function watch.run(host, id, seconds)
   local line = require("commands.drops").line
-  local names, wanted = roll(host, id)
-  local flows = look(host, wanted)
+  local flows = look(host, select(2, roll(host, id)))
   local _, number = host:drops(-1)
   local left = seconds or math.huge
   repeat
+    local names, wanted = roll(host, id)
     local records
     records, number = host:drops(number)
     for _, record in ipairs(records) do
@@ -86,7 +86,6 @@ function watch.run(host, id, seconds)
         io.stdout:write(line(record))
       end
     end
-    names, wanted = roll(host, id)
     local now = look(host, wanted)
     tell_flows(flows, now, names)
     flows = now

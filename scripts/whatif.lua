@@ -187,7 +187,7 @@ function whatif.new(host, path, who)
     end
     local choose, names = chooser(self, path, who), {}
     for _, container in ipairs(host:containers()) do
-      names[container.policy] = not who or container.id == who or nil
+      names[container.policy] = names[container.policy] or not who or container.id == who or nil
     end
     for _, container in ipairs(host:containers()) do
       if container.status == "ready" then
@@ -297,15 +297,15 @@ function Trial:changes()
 end
 
 function Trial:close()
-  if self.host then
-    local lab, host = self.lab, self.host
-    self.lab, self.host = nil, nil
-    labs.close(lab, host)
-  end
   for _, dir in ipairs(self.made) do
     remove_tree(dir)
   end
-  self.made = {}
+  local lab, host = self.lab, self.host
+  self.made, self.lab, self.host = {}, nil, nil
+  if host then
+    host:close()
+    lab:close()
+  end
 end
 
 Trial.__close, Trial.__gc = Trial.close, Trial.close

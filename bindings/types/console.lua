@@ -4,6 +4,10 @@
 ---@class bulkhead.console
 local console = {}
 
+--- From now on Ctrl-C does not end the program: it is for `guard` and `wait_input`, and what comes
+--- between two of them counts for the next `wait_input`.
+function console.catch() end
+
 --- Calls a function so that Ctrl-C ends it, and only it: coroutines, loops around pcall and waits
 --- too. Not what is busy inside a C function.
 ---@param body function

@@ -75,7 +75,8 @@ end
 
 --- One command that runs the chain, each plugin given the result of the one before.
 local function cni_chain(verb, i)
-  local environment = ("CNI_COMMAND=%s CNI_CONTAINERID=bench%d CNI_NETNS=/run/netns/%s CNI_IFNAME=eth0 CNI_PATH=/usr/lib/cni")
+  local environment = ("CNI_COMMAND=%s CNI_CONTAINERID=bench%d CNI_NETNS=/run/netns/%s "
+    .. "CNI_IFNAME=eth0 CNI_PATH=/usr/lib/cni")
     :format(verb, i, netns(cni, i))
   local parts = {}
   local plugins = verb == "ADD" and { "bridge", "portmap", "firewall" } or { "firewall", "portmap", "bridge" }
@@ -84,7 +85,8 @@ local function cni_chain(verb, i)
     local text = cni_config(plugin, i, previous)
     local feed = ("printf '%%s' '%s'"):format(text)
     if previous then
-      feed = feed .. (" | sed 's|\"@PREV@\"|'\"$(tr -d \"\\n\\t\" < /tmp/bulkhead-bench-cni.out | sed 's/|/\\\\|/g')\"'|'")
+      feed = feed .. (" | sed 's|\"@PREV@\"|'"
+        .. "\"$(tr -d \"\\n\\t\" < /tmp/bulkhead-bench-cni.out | sed 's/|/\\\\|/g')\"'|'")
     end
     parts[n] = ("%s | %s /usr/lib/cni/%s%s"):format(feed, environment, plugin,
       verb == "ADD" and n == 1 and " > /tmp/bulkhead-bench-cni.out" or "")

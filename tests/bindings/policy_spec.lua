@@ -65,7 +65,7 @@ return {
 
   it("has defaults for what is not said", function()
     local p = assert(load(body "", nil, { driver = "nat" }))
-    assert.same({ antispoof = true, router = false, dhcp_server = false, audit = false, audit = false, timeouts = {}, reach = {} },
+    assert.same({ antispoof = true, router = false, dhcp_server = false, audit = false, timeouts = {}, reach = {} },
       p:options())
     assert.same({}, p:rules())
     assert.is_false(p:handles "attach")

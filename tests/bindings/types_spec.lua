@@ -1,36 +1,16 @@
 --- types_spec.lua - what is there is documented, and what is documented is there.
 local bulkhead = require "bulkhead"
 local filter = require "bulkhead.filter"
+local stubs = require "stubs"
 
-local function read(path)
-  local file <close> = assert(io.open(path))
-  return file:read "a"
-end
+local API = stubs.load()
 
---- Functions of a stub by the table they stand in: { filter = { packet = "documented" } }.
-local function stub(path)
-  local found, comment = {}, {}
-  for line in read(path):gmatch "[^\n]*" do
-    local owner, name = line:match "^function ([%w_]+)[.:]([%w_]+)%("
-    if owner then
-      found[owner] = found[owner] or {}
-      found[owner][name] = table.concat(comment, " ")
-    end
-    comment = line:find "^%-%-%-" and { table.concat(comment, " "), line } or {}
-  end
-  return found
-end
-
-local STUBS = {
-  bulkhead = stub "bindings/types/bulkhead.lua", filter = stub "bindings/types/filter.lua",
-  lab = stub "bindings/types/lab.lua", prove = stub "bindings/types/prove.lua",
-  replay = stub "bindings/types/replay.lua",
-}
-
-local function same(documented, real)
-  for name, text in pairs(documented) do
-    assert.truthy(real[name], name .. " is documented but not there")
-    assert.truthy(text:find "%-%-%- %w", name .. " has no documentation")
+--- Holds the functions of a table against those of a class of the stubs.
+local function same(class, real)
+  local documented = API.classes[class].methods
+  for name, stub in pairs(documented) do
+    assert.is_function(real[name], name .. " is documented but not there")
+    assert.truthy(stub.text:find "%w", name .. " has no documentation")
   end
   for name, value in pairs(real) do
     if type(value) == "function" and not name:find "^__" then
@@ -39,34 +19,57 @@ local function same(documented, real)
   end
 end
 
+local function same_object(class, object)
+  same(class, getmetatable(object).__index)
+  assert.equal("bulkhead." .. class, getmetatable(object).__name)
+end
+
 describe("the stubs agree with", function()
-  it("module bulkhead and its host", function()
+  for _, name in ipairs { "bulkhead", "bulkhead.console", "bulkhead.filter", "bulkhead.lab", "bulkhead.policy",
+    "bulkhead.prove", "bulkhead.replay" } do
+    it("module " .. name, function()
+      same(name, require(name))
+    end)
+  end
+
+  it("all modules there are", function()
+    local found = 0
+    for name in pairs(package.preload) do
+      assert.truthy(API.classes[name], name)
+      found = found + 1
+    end
+    assert.equal(7, found)
+  end)
+
+  it("the objects of modules", function()
     local host <close> = assert(bulkhead.open())
-    same(STUBS.bulkhead.bulkhead, bulkhead)
-    same(STUBS.bulkhead.host, getmetatable(host).__index)
+    local gate = assert(filter.gate {})
+    local replay <close> = assert(require("bulkhead.replay").open("tests/support/sample.pcap", gate))
+    local lab <close> = assert(require("bulkhead.lab").open { platform = "memory", host = {}, outside = {} })
+    local policy <close> = assert(require("bulkhead.policy").load { dir = "policies/default", type = "process" })
+    same_object("host", host)
+    same_object("gate", gate)
+    same_object("replay", replay)
+    same_object("lab", lab)
+    same_object("policy", policy)
   end)
 
-  it("module filter and its gate", function()
-    same(STUBS.filter.filter, filter)
-    same(STUBS.filter.gate, getmetatable(assert(filter.gate {})).__index)
-  end)
-
-  it("module prove", function()
-    same(STUBS.prove.prove, require "bulkhead.prove")
-  end)
-
-  it("module replay and its replay", function()
-    local module = require "bulkhead.replay"
-    local replay <close> = assert(module.open("tests/support/sample.pcap", assert(filter.gate {})))
-    same(STUBS.replay.replay_module, module)
-    same(STUBS.replay.replay, getmetatable(replay).__index)
-  end)
-
-  it("module lab and its lab", function()
-    local module = require "bulkhead.lab"
-    local lab <close> = assert(module.open { platform = "memory", host = {}, outside = {} })
-    same(STUBS.lab.lab_module, module)
-    same(STUBS.lab.lab, getmetatable(lab).__index)
+  it("what a policy is given", function()
+    local sets = require "tests.support.sets"
+    finally(sets.clear)
+    local given = { "allow.inbound", "allow.outbound", "block.inbound", "block.outbound", "contains", "glob", "require" }
+    for _, name in ipairs(given) do
+      local stub = assert(stubs.find(API, name))
+      assert.equal("policy_globals", stub.file)
+      assert(sets.load(sets.body(("assert(type(%s) == 'function')"):format(name))))
+    end
+    for _, stub in ipairs(API.functions) do
+      local known = stub.file ~= "policy_globals" or stub.name == "policy_endpoint:add"
+      for _, name in ipairs(given) do
+        known = known or stub.name == name
+      end
+      assert.is_true(known, stub.name)
+    end
   end)
 end)
 

@@ -2,7 +2,6 @@
 local pretty = require "pretty"
 local repl = require "repl"
 local show = require "show"
-local stubs = require "stubs"
 
 describe("a table", function()
   local columns = { { title = "Name" }, { title = "Hits", right = true }, { title = "Note" } }
@@ -58,31 +57,5 @@ describe("the REPL", function()
     local loop = {}
     loop[1] = loop
     assert.equal("{ {…} }\n", pretty.text(loop))
-  end)
-end)
-
-describe("stubs", function()
-  it("are found by name and by last word", function()
-    local list = stubs.parse [[
---- Opens.
----@param x integer
-function host:open(x) end
-
---- Lost.
-
-function host:no() end
-]]
-    assert.equal(1, #list)
-    assert.equal("host:open(x)", list[1].signature)
-    assert.equal(list[1], stubs.find(list, "host:open"))
-    assert.equal(list[1], stubs.find(list, "open"))
-    assert.is_nil(stubs.find(list, "shut"))
-  end)
-
-  it("cover the API", function()
-    local list = stubs.load()
-    assert.is_table(stubs.find(list, "bulkhead.open"))
-    assert.is_table(stubs.find(list, "host:rules"))
-    assert.is_table(stubs.find(list, "filter.packet"))
   end)
 end)
