@@ -194,6 +194,8 @@ static int fill_policy(lua_State *L, int index, struct bh_endpoint_spec *spec, s
 	spec->flags = conf.flags;
 	spec->flows_limit = conf.flows_limit;
 	memcpy(spec->timeouts, conf.timeouts, sizeof(spec->timeouts));
+	lua_getfield(L, index, "options");
+	spec->reach = lua_istable(L, -1) ? push_joined(L, -1, "reach") : NULL; /* stays on the stack */
 	lua_getfield(L, index, "rules");
 	rc = bh_check_rules(L, -1, &rules, err);
 	spec->rules = rules->rules;

@@ -97,7 +97,9 @@ int bh_rows_networks(lua_State *L, struct bh_host *host, struct bh_error *err)
 	};
 
 	return push_rows(L, bh_host_store(host), columns, network_more, err,
-	                 "SELECT id, name, driver, mtu, dns, reach, status FROM networks ORDER BY id", NULL);
+	                 "SELECT id, name, driver, mtu, dns, trim(reach || ',' || coalesce((SELECT"
+	                 " group_concat(DISTINCT e.reach) FROM endpoints e WHERE e.network = networks.id"
+	                 " AND e.reach <> '' AND e.status <> 'removing'), ''), ','), status FROM networks ORDER BY id", NULL);
 }
 
 /* A list of integers from a list of texts, in place. */
@@ -229,7 +231,7 @@ int bh_rows_endpoints(lua_State *L, struct bh_host *host, const char *container,
 		{"kind", 't'}, {"interface", 't'}, {"mac", 't'}, {"addresses", 'l'}, {"gateways", 'l'},
 		{"ipv6", 'f'}, {"flags", 'i'}, {"timeouts", 't'}, {"flows_limit", 'i'},
 		{"default_inbound_origin", 't'}, {"default_outbound_origin", 't'}, {"generation", 'i'},
-		{"attachment", 't'}, {"phase", 't'}, {"status", 't'}, {NULL, 0},
+		{"attachment", 't'}, {"phase", 't'}, {"status", 't'}, {"reach", 'l'}, {NULL, 0},
 	};
 
 #define ENDPOINTS                                                                                       \
@@ -238,7 +240,7 @@ int bh_rows_endpoints(lua_State *L, struct bh_host *host, const char *container,
 	"  WHERE a.endpoint = e.id ORDER BY address LIKE '%:%', address)),"                              \
 	" (SELECT group_concat(gateway) FROM subnets s WHERE s.network = n.id),"                         \
 	" e.ipv6, e.flags, e.timeouts, e.flows, e.origin_in, e.origin_out, e.generation, e.attachment,"  \
-	" e.phase, e.status"                                                                             \
+	" e.phase, e.status, e.reach"                                                                       \
 	" FROM endpoints e JOIN networks n ON n.id = e.network "
 
 	return push_rows(L, bh_host_store(host), columns, endpoint_more, err,

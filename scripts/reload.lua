@@ -2,8 +2,9 @@
 ---
 --- Everything is loaded, checked and run before the host's lock is taken: each file of each set, and
 --- for each endpoint a fresh state in which `create`, `attach` and `start` are run as they were when
---- it came. What comes out is held against what is in force; endpoints for which nothing changes are
---- left alone. The others change together or not at all (host:change_endpoint).
+--- it came, for the containers that share it too. What comes out is held against what is in force;
+--- endpoints for which nothing changes are left alone. The others change together or not at all
+--- (host:change_endpoint).
 local lfs = require "lfs"
 local filter = require "bulkhead.filter"
 local lifecycle = require "lifecycle"
@@ -101,6 +102,7 @@ local function differences(endpoint, default, options)
     note(name, endpoint[name], options[name] or false)
   end
   note("flows", endpoint.flows_limit, options.flows or FLOWS)
+  note("reach", table.concat(endpoint.reach, ", "), table.concat(options.reach or {}, ", "))
   local names = {}
   for name in pairs(TIMEOUTS) do
     names[#names + 1] = name
@@ -162,31 +164,68 @@ local function ending(host, endpoint, change, network)
   return list
 end
 
---- What the set says of one endpoint.
-local function change_of(container, endpoint, dir, audit, hashes)
-  local set, message, code = policies.load(dir, container.policy, endpoint.driver)
+--- Loads a container's policy for a driver; sets that are edited meanwhile are refused.
+local function load_set(container, dir, driver, hashes)
+  local set, message, code = policies.load(dir, container.policy, driver)
   if not set then
     return nil, message, code
   end
-  local key = table.concat({ dir, container.policy, endpoint.driver }, "\0")
+  local key = table.concat({ dir, container.policy, driver }, "\0")
   hashes[key] = hashes[key] or set:hash()
   if hashes[key] ~= set:hash() then
     return nil, ("policy set %s is being changed; nothing was reloaded"):format(policies.name(dir)), "EAGAIN"
   end
-  local view, own = lifecycle.container_view(container), {}
-  local seen = lifecycle.endpoint_view(endpoint)
+  return set
+end
+
+--- Runs the events that the handlers of a container were told about an endpoint; adds the rules to
+--- `own`. Who shares an endpoint is not told `attach`; who has not started yet will be told.
+local function tell(set, container, endpoint, own)
+  local view, seen = lifecycle.container_view(container), lifecycle.endpoint_view(endpoint)
+  local owner = endpoint.container == container.id
+  local started = (owner and endpoint.phase or container.phase) ~= "attached"
   for _, event in ipairs { "create", "attach", "start" } do
-    local added
-    added, message, code = set:run(event, view, event ~= "create" and seen or nil)
-    if not added then
-      return nil, message, code
+    if event == "create" or event == "attach" and owner or event == "start" and started then
+      local added, message, code = set:run(event, view, event ~= "create" and seen or nil)
+      if not added then
+        return nil, message, code
+      end
+      table.move(added, 1, #added, #own + 1, own)
     end
-    table.move(added, 1, #added, #own + 1, own)
+  end
+  return true
+end
+
+--- What the sets say of one endpoint: that of the container it came with, and what the handlers of
+--- those that share it add.
+---@param sharers container[]
+---@param dir_of fun(container): string
+local function change_of(container, endpoint, sharers, dir_of, audit, hashes)
+  local set, message, code = load_set(container, dir_of(container), endpoint.driver, hashes)
+  if not set then
+    return nil, message, code
+  end
+  local own, ok = {}
+  ok, message, code = tell(set, container, endpoint, own)
+  for _, sharer in ipairs(ok and sharers or {}) do
+    local other
+    other, message, code = load_set(sharer, dir_of(sharer), endpoint.driver, hashes)
+    ok = other
+    if other then
+      ok, message, code = tell(other, sharer, endpoint, own)
+      other:close()
+    end
+    if not ok then
+      break
+    end
+  end
+  if not ok then
+    return nil, message, code
   end
   local options = set:options()
   options.audit = options.audit or audit or false
   local change = {
-    container = container.id, name = container.name, endpoint = endpoint.id, policies = dir,
+    container = container.id, name = container.name, endpoint = endpoint.id, policies = dir_of(container),
     default = set:default(), options = options, rules = set:rules(), own = own,
   }
   set:close()
@@ -206,47 +245,105 @@ local function compare(host, endpoint, change)
     or endpoint.default_outbound_origin ~= change.default.outbound.origin
 end
 
+--- The containers that share the endpoints of their compartment, by compartment.
+local function sharers_of(host, containers)
+  local has_own, by = {}, {}
+  for _, endpoint in ipairs(host:endpoints()) do
+    has_own[endpoint.container] = true
+  end
+  for _, container in ipairs(containers) do
+    if not has_own[container.id] then
+      by[container.compartment] = by[container.compartment] or {}
+      table.insert(by[container.compartment], container)
+    end
+  end
+  return by
+end
+
+local function is_any(wanted, container, sharers)
+  local any = not wanted or wanted[container.id]
+  for _, sharer in ipairs(sharers) do
+    any = any or wanted[sharer.id]
+  end
+  return any
+end
+
 ---@class reload_request
 ---@field dir? string the set; default each container's own
 ---@field containers? string[] ids; default all
 ---@field audit? boolean what would be blocked passes, and is recorded
 ---@field flows? boolean tell which flows would end
 
+--- Checks the sets that the request is about, each once. Returns the containers to be moved to another.
+local function check_sets(request, containers, wanted)
+  local checked, moves = {}, {}
+  local function check(dir)
+    local ok, message, code = true, nil, nil
+    if not checked[dir] then
+      ok, message, code = check_set(dir)
+    end
+    checked[dir] = ok
+    return ok, message, code
+  end
+  if request.dir then
+    local ok, message, code = check(request.dir)
+    if not ok then
+      return nil, message, code
+    end
+  end
+  for _, container in ipairs(containers) do
+    if not wanted or wanted[container.id] then
+      local dir = request.dir or container.policies
+      local ok, message, code = check(dir)
+      if not ok then
+        return nil, message, code
+      end
+      if dir ~= container.policies then
+        -- One without an endpoint needs its policy the next time it gets one.
+        ok, message, code = policies.load(dir, container.policy, "nat")
+        if not ok then
+          return nil, message, code
+        end
+        ok:close()
+        moves[#moves + 1] = { container = container.id, policies = dir }
+      end
+    end
+  end
+  return moves
+end
+
 --- Loads, checks and compares; changes nothing.
 ---@param host host
 ---@param request reload_request
----@return table[]? changes one per endpoint
+---@return table[]? changes one per endpoint; `moves`: containers that get another set
 ---@return string? message
 ---@return string? code
 function reload.plan(host, request)
-  local wanted, checked, hashes, changes = nil, {}, {}, {}
+  local wanted, hashes, networks, containers = nil, {}, {}, {}
   for _, id in ipairs(request.containers or {}) do
     wanted = wanted or {}
     wanted[id] = true
   end
-  local networks = {}
   for _, network in ipairs(host:networks()) do
     networks[network.name] = network
   end
-  if request.dir then
-    local ok, message, code = check_set(request.dir)
-    if not ok then
-      return nil, message, code
-    end
-    checked[request.dir] = true
-  end
   for _, container in ipairs(host:containers()) do
-    if container.status == "ready" and (not wanted or wanted[container.id]) then
-      local dir = request.dir or container.policies
-      if not checked[dir] then
-        local ok, message, code = check_set(dir)
-        if not ok then
-          return nil, message, code
-        end
-        checked[dir] = true
-      end
-      for _, endpoint in ipairs(host:endpoints(container.id)) do
-        local change, message, code = change_of(container, endpoint, dir, request.audit, hashes)
+    containers[#containers + 1] = container.status == "ready" and container or nil
+  end
+  local moves, message, code = check_sets(request, containers, wanted)
+  if not moves then
+    return nil, message, code
+  end
+  local function dir_of(container)
+    return request.dir and (not wanted or wanted[container.id]) and request.dir or container.policies
+  end
+  local changes, by_compartment = { moves = moves }, sharers_of(host, containers)
+  for _, container in ipairs(containers) do
+    for _, endpoint in ipairs(host:endpoints(container.id)) do
+      local sharers = by_compartment[container.compartment] or {}
+      if endpoint.container == container.id and is_any(wanted, container, sharers) then
+        local change
+        change, message, code = change_of(container, endpoint, sharers, dir_of, request.audit, hashes)
         if not change then
           return nil, message, code
         end
@@ -254,7 +351,6 @@ function reload.plan(host, request)
         if request.flows then
           change.ends = ending(host, endpoint, change, networks[endpoint.network])
         end
-        change.moved = container.policies ~= dir
         changes[#changes + 1] = change
       end
     end
@@ -264,20 +360,27 @@ end
 
 --- The part inside the transaction.
 local function apply(host, changes)
-  local there = {}
+  local there, known = {}, {}
   for _, endpoint in ipairs(host:endpoints()) do
     there[endpoint.id] = endpoint.status == "ready"
   end
+  for _, container in ipairs(host:containers()) do
+    known[container.id] = container.status == "ready"
+  end
   for _, change in ipairs(changes) do
-    local ok, message, code = true, nil, nil
     if there[change.endpoint] and (change.differs or change.lines) then
-      ok, message, code = host:change_endpoint(change.endpoint, change)
+      local ok, message, code = host:change_endpoint(change.endpoint, change)
+      if not ok then
+        return nil, message, code
+      end
     end
-    if ok and there[change.endpoint] and change.moved then
-      ok, message, code = host:set_policies(change.container, change.policies)
-    end
-    if not ok then
-      return nil, message, code
+  end
+  for _, move in ipairs(changes.moves or {}) do
+    if known[move.container] then
+      local ok, message, code = host:set_policies(move.container, move.policies)
+      if not ok then
+        return nil, message, code
+      end
     end
   end
   return true

@@ -136,6 +136,7 @@ local function copy_container(host, self, container, dir)
     id = container.id, name = container.name, type = container.type, policies = dir,
     policy = container.policy, owner = container.owner, annotations = container.annotations,
     labels = container.labels, published = container.published,
+    netns = ("/compartment/%d"):format(container.compartment), -- a name by which those of a pod find each other
   }
   local copy, endpoints = self.host, host:endpoints(container.id)
   local function wish(endpoint)
@@ -152,7 +153,7 @@ local function copy_container(host, self, container, dir)
     own[#own + 1] = endpoint.container == container.id and endpoint or nil
   end
   if #own == 0 then
-    return -- shares the endpoint of another container, and that one's rules
+    return #endpoints > 0 and must(lifecycle.create(copy, common)) -- shares the endpoint of another container
   end
   must(lifecycle.create(copy, wish(own[1])))
   for i = 2, #own do

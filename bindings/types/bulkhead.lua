@@ -42,7 +42,7 @@ bulkhead.version = ""
 ---@field mtu integer bytes
 ---@field subnets subnet[]
 ---@field dns string[] addresses of name servers; empty = the gateways
----@field reach string[] names of networks that this one lets in and out, if they do too
+---@field reach string[] names of networks that this one lets in and out, if they do too; also by its endpoints' policies
 ---@field status "creating"|"ready"|"removing"
 
 ---@class compartment
@@ -108,6 +108,7 @@ bulkhead.version = ""
 ---@field dhcp_server boolean
 ---@field audit boolean what the policy would block passes, and is recorded
 ---@field timeouts table<string, integer> seconds
+---@field reach string[] networks that its policy lets its network reach
 ---@field attachment string name of the CNI configuration that asked for it; "" = none
 ---@field phase "attached"|"started"|"stopped" what handlers were told last
 ---@field status "creating"|"ready"|"changing"|"removing"

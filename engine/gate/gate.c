@@ -445,6 +445,20 @@ void bh_gate_hit_remove(struct bh_gate_kernel *gate, uint32_t endpoint, uint32_t
 	bpf_map_delete_elem(gate->maps[HITS], &key);
 }
 
+void bh_gate_hit_move(struct bh_gate_kernel *gate, uint32_t endpoint, uint32_t from, uint32_t to)
+{
+	struct bh_hit_key old = {endpoint, from}, new = {endpoint, to};
+	uint64_t packets = 0, more = 0;
+
+	if (bpf_map_lookup_elem(gate->maps[HITS], &old, &packets))
+		return;
+	/* The gate may count between these two: a packet of a swap's first microseconds is lost to the count. */
+	bpf_map_lookup_elem(gate->maps[HITS], &new, &more);
+	packets += more;
+	bpf_map_update_elem(gate->maps[HITS], &new, &packets, BPF_ANY);
+	bpf_map_delete_elem(gate->maps[HITS], &old);
+}
+
 /* Keys of an endpoint's hits, collected first. */
 static int doom_hit(uint32_t endpoint, uint32_t rule, uint64_t packets, void *arg)
 {

@@ -60,6 +60,8 @@ int bh_gate_counters_read(struct bh_gate_kernel *gate, uint32_t endpoint,
                           struct bh_counters *counters, struct bh_error *err);
 /* Forgets what one rule decided at one endpoint. */
 void bh_gate_hit_remove(struct bh_gate_kernel *gate, uint32_t endpoint, uint32_t rule);
+/* Adds what one rule decided to another's, and forgets it. */
+void bh_gate_hit_move(struct bh_gate_kernel *gate, uint32_t endpoint, uint32_t from, uint32_t to);
 int bh_gate_hits_each(struct bh_gate_kernel *gate,
                       int (*visit)(uint32_t endpoint, uint32_t rule, uint64_t packets, void *),
                       void *arg, struct bh_error *err);

@@ -135,12 +135,13 @@ static int insert_endpoint(struct bh_host *host, const struct bh_endpoint_spec *
 		return rc;
 	rc = bh_store_run(host->store, err,
 	                  "INSERT INTO endpoints(container, network, compartment, kind, mac, interface, ipv6, shared,"
-	                  " own, flags, timeouts, flows, origin_in, origin_out, attachment, phase, generation, status)"
-	                  " VALUES (?, ?, ?, ?, ?, ?, 0, nullif(?, 0), NULL, ?, ?, ?, ?, ?, ?, 'attached', 1,"
-	                  " 'creating')", "siisssiisisss", spec->container, network, compartment, hyperv ? "vmNIC" : "vNIC", mac,
+	                  " own, flags, timeouts, flows, origin_in, origin_out, attachment, reach, phase, generation, status)"
+	                  " VALUES (?, ?, ?, ?, ?, ?, 0, nullif(?, 0), NULL, ?, ?, ?, ?, ?, ?, ?, 'attached', 1,"
+	                  " 'creating')", "siisssiisissss", spec->container, network, compartment, hyperv ? "vmNIC" : "vNIC", mac,
 	                  spec->interface ? spec->interface : "", (int64_t)shared, (int64_t)spec->flags, timeouts,
 	                  (int64_t)spec->flows_limit, spec->origin_in ? spec->origin_in : "",
-	                  spec->origin_out ? spec->origin_out : "", spec->attachment ? spec->attachment : "");
+	                  spec->origin_out ? spec->origin_out : "", spec->attachment ? spec->attachment : "",
+	                  spec->reach ? spec->reach : "");
 	*id = bh_store_last_id(host->store);
 	/* A persistent tap in a namespace that is not ours to drop: after a crash only its name finds it. */
 	return rc ? rc : bh_store_run(host->store, err,

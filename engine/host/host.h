@@ -102,6 +102,7 @@ struct bh_endpoint_spec {
 	uint32_t flags;        /* enum bh_conf_flag */
 	uint32_t timeouts[BH_TIMEOUT_COUNT];
 	uint32_t flows_limit;
+	const char *reach; /* networks that its network may reach, with commas; NULL = none */
 	const char *origin_in; /* FILE:LINE of the defaults */
 	const char *origin_out;
 	size_t rules_count;

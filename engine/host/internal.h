@@ -27,6 +27,8 @@ int bh_realize_create(struct bh_host *host, struct bh_error *err);
 int bh_realize_remove(struct bh_host *host, bool half_made_too, struct bh_error *err);
 /* Tells the platform of all networks that are to be there, and the ports published on them. */
 int bh_realize_uplink(struct bh_host *host, struct bh_error *err);
+/* Whether what networks reach may have become other by endpoints that are being made or changed. */
+bool bh_realize_reaches(struct bh_host *host);
 /* Forgets tables that no endpoint names any more. What fails is tried again by the next change. */
 void bh_tables_collect(struct bh_host *host);
 
@@ -44,6 +46,8 @@ int bh_reload_remember(struct bh_host *host, uint32_t endpoint, struct bh_error 
 int bh_reload_realize(struct bh_host *host, struct bh_error *err);
 /* Makes them what they were, after that failed. */
 int bh_reload_revert(struct bh_host *host, struct bh_error *err);
+/* carry.c: what rules decided at `changing` endpoints goes to those that say the same now. */
+void bh_hits_carry(struct bh_host *host);
 /* Keeps names and origins of rules about to be deleted, for what was recorded about them. */
 int bh_past_keep(struct bh_host *host, const char *unused_tables, struct bh_error *err);
 

@@ -73,10 +73,22 @@ static bool reaches(struct bh_host *host, uint32_t from, const char *to)
 {
 	BH_AUTOSTATEMENT struct bh_statement *row = NULL;
 
-	if (bh_store_query(host->store, &row, NULL, "SELECT reach FROM networks WHERE id = ?", "i",
-	                   (int64_t)from) || bh_statement_step(row, NULL) != 1)
+	if (bh_store_query(host->store, &row, NULL, "SELECT reach FROM networks WHERE id = ?1 UNION ALL"
+	                   " SELECT reach FROM endpoints WHERE network = ?1 AND reach <> '' AND status <> 'removing'",
+	                   "i", (int64_t)from))
 		return false;
-	return names(bh_statement_text(row, 0), to);
+	while (bh_statement_step(row, NULL) == 1)
+		if (names(bh_statement_text(row, 0), to))
+			return true;
+	return false;
+}
+
+bool bh_realize_reaches(struct bh_host *host)
+{
+	return bh_store_number(host->store, 0,
+	                       "SELECT EXISTS(SELECT 1 FROM endpoints WHERE status = 'creating' AND reach <> '')"
+	                       " OR EXISTS(SELECT 1 FROM endpoints e JOIN before b ON b.endpoint = e.id"
+	                       " WHERE e.reach <> b.reach)", "") != 0;
 }
 
 /* The published ports of the endpoints that are there. */
@@ -220,6 +232,7 @@ int bh_realize_create(struct bh_host *host, struct bh_error *err)
 		"UPDATE endpoints SET status = 'ready' WHERE status IN ('creating', 'changing')",
 	};
 	size_t networks = 0, rows = 0;
+	bool reaches;
 	int rc;
 
 	/* What is made is noted in the same transaction that marks it done: killed before, it is undone. */
@@ -232,9 +245,12 @@ int bh_realize_create(struct bh_host *host, struct bh_error *err)
 	                    &rows, err);
 	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM endpoints WHERE status = 'creating'", create_endpoint, &rows,
 	                    err);
+	reaches = bh_realize_reaches(host); /* before what was is forgotten */
 	rc = rc ? rc : bh_reload_realize(host, err);
 	for (size_t i = 0; !rc && i < sizeof(done) / sizeof(done[0]); i++)
 		rc = bh_store_run(host->store, err, done[i], "");
+	if (!rc && reaches)
+		rc = bh_realize_uplink(host, err);
 	rc = rc ? rc : bh_store_commit(host->store, err);
 	if (rc)
 		bh_store_rollback(host->store);
@@ -338,7 +354,8 @@ int bh_realize_remove(struct bh_host *host, bool half_made_too, struct bh_error 
 	                    NULL, err);
 	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM networks WHERE status = 'removing'", remove_network,
 	                    &networks, err);
-	if (!rc && networks)
+	if (!rc && (networks || bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 FROM endpoints"
+	                                        " WHERE status = 'removing' AND reach <> '')", "")))
 		rc = bh_realize_uplink(host, err);
 	for (size_t i = 0; !rc && i < sizeof(done) / sizeof(done[0]); i++)
 		rc = bh_store_run(host->store, err, done[i], "");

@@ -22,7 +22,7 @@ int bh_reload_remember(struct bh_host *host, uint32_t endpoint, struct bh_error 
 	int rc = bh_store_run(host->store, err,
 	                      "INSERT OR IGNORE INTO before SELECT id, shared, own, flags, timeouts, flows,"
 	                      " origin_in, origin_out, generation, (SELECT policies FROM containers c"
-	                      " WHERE c.id = container) FROM endpoints WHERE id = ? AND status = 'ready'", "i",
+	                      " WHERE c.id = container), reach FROM endpoints WHERE id = ? AND status = 'ready'", "i",
 	                      (int64_t)endpoint);
 
 	return rc ? rc : bh_store_run(host->store, err,
@@ -70,11 +70,12 @@ int bh_endpoint_change(struct bh_host *host, uint32_t endpoint, const struct bh_
 	bh_timeouts_format(spec->timeouts, timeouts, sizeof(timeouts));
 	return rc ? rc : bh_store_run(host->store, err,
 	                              "UPDATE endpoints SET shared = nullif(?, 0), own = NULL, flags = ?,"
-	                              " timeouts = ?, flows = ?, origin_in = ?, origin_out = ?,"
+	                              " timeouts = ?, flows = ?, origin_in = ?, origin_out = ?, reach = ?,"
 	                              " generation = generation + (status = 'ready'), status = 'changing'"
-	                              " WHERE id = ?", "iisissi", (int64_t)shared, (int64_t)spec->flags, timeouts,
+	                              " WHERE id = ?", "iisisssi", (int64_t)shared, (int64_t)spec->flags, timeouts,
 	                              (int64_t)spec->flows_limit, spec->origin_in ? spec->origin_in : "",
-	                              spec->origin_out ? spec->origin_out : "", (int64_t)endpoint);
+	                              spec->origin_out ? spec->origin_out : "", spec->reach ? spec->reach : "",
+	                              (int64_t)endpoint);
 }
 
 static int publish(struct bh_host *host, uint32_t id, struct bh_error *err)
@@ -139,8 +140,10 @@ int bh_reload_realize(struct bh_host *host, struct bh_error *err)
 
 	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM endpoints WHERE status = 'changing'", replace,
 	                               &changed, err);
-	if (!rc && changed)
+	if (!rc && changed) {
+		bh_hits_carry(host);
 		forget_hits(host);
+	}
 	return rc ? rc : bh_store_run(host->store, err, "DELETE FROM before", "");
 }
 
@@ -158,8 +161,8 @@ static int revert(struct bh_host *host, uint32_t id, struct bh_error *err)
 	replaced = conf.generation != before;
 	/* Not the old number again: flows of the policy that failed carry the one in between. */
 	rc = bh_store_run(host->store, err,
-	                  "UPDATE endpoints SET (shared, own, flags, timeouts, flows, origin_in, origin_out) ="
-	                  " (SELECT shared, own, flags, timeouts, flows, origin_in, origin_out FROM before"
+	                  "UPDATE endpoints SET (shared, own, flags, timeouts, flows, origin_in, origin_out, reach) ="
+	                  " (SELECT shared, own, flags, timeouts, flows, origin_in, origin_out, reach FROM before"
 	                  " WHERE endpoint = id), generation = iif(?2, generation + 1, ?3), status = 'ready'"
 	                  " WHERE id = ?1", "iii", (int64_t)id, (int64_t)replaced, before);
 	rc = rc ? rc : bh_store_run(host->store, err,
@@ -171,12 +174,16 @@ static int revert(struct bh_host *host, uint32_t id, struct bh_error *err)
 
 int bh_reload_revert(struct bh_host *host, struct bh_error *err)
 {
+	bool reaches;
 	int rc;
 
 	if (!bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 FROM before)", ""))
 		return 0;
 	rc = bh_store_begin(host->store, err);
+	reaches = bh_realize_reaches(host);
 	rc = rc ? rc : bh_realize_each(host, "SELECT endpoint FROM before", revert, NULL, err);
+	if (!rc && reaches)
+		rc = bh_realize_uplink(host, err);
 	rc = rc ? rc : bh_store_run(host->store, err, "DELETE FROM before", "");
 	rc = rc ? rc : bh_store_commit(host->store, err);
 	if (rc)

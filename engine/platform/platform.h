@@ -174,6 +174,8 @@ struct bh_platform_ops {
 	int (*hits_each)(struct bh_platform *, bh_hit_visitor *, void *, struct bh_error *);
 	/* Forgets what one rule decided at one endpoint. */
 	int (*hit_remove)(struct bh_platform *, uint32_t endpoint, uint32_t rule, struct bh_error *);
+	/* Adds it to what another rule decided, and forgets it. */
+	int (*hit_move)(struct bh_platform *, uint32_t endpoint, uint32_t from, uint32_t to, struct bh_error *);
 	/* Flows that a compartment is charged for. */
 	int (*flows_used)(struct bh_platform *, uint32_t compartment, uint64_t *used, struct bh_error *);
 	/* What was dropped, audited or logged, as it is being written; NULL where no gate ever was. */

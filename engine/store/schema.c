@@ -77,6 +77,10 @@ static const char *const statements[] = {
 	"CREATE INDEX published_host ON published(host)",
 	"CREATE INDEX endpoints_compartment ON endpoints(compartment)",
 	"PRAGMA user_version = 2",
+	/* Version 3. `reach`: networks that an endpoint's policy lets its own reach, beside the network's. */
+	"ALTER TABLE endpoints ADD COLUMN reach TEXT NOT NULL DEFAULT ''",
+	"ALTER TABLE before ADD COLUMN reach TEXT",
+	"PRAGMA user_version = 3",
 };
 
 /* The first statement that a schema of this version lacks. */

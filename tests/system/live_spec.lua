@@ -125,7 +125,7 @@ stage.platforms(B, "policy reload", function(open)
     assert.same({}, changes[2].ends)
     assert.equal(1, s.host:endpoints("web")[1].generation)
     changes = assert(reload.plan(s.host, {})) -- its own set again: the same
-    assert.is_false(changes[1].differs or changes[1].lines or changes[1].moved)
+    assert.is_false(changes[1].differs or changes[1].lines or #changes.moves > 0)
     assert(reload.apply(s.host, changes))
     assert.equal(1, s.host:endpoints("web")[1].generation)
   end)

@@ -225,6 +225,17 @@ static int hit_remove(struct bh_platform *platform, uint32_t endpoint, uint32_t 
 	return rc;
 }
 
+static int hit_move(struct bh_platform *platform, uint32_t endpoint, uint32_t from, uint32_t to,
+                    struct bh_error *err)
+{
+	struct bh_linux *self = bh_linux_of(platform);
+	int rc = change_gate(self, err);
+
+	if (!rc)
+		bh_gate_hit_move(self->gate, endpoint, from, to);
+	return rc;
+}
+
 static int flows_used(struct bh_platform *platform, uint32_t compartment, uint64_t *used,
                       struct bh_error *err)
 {
@@ -376,6 +387,7 @@ static const struct bh_platform_ops ops = {
 	.counters_read = counters_read,
 	.hits_each = hits_each,
 	.hit_remove = hit_remove,
+	.hit_move = hit_move,
 	.flows_used = flows_used,
 	.records = records,
 	.now = now,

@@ -269,6 +269,24 @@ int bh_barrier_hit_remove(struct bh_platform *platform, uint32_t endpoint, uint3
 	return 0;
 }
 
+int bh_barrier_hit_move(struct bh_platform *platform, uint32_t endpoint, uint32_t from, uint32_t to,
+                        struct bh_error *err)
+{
+	struct bh_memory *memory = of(platform);
+	struct hit_key old = {endpoint, from}, new = {endpoint, to};
+	uint64_t *packets = bh_hash_find(memory->hits, &old), *more = bh_hash_find(memory->hits, &new), sum;
+
+	(void)err;
+	if (!packets)
+		return 0;
+	sum = *packets + (more ? *more : 0);
+	bh_hash_remove(memory->hits, &old);
+	if (more)
+		bh_hash_remove(memory->hits, &new);
+	bh_hash_insert(memory->hits, &new, &sum);
+	return 0;
+}
+
 int bh_barrier_flows_used(struct bh_platform *platform, uint32_t compartment, uint64_t *used,
                           struct bh_error *err)
 {

@@ -278,6 +278,7 @@ static const struct bh_platform_ops ops = {
 	.counters_read = bh_barrier_counters_read,
 	.hits_each = bh_barrier_hits_each,
 	.hit_remove = bh_barrier_hit_remove,
+	.hit_move = bh_barrier_hit_move,
 	.flows_used = bh_barrier_flows_used,
 	.records = bh_barrier_records,
 	.now = now,
