@@ -3,6 +3,7 @@
 --- Somebody (`who`) is imagined under both sets; their gates are compared over all packets
 --- (bulkhead.prove). Without addresses of their own they may have any, on a network that is made up
 --- for the words of `remote` to mean something.
+local filter = require "bulkhead.filter"
 local lfs = require "lfs"
 local prove = require "bulkhead.prove"
 local validate = require "validate"
@@ -133,6 +134,28 @@ end
 ---@field blocked difference_class[] packets that only the first set lets pass
 ---@field options { name: string, before: any, after: any }[] what differs besides
 
+--- Compares two gates, each with its defaults.
+---@return comparison?
+---@return string? message
+---@return string? code
+local function of_gates(before, after, options)
+  local classes, message, code = prove.compare(before.gate, after.gate)
+  if not classes then
+    return nil, message, code
+  end
+  for _, direction in ipairs { "inbound", "outbound" } do
+    classes[#classes + 1] = other_frames(before, after, direction)
+  end
+  local result = { allowed = {}, blocked = {}, options = options }
+  for _, class in ipairs(classes) do
+    fill_origin(class.before, before, class.direction)
+    fill_origin(class.after, after, class.direction)
+    table.insert(result[class.change], class)
+  end
+  result.same = #classes == 0 and #options == 0
+  return result
+end
+
 --- Compares what two sets make of somebody's packets.
 ---@param a string directory
 ---@param b string directory
@@ -150,24 +173,7 @@ function compare.one(a, b, who)
   if not after then
     return nil, message, code
   end
-  local classes
-  classes, message, code = prove.compare(before.gate, after.gate)
-  if not classes then
-    return nil, message, code
-  end
-  for _, direction in ipairs { "inbound", "outbound" } do
-    classes[#classes + 1] = other_frames(before, after, direction)
-  end
-  local result = {
-    allowed = {}, blocked = {}, options = options_that_differ(before.options, after.options),
-  }
-  for _, class in ipairs(classes) do
-    fill_origin(class.before, before, class.direction)
-    fill_origin(class.after, after, class.direction)
-    table.insert(result[class.change], class)
-  end
-  result.same = #classes == 0 and #result.options == 0
-  return result
+  return of_gates(before, after, options_that_differ(before.options, after.options))
 end
 
 --- What a class matches, in words.
@@ -196,6 +202,55 @@ function compare.describe(class)
   add("remote", class.remote)
   add("remote port", class.remote_port)
   return table.concat(words, " ")
+end
+
+--- What a reload would change for endpoints that are there: one comparison each, in which `who` is
+--- the container with its network. Handlers and what sharers of an endpoint add count, as in a reload.
+---@param host host
+---@param request reload_request
+---@return comparison[]?
+---@return string? message
+---@return string? code
+function compare.reload(host, request)
+  local changes, message, code = require("reload").plan(host, request)
+  if not changes then
+    return nil, message, code
+  end
+  local networks, endpoints, results = {}, {}, {}
+  for _, network in ipairs(host:networks()) do
+    networks[network.name] = network
+  end
+  for _, endpoint in ipairs(host:endpoints()) do
+    endpoints[endpoint.id] = endpoint
+  end
+  for i, change in ipairs(changes) do
+    local endpoint = endpoints[change.endpoint]
+    local network = networks[endpoint.network]
+    local after = { default = change.default }
+    after.gate, message, code = filter.gate {
+      mac = endpoint.mac, addresses = endpoint.addresses, default = change.default, options = change.options,
+      rules = change.rules, own = change.own, words = worlds.words(network),
+    }
+    local before = { default = worlds.defaults_of(endpoint) }
+    if after.gate then
+      before.gate, message, code = host:gate(endpoint.id)
+    end
+    if not before.gate then
+      return nil, message, code
+    end
+    local options = {}
+    for _, each in ipairs(change.fields) do
+      if each.field ~= "inbound" and each.field ~= "outbound" then
+        options[#options + 1] = { name = each.field, before = each.from, after = each.to }
+      end
+    end
+    results[i], message, code = of_gates(before, after, options)
+    if not results[i] then
+      return nil, message, code
+    end
+    results[i].who = { name = change.name, policy = change.name, network = network, endpoint = endpoint.id }
+  end
+  return results
 end
 
 --- Somebody as spec, from a container that is there: its first endpoint's addresses and network.

@@ -45,7 +45,7 @@ local function choose_endpoint(endpoints, packets)
 end
 
 --- The defaults of an endpoint, by direction.
-local function defaults_of(endpoint)
+function worlds.defaults_of(endpoint)
   return {
     inbound = { action = endpoint.default_inbound, origin = endpoint.default_inbound_origin },
     outbound = { action = endpoint.default_outbound, origin = endpoint.default_outbound_origin },
@@ -66,7 +66,7 @@ local function peers_of(host, own)
             gates[endpoint.id] = gates[endpoint.id] or host:gate(endpoint.id)
             return gates[endpoint.id] and {
               at = names[endpoint.container] or endpoint.container,
-              gate = gates[endpoint.id], network = endpoint.network, default = defaults_of(endpoint),
+              gate = gates[endpoint.id], network = endpoint.network, default = worlds.defaults_of(endpoint),
             }
           end
         end
@@ -115,7 +115,7 @@ local function publisher_of(host, networks, own)
       for _, network in ipairs(networks) do
         if gate and network.name == endpoint.network then
           return {
-            at = container.name, gate = gate, default = defaults_of(endpoint), entry = entry,
+            at = container.name, gate = gate, default = worlds.defaults_of(endpoint), entry = entry,
             network = network, address = address,
           }
         end
@@ -162,7 +162,7 @@ function worlds.live(host, who, packets)
   end
   return {
     at = container.name, gate = gate, network = network, networks = networks,
-    default = defaults_of(endpoint),
+    default = worlds.defaults_of(endpoint),
     addresses = bare_all(endpoint.addresses), published = container.published, live = true,
     publisher = publisher_of(host, networks, { id = endpoint.id, gate = gate }),
     peer = peers_of(host, endpoint),
@@ -278,6 +278,12 @@ function worlds.imagined(spec, packets)
   if not own then
     return nil, message, code
   end
+  local started
+  started, message, code = set:run("start", view, endpoint)
+  if not started then
+    return nil, message, code
+  end
+  table.move(started, 1, #started, #own + 1, own)
   local gate
   gate, message, code = filter.gate {
     mac = endpoint.mac, addresses = addresses, default = set:default(), options = set:options(),

@@ -11,6 +11,7 @@ local lfs = require "lfs"
 local policies = require "policies"
 local prove = require "bulkhead.prove"
 local refuse = require "refuse"
+local roster = require "roster"
 local session = require "session"
 local show = require "show"
 local validate = require "validate"
@@ -87,6 +88,15 @@ local function is_neighbour_discovery(rule)
     and rule.icmp:gsub("%s", ""):gsub("13[56][:%d]*,?", "") == ""
 end
 
+--- "everything", or a whole family, if a rule allows all of it.
+local function width_of(world, rule)
+  local alone = gate_of({ network = world.network, default = { inbound = { action = "block" },
+    outbound = { action = "block" } } }, { rule })
+  local four = prove.permits(alone, { direction = rule.direction, remote = "0.0.0.0/0" })
+  local six = prove.permits(alone, { direction = rule.direction, remote = "::/0" })
+  return four and six and "everything" or four and "all of IPv4" or six and "all of IPv6" or nil
+end
+
 --- What is said of a rule in one world: severity, message; nothing if it is well.
 local function judge(world, rules, at)
   local rule = rules[at]
@@ -115,13 +125,10 @@ local function judge(world, rules, at)
       world.default[rule.direction].origin) or ""
     return "warning", ("%s changes nothing: what it %s without it%s"):format(name, done, wide)
   end
-  local limited = false
-  for _, field in ipairs(FIELDS) do
-    limited = limited or rule[field] ~= nil
-  end
-  if not limited and rule.action == "allow" and default == "block" then
-    return "warning", ("%s is as wide as everything, so that the default (%s) decides nothing")
-      :format(name, world.default[rule.direction].origin)
+  local wide = rule.action == "allow" and default == "block" and width_of(world, rule)
+  if wide then
+    return "warning", ("%s is as wide as %s, so that the default (%s) decides nothing%s"):format(name, wide,
+      world.default[rule.direction].origin, wide == "everything" and "" or " of it")
   end
 end
 
@@ -146,12 +153,27 @@ local function review(report, world)
   end
 end
 
---- Takes note of the files that were read, as names in the set.
+--- Takes note of the files that were read, as names in the set; runs the handlers that a container's
+--- end is told to, whose failure refuses nothing and is only logged.
 local function note_files(report, dir, who)
-  local loaded = require("bulkhead.policy").load { dir = dir, type = who.policy, driver = who.driver }
-  for _, file in ipairs(loaded and loaded:files() or {}) do
+  local loaded = policies.load(dir, who.policy, who.driver)
+  if not loaded then
+    return
+  end
+  for _, file in ipairs(loaded.loaded:files()) do
     report.read[file.name] = true
   end
+  local view = roster.container_view { id = "imagined", type = who.type, published = who.published }
+  local endpoint = roster.endpoint_view {
+    addresses = { "172.16.0.2/16" }, mac = "02:00:00:00:00:02", network = who.driver,
+  }
+  for _, event in ipairs { "stop", "detach", "remove" } do
+    local added, message = loaded:run(event, view, event ~= "remove" and endpoint or nil)
+    if not added then
+      add_message(report, "error", ("the handler of `%s` fails: "):format(event), message)
+    end
+  end
+  loaded:close()
 end
 
 local function check_files(report, dir)
@@ -160,6 +182,12 @@ local function check_files(report, dir)
       add(report, "warning", ("%s/network/%s.lua:1"):format(report.display, name),
         ("is never read, nor its handlers reached: there is no network driver '%s' (there are: %s)")
           :format(name, table.concat(validate.DRIVERS, ", ")))
+    end
+  end
+  for _, name in ipairs(compare.names(dir, "container")) do
+    if not validate.policy_name(name) then
+      add(report, "warning", ("%s/container/%s.lua:1"):format(report.display, name),
+        "is never read, nor its handlers reached: no container can name this policy")
     end
   end
   local names = {}

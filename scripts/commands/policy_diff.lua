@@ -10,9 +10,8 @@ local validate = require "validate"
 local diff = { name = "diff", summary = "Says exactly what another set would change." }
 
 function diff.options(parser)
-  parser:argument("a", "The policy set as it is."):argname "A"
-  parser:argument("b", "The policy set as it would be."):argname "B"
-  parser:argument("who", "A live container's name, id or prefix."):argname "WHO":args "?"
+  parser:argument("sets", "The policy set as it is, and as it would be. Alone: as it would be for live "
+    .. "containers, by a reload; then live containers' names, ids or prefixes."):args "+":argname "A|B|WHO"
   parser:option("--type", "Imagine a container: process or hyperv."):argname "T"
   parser:option("--network", "A driver; default each."):argname "N"
   parser:option("--address", "Its address; default any. May be repeated.")
@@ -92,24 +91,29 @@ local function decided(decider)
     show.clean(decider.origin or "the gate"))
 end
 
-local function add_classes(lines, title, classes)
+local function add_classes(lines, title, classes, brief)
   if #classes == 0 then
     return
   end
   lines[#lines + 1] = show.colour(title == "newly allowed" and "green" or "red", "  " .. title .. ":")
   for _, class in ipairs(classes) do
-    lines[#lines + 1] = show.wrap({ "    " .. compare.describe(class) }, 100, "      ")
-    lines[#lines + 1] = "      " .. class.example
+    local words = {}
+    for word in compare.describe(class):gmatch "%S+" do
+      words[#words + 1] = word
+    end
+    words[1] = "    " .. words[1]
+    lines[#lines + 1] = show.wrap(words, 80, "      ")
+    lines[#lines + 1] = not brief and "      " .. class.example or nil
     lines[#lines + 1] = decided(class.before)
     lines[#lines + 1] = decided(class.after)
   end
 end
 
---- One comparison for people, without whose it is.
-local function body(result)
+--- One comparison for people, without whose it is; brief: without examples.
+local function body(result, brief)
   local lines = {}
-  add_classes(lines, "newly allowed", result.allowed)
-  add_classes(lines, "newly blocked", result.blocked)
+  add_classes(lines, "newly allowed", result.allowed, brief)
+  add_classes(lines, "newly blocked", result.blocked, brief)
   for _, option in ipairs(result.options) do
     lines[#lines + 1] = ("  %s: %s -> %s"):format(option.name, tostring(option.before),
       tostring(option.after))
@@ -121,20 +125,31 @@ local function name_of(who)
   return who.name or who.policy or who.type
 end
 
+local function add_once(list, text)
+  if not has(list, text) then
+    list[#list + 1] = text
+  end
+end
+
 --- Whose comparisons come out alike are told together.
 local function text_of(results, alone, a, b)
   local groups, order = {}, {}
   for _, result in ipairs(results) do
-    local key = name_of(result.who) .. "\n" .. body(result)
+    local network = result.who.driver or result.who.network.name
+    -- Live containers are told by what changes for them, imagined ones by what they are.
+    local live = result.who.endpoint
+    local key = (live and network or name_of(result.who)) .. "\n" .. body(result, live)
+    local group = groups[key] or { names = {}, result = result, networks = {} }
     if not groups[key] then
-      groups[key] = { who = name_of(result.who), result = result, networks = {} }
-      order[#order + 1] = groups[key]
+      groups[key] = group
+      order[#order + 1] = group
     end
-    table.insert(groups[key].networks, result.who.driver or result.who.network.name)
+    add_once(group.names, show.clean(name_of(result.who)))
+    add_once(group.networks, network)
   end
   local blocks = {}
   for i, group in ipairs(order) do
-    local head = ("%s on %s:"):format(group.who, table.concat(group.networks, ", "))
+    local head = show.wrap({ table.concat(group.names, ", "), "on", table.concat(group.networks, ", ") .. ":" }, 80, "")
     blocks[i] = group.result.same and head .. " the same\n" or head .. "\n" .. body(group.result) .. "\n"
   end
   for _, each in ipairs(alone) do
@@ -144,7 +159,7 @@ local function text_of(results, alone, a, b)
 end
 
 local ORDER = {
-  "a", "b", "same", "compared", "who", "policy", "network", "newly_allowed", "newly_blocked",
+  "a", "b", "same", "compared", "container", "endpoint", "policy", "network", "newly_allowed", "newly_blocked",
   "options", "direction", "protocol", "local", "local_port", "remote", "remote_port", "icmp",
   "example", "before", "after", "action", "by", "rule", "origin", "audit", "only", "name",
 }
@@ -177,6 +192,7 @@ local function value_of(results, alone, a, b, same)
     local entry = {
       policy = result.who.policy or result.who.type,
       network = result.who.driver or result.who.network.name, same = result.same,
+      container = result.who.name, endpoint = result.who.endpoint,
       newly_allowed = {}, newly_blocked = {}, options = {},
     }
     for j, class in ipairs(result.allowed) do
@@ -195,31 +211,71 @@ local function value_of(results, alone, a, b, same)
   return { a = a, b = b, same = same, compared = compared, only = alone }
 end
 
+--- Whether a word is a directory rather than a container.
+local function is_directory(word)
+  return word and (word:find("/", 1, true) or require("lfs").attributes(word, "mode") == "directory")
+end
+
+--- The words as one or two sets and containers.
+local function sort_words(words)
+  local a = directory(words[1])
+  local b = is_directory(words[2]) and directory(words[2]) or nil
+  local who = {}
+  for i = b and 3 or 2, #words do
+    who[#who + 1] = refuse.parsed(validate.id(words[i]))
+  end
+  return a, b, who
+end
+
+--- What a reload of the set would change for live containers.
+local function of_reload(dir, names)
+  return session.with_host(false, function(host)
+    local ids = {}
+    for i, name in ipairs(names) do
+      ids[i] = refuse.check(host:container(name)).id
+    end
+    return refuse.check(compare.reload(host, { dir = dir, containers = #ids > 0 and ids or nil }))
+  end)
+end
+
+local function everybody_of(args, a, b, names)
+  if #names == 0 then
+    local policy_names, alone = choose_policies(args, a, b)
+    return imagine(args, policy_names), alone
+  end
+  return session.with_host(false, function(host)
+    local list = {}
+    for i, name in ipairs(names) do
+      list[i] = refuse.check(compare.live(host, name))
+    end
+    return list, {}
+  end)
+end
+
 function diff.run(args)
-  local a, b = directory(args.a), directory(args.b)
+  local a, b, names = sort_words(args.sets)
   local asks = args.type or args.network or args.addresses[1] or args.publish[1] or args.policy
-  if args.who and asks then
+  if asks and #names > 0 then
     refuse.input "WHO is either a live container or an imagined one, not both"
+  elseif asks and not b then
+    refuse.input "one set is compared with what is in force at live containers; for an imagined one give two sets"
   end
-  local everybody
-  local alone = {}
-  if args.who then
-    local who = refuse.parsed(validate.id(args.who))
-    everybody = { session.with_host(false, function(host)
-      return refuse.check(compare.live(host, who))
-    end) }
+  local results, alone = {}, {}
+  if b then
+    local everybody
+    everybody, alone = everybody_of(args, a, b, names)
+    for i, who in ipairs(everybody) do
+      results[i] = refuse.check(compare.one(a, b, who))
+      results[i].who = who
+    end
   else
-    local names
-    names, alone = choose_policies(args, a, b)
-    everybody = imagine(args, names)
+    results = of_reload(a, names)
   end
-  local results, same = {}, #alone == 0
-  for i, who in ipairs(everybody) do
-    results[i] = refuse.check(compare.one(a, b, who))
-    results[i].who = who
-    same = same and results[i].same
+  local same = #alone == 0
+  for _, result in ipairs(results) do
+    same = same and result.same
   end
-  local shown_a, shown_b = policies.name(a), policies.name(b)
+  local shown_a, shown_b = b and policies.name(a) or "in force", policies.name(b or a)
   session.print(session.json and value_of(results, alone, shown_a, shown_b, same),
     same and "the same\n" or text_of(results, alone, shown_a, shown_b), ORDER)
   return args.exit_code and not same and 1 or 0

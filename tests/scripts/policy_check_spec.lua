@@ -62,7 +62,14 @@ allow.inbound { name = "c", protocol = "tcp", local_port = "40-60" },]])
 
   it("finds an allow as wide as everything", function()
     local list = findings(with_rules 'allow.inbound { name = "a" },')
-    assert.matches("warning: 'a' is as wide as everything", list[1])
+    assert.same({ "container/process.lua:2: warning: 'a' is as wide as everything, so that the default "
+      .. "(container/process.lua:1) decides nothing" }, list)
+    list = findings(with_rules 'allow.inbound { name = "a", remote = "0.0.0.0/0" },')
+    assert.same({ "container/process.lua:2: warning: 'a' is as wide as all of IPv4, so that the default "
+      .. "(container/process.lua:1) decides nothing of it" }, list)
+    list = findings(with_rules 'allow.inbound { name = "a", remote = { "::/1", "8000::/1" } },')
+    assert.matches("warning: 'a' is as wide as all of IPv6", list[1] or "")
+    assert.same({}, findings(with_rules 'allow.inbound { name = "a", remote = { "0.0.0.0/0", "!10.0.0.0/8" } },'))
   end)
 
   it("finds files that nobody reads", function()
@@ -79,6 +86,12 @@ return { default = { inbound = "block", outbound = "allow" },
   on = { attach = function(container) return container.nothing.there end } }
 ]]
     assert.matches("^container/process.lua:2: error: ", list[1])
+    for _, event in ipairs { "start", "stop", "detach", "remove" } do
+      list = findings(('return { default = { inbound = "block", outbound = "allow" },\n'
+        .. "  on = { %s = function(container) return container.nothing.there end } }\n"):format(event))
+      assert.matches("^container/process.lua:2: error: ", list[1], nil, event)
+      assert.equal(1, #list)
+    end
   end)
 
   it("exits by what it found", function()

@@ -94,5 +94,11 @@ describe("policy diff", function()
     status, _, err = cli.run { "policy", "diff", "policies/default", "policies/strict", "web", "--type", "process" }
     assert.equal(2, status)
     assert.matches("not both", err)
+    status, _, err = cli.run { "policy", "diff", "policies/strict", "--type", "process" }
+    assert.equal(2, status)
+    assert.matches("for an imagined one give two sets", err)
+    status, _, err = cli.run { "policy", "diff", "policies/strict", "nosuch" }
+    assert.equal(1, status)
+    assert.matches("there is no container 'nosuch'", err)
   end)
 end)

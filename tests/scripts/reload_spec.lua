@@ -226,6 +226,38 @@ describe("reach", function()
   end)
 end)
 
+describe("the difference that a reload makes", function()
+  local compare = require "compare"
+
+  it("is exact, for each endpoint, with what handlers add", function()
+    local TELL = 'on = { attach = function(c, e) if c.id == "web" then e:add(%s.inbound { protocol = "tcp", '
+      .. 'local_port = 80 }) end end },'
+    add("web", set_of("", TELL:format "allow"))
+    add("db", host:container("web").policies)
+    local results = assert(compare.reload(host, { dir = set_of("", TELL:format "block" .. " flows = 9,") }))
+    assert.equal(2, #results)
+    assert.same({ "web", "db" }, { results[1].who.name, results[2].who.name })
+    assert.equal(1, #results[1].blocked)
+    assert.equal("80", results[1].blocked[1].local_port)
+    assert.equal("in tcp[S] 10.0.0.9:51000 -> 172.16.0.2:80", results[1].blocked[1].example)
+    assert.same({ { name = "flows", before = 65536, after = 9 } }, results[1].options)
+    assert.same({ 0, 0, 1 }, { #results[2].allowed, #results[2].blocked, #results[2].options })
+    results = assert(compare.reload(host, { dir = host:container("web").policies }))
+    assert.is_true(results[1].same and results[2].same)
+    results = assert(compare.reload(host, { dir = set_of "allow.inbound {},", containers = { "db" } }))
+    assert.equal(1, #results)
+    assert.is_false(results[1].same)
+  end)
+
+  it("is none after the reload", function()
+    add("web", set_of "allow.inbound { protocol = 'tcp' },")
+    local dir = set_of "block.outbound { remote = '10.0.0.0/8' },"
+    assert.is_false(compare.reload(host, { dir = dir })[1].same)
+    apply(dir)
+    assert.is_true(compare.reload(host, { dir = dir })[1].same)
+  end)
+end)
+
 describe("a container without an endpoint", function()
   it("gets the set for the next one, or refuses it", function()
     local old = set_of()

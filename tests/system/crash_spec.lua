@@ -272,6 +272,7 @@ describe("after a crash", function()
     it("that an earlier version wrote, it is brought up to date", function()
       for _, column in ipairs {
         "containers.owner", "containers.netns", "containers.phase", "endpoints.attachment", "endpoints.phase",
+        "endpoints.reach",
       } do
         local name, field = column:match "^(%a+)%.(%a+)$"
         audit.sql(s, ("ALTER TABLE %s DROP COLUMN %s"):format(name, field))
