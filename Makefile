@@ -108,6 +108,13 @@ bench: setup
 	@$(if $(RULES),$(B)/bench-classifier $(RULES) $(TRACE),for s in $(SETS); do echo "== $$s"; \
 	  $(B)/generate $${s%:*} $${s#*:} 1 $(B)/bench.rules $(B)/bench.trace && \
 	  $(B)/bench-classifier $(B)/bench.rules $(B)/bench.trace || exit 1; done)
+	@$(if $(RULES),,$(MAKE) --no-print-directory bench-policy)
+
+# Replay and diff: a table, and the same as JSON in $(B)/bench-policy.json.
+bench-policy: $(B)/bulkhead
+	@echo "== policies"
+	@$(B)/bulkhead run tests/bench/policy.lua --json > $(B)/bench-policy.json
+	@$(B)/bulkhead run tests/bench/policy.lua --show $(B)/bench-policy.json
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/bulkhead $(DESTDIR)$(PREFIX)/share/man/man8
@@ -120,5 +127,5 @@ install: all
 clean:
 	rm -rf build build-san
 
-.PHONY: all tests packages setup run test bench install clean
+.PHONY: all tests packages setup run test bench bench-policy install clean
 .SECONDARY:
