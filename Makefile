@@ -45,7 +45,7 @@ $(B)/%.o: %.c | packages
 	$(Q)$(CC) $(ALL_CFLAGS) -I$(B) -MMD -MP -c -o $@ $<
 
 # Test programs in C: each .c below tests/ that has a main of its own.
-TESTS   := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/filter/*.c tests/fuzz/*.c tests/support/*.c))
+TESTS   := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/filter/*.c tests/fuzz/*.c tests/host/*.c tests/support/*.c))
 ENGINE_OBJS := $(filter $(B)/engine/%,$(OBJS))
 
 $(B)/tests/%: tests/%.c $(ENGINE_OBJS) $(wildcard tests/support/*.h)

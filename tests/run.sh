@@ -27,7 +27,7 @@ run() {
 	passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + $3))
 }
 
-for program in "$build"/tests/filter/* "$build"/tests/fuzz/*; do
+for program in "$build"/tests/filter/* "$build"/tests/fuzz/* "$build"/tests/host/*; do
 	[ -f "$program" ] && [ -x "$program" ] && run "${program#"$build"/}" "$program"
 done
 run busted "$build"/bulkhead run tests/run.lua --helper=tests/support/helper.lua --pattern=_spec \

@@ -174,6 +174,7 @@ static int revert(struct bh_host *host, uint32_t id, struct bh_error *err)
 
 int bh_reload_revert(struct bh_host *host, struct bh_error *err)
 {
+	struct bh_error uplink;
 	bool reaches;
 	int rc;
 
@@ -182,12 +183,13 @@ int bh_reload_revert(struct bh_host *host, struct bh_error *err)
 	rc = bh_store_begin(host->store, err);
 	reaches = bh_realize_reaches(host);
 	rc = rc ? rc : bh_realize_each(host, "SELECT endpoint FROM before", revert, NULL, err);
-	if (!rc && reaches)
-		rc = bh_realize_uplink(host, err);
 	rc = rc ? rc : bh_store_run(host->store, err, "DELETE FROM before", "");
 	rc = rc ? rc : bh_store_commit(host->store, err);
 	if (rc)
 		bh_store_rollback(host->store);
+	/* Where this is what failed, the old one is in force. */
+	else if (reaches && bh_realize_uplink(host, &uplink))
+		bh_log(BH_LOG_WARNING, "what networks reach after a change that was taken back: %s", uplink.message);
 	return rc;
 }
 
