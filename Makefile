@@ -25,7 +25,12 @@ CFLAGS  ?= -O2 -g
 ALL_CFLAGS := -std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wno-missing-field-initializers -Wno-format-truncation \
            -D_GNU_SOURCE -DBH_VERSION='"$(VERSION)"' -DBH_PREFIX='"$(PREFIX)"' \
            $(if $(HAVE),$(shell pkg-config --cflags $(PKGS))) $(CFLAGS) $(SANFLAGS)
-LIBS    := $(if $(HAVE),$(shell pkg-config --libs $(PKGS))) -lm -ldl
+# Two are loaded when they are first called (engine/base/late.h), by the names that linking would use.
+LATE    := libnftables libpcap
+LIBS    := $(if $(HAVE),$(shell pkg-config --libs $(filter-out $(LATE),$(PKGS)))) -lm -ldl
+soname   = $(shell LC_ALL=C objdump -p $$($(CC) -print-file-name=$(1)) 2>/dev/null | sed -n 's/^ *SONAME *//p')
+$(B)/engine/platform/linux/nat.o: ALL_CFLAGS += -DBH_NFTABLES_SO='"$(or $(call soname,libnftables.so),libnftables.so.1)"'
+$(B)/bindings/capture.o: ALL_CFLAGS += -DBH_PCAP_SO='"$(or $(call soname,libpcap.so),libpcap.so.1)"'
 
 ENGINE  := $(filter-out %.bpf.c,$(wildcard engine/*/*.c engine/*/*/*.c))
 BINDINGS := $(wildcard bindings/*.c)

@@ -55,22 +55,29 @@ static int host_networks(lua_State *L)
 {
 	struct bh_error err;
 
-	return return_rows(L, bh_rows_networks(L, bh_check_host(L, 1), &err), &err);
+	return return_rows(L, bh_rows_networks(L, bh_check_host(L, 1), luaL_optstring(L, 2, NULL), &err), &err);
 }
 
 static int host_containers(lua_State *L)
 {
 	struct bh_error err;
 
-	return return_rows(L, bh_rows_containers(L, bh_check_host(L, 1), &err), &err);
+	return return_rows(L, bh_rows_containers(L, bh_check_host(L, 1), luaL_optstring(L, 2, NULL), &err), &err);
 }
 
 static int host_endpoints(lua_State *L)
 {
 	struct bh_error err;
 
-	return return_rows(L, bh_rows_endpoints(L, bh_check_host(L, 1), luaL_optstring(L, 2, NULL), &err),
-	                   &err);
+	const char *key = luaL_optstring(L, 2, NULL);
+	enum bh_endpoints_by by = !key ? BH_ENDPOINTS_ALL : BH_ENDPOINTS_OF_CONTAINER;
+
+	if (key && !lua_isnoneornil(L, 3)) {
+		static const char *const names[] = {"container", "compartment", "id", NULL};
+
+		by = BH_ENDPOINTS_OF_CONTAINER + (enum bh_endpoints_by)luaL_checkoption(L, 3, NULL, names);
+	}
+	return return_rows(L, bh_rows_endpoints(L, bh_check_host(L, 1), by, key, &err), &err);
 }
 
 static int host_compartments(lua_State *L)
@@ -97,7 +104,7 @@ static int host_container(lua_State *L)
 	const char *who = luaL_checkstring(L, 2), *id, *name;
 	int list, prefixed = 0, found = 0;
 	struct bh_error err;
-	int rc = bh_rows_containers(L, bh_check_host(L, 1), &err);
+	int rc = bh_rows_containers(L, bh_check_host(L, 1), NULL, &err);
 
 	if (rc)
 		return bh_push_error(L, &err);

@@ -89,15 +89,17 @@ static int network_more(lua_State *L, struct bh_store *store, struct bh_error *e
 	                "SELECT prefix, gateway FROM subnets WHERE network = ? ORDER BY rowid", columns, err);
 }
 
-int bh_rows_networks(lua_State *L, struct bh_host *host, struct bh_error *err)
+int bh_rows_networks(lua_State *L, struct bh_host *host, const char *name, struct bh_error *err)
 {
 	static const struct column columns[] = {
 		{"id", 'i'}, {"name", 't'}, {"driver", 't'}, {"mtu", 'i'}, {"dns", 'l'}, {"reach", 'l'},
 		{"status", 't'}, {NULL, 0},
 	};
 
+#define NETWORKS "SELECT id, name, driver, mtu, dns, reach, status FROM networks "
+
 	return push_rows(L, bh_host_store(host), columns, network_more, err,
-	                 "SELECT id, name, driver, mtu, dns, reach, status FROM networks ORDER BY id", NULL);
+	                 name ? NETWORKS "WHERE name = ?1" : NETWORKS "ORDER BY id", name);
 }
 
 /* A list of integers from a list of texts, in place. */
@@ -172,7 +174,7 @@ static int container_more(lua_State *L, struct bh_store *store, struct bh_error 
 	return rc;
 }
 
-int bh_rows_containers(lua_State *L, struct bh_host *host, struct bh_error *err)
+int bh_rows_containers(lua_State *L, struct bh_host *host, const char *id, struct bh_error *err)
 {
 	static const struct column columns[] = {
 		{"id", 't'}, {"name", 't'}, {"type", 't'}, {"compartment", 'i'}, {"policies", 't'},
@@ -180,10 +182,13 @@ int bh_rows_containers(lua_State *L, struct bh_host *host, struct bh_error *err)
 		{"status", 't'}, {"endpoints", 'l'}, {NULL, 0},
 	};
 
+#define CONTAINERS                                                                                      \
+	"SELECT id, name, type, compartment, policies, policy, owner, netns, phase, status,"             \
+	" (SELECT group_concat(id) FROM (SELECT id FROM endpoints e WHERE e.container = c.id"            \
+	"  ORDER BY id)) FROM containers c "
+
 	return push_rows(L, bh_host_store(host), columns, container_more, err,
-	                 "SELECT id, name, type, compartment, policies, policy, owner, netns, phase, status,"
-	                 " (SELECT group_concat(id) FROM (SELECT id FROM endpoints e WHERE e.container = c.id"
-	                 "  ORDER BY id)) FROM containers c ORDER BY seq", NULL);
+	                 id ? CONTAINERS "WHERE id = ?1" : CONTAINERS "ORDER BY seq", id);
 }
 
 /* Gateways of the subnets it has an address in, and what its flags and timeouts mean. */
@@ -221,7 +226,7 @@ static int endpoint_more(lua_State *L, struct bh_store *store, struct bh_error *
 	return 0;
 }
 
-int bh_rows_endpoints(lua_State *L, struct bh_host *host, const char *container,
+int bh_rows_endpoints(lua_State *L, struct bh_host *host, enum bh_endpoints_by by, const char *key,
                       struct bh_error *err)
 {
 	static const struct column columns[] = {
@@ -241,10 +246,14 @@ int bh_rows_endpoints(lua_State *L, struct bh_host *host, const char *container,
 	" e.phase, e.status"                                                                             \
 	" FROM endpoints e JOIN networks n ON n.id = e.network "
 
-	return push_rows(L, bh_host_store(host), columns, endpoint_more, err,
-	                 !container ? ENDPOINTS "ORDER BY e.id"
-	                            : ENDPOINTS "WHERE e.container = ?1 OR (e.compartment = (SELECT compartment"
-	                              " FROM containers WHERE id = ?1) AND NOT EXISTS (SELECT 1 FROM endpoints o"
-	                              " WHERE o.container = ?1)) ORDER BY e.id",
-	                 container);
+	static const char *const queries[] = {
+		[BH_ENDPOINTS_ALL] = ENDPOINTS "ORDER BY e.id",
+		[BH_ENDPOINTS_OF_CONTAINER] = ENDPOINTS "WHERE e.container = ?1"
+			" OR (e.compartment = (SELECT compartment FROM containers WHERE id = ?1)"
+			" AND NOT EXISTS (SELECT 1 FROM endpoints o WHERE o.container = ?1)) ORDER BY e.id",
+		[BH_ENDPOINTS_OF_COMPARTMENT] = ENDPOINTS "WHERE e.compartment = CAST(?1 AS INTEGER) ORDER BY e.id",
+		[BH_ENDPOINTS_ONE] = ENDPOINTS "WHERE e.id = CAST(?1 AS INTEGER)",
+	};
+
+	return push_rows(L, bh_host_store(host), columns, endpoint_more, err, queries[by], key);
 }

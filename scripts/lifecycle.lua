@@ -52,9 +52,8 @@ local function shared_endpoints(host, spec, plan, compartment)
     return nil
   end
   local shared = {}
-  for _, endpoint in ipairs(host:endpoints()) do
-    if endpoint.compartment == compartment and endpoint.status ~= "removing"
-      and (not spec.network or endpoint.network == plan.network) then
+  for _, endpoint in ipairs(host:endpoints(compartment, "compartment")) do
+    if endpoint.status ~= "removing" and (not spec.network or endpoint.network == plan.network) then
       shared[#shared + 1] = endpoint
     end
   end

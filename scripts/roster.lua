@@ -6,21 +6,17 @@ local roster = {}
 
 --- The network with this name.
 function roster.find_network(host, name)
-  for _, network in ipairs(host:networks()) do
-    if network.name == name then
-      return network
-    end
-  end
+  return host:networks(name)[1]
 end
 
 --- The container with this whole id, or with `named` also the only one of this name.
 function roster.find(host, id, named)
-  local found, several
-  for _, container in ipairs(host:containers()) do
-    if container.id == id then
-      return container
-    elseif named and container.name == id then
-      found, several = container, found
+  local found, several = host:containers(id)[1], nil
+  if not found and named then
+    for _, container in ipairs(host:containers()) do
+      if container.name == id then
+        found, several = container, found
+      end
     end
   end
   return not several and found or nil

@@ -181,9 +181,10 @@ function host:close() end
 ---@return string
 function host:platform() end
 
---- All networks, by id.
+--- All networks, by id; or only the one of this name, if it is there.
+---@param name? string
 ---@return network[]
-function host:networks() end
+function host:networks(name) end
 
 --- All compartments, by id; or the one with this id.
 ---@param id? integer
@@ -192,9 +193,10 @@ function host:networks() end
 ---@return string? code
 function host:compartments(id) end
 
---- All containers, by creation.
+--- All containers, by creation; or only the one with this whole id, if it is there.
+---@param id? string
 ---@return container[]
-function host:containers() end
+function host:containers(id) end
 
 --- The container with this id or name, or whose id begins so and no other's does.
 ---@param who string
@@ -204,10 +206,11 @@ function host:containers() end
 function host:container(who) end
 
 --- All endpoints, or those of one container; of one that has none, those that it shares with the
---- other containers of its compartment.
----@param container? string id
+--- other containers of its compartment. Or those of a compartment, or the one with this id.
+---@param of? string|integer
+---@param by? "container"|"compartment"|"id" what `of` is; default a container's id
 ---@return endpoint[]
-function host:endpoints(container) end
+function host:endpoints(of, by) end
 
 --- What passed and was dropped at an endpoint's gate.
 ---@param endpoint integer

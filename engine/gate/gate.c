@@ -445,31 +445,6 @@ void bh_gate_hit_remove(struct bh_gate_kernel *gate, uint32_t endpoint, uint32_t
 	bpf_map_delete_elem(gate->maps[HITS], &key);
 }
 
-/* Keys of an endpoint's hits, collected first. */
-static int doom_hit(uint32_t endpoint, uint32_t rule, uint64_t packets, void *arg)
-{
-	struct doomed *doomed = arg;
-
-	(void)packets;
-	if (endpoint == doomed->endpoint)
-		bh_buffer_append(&doomed->keys, &rule, sizeof(rule));
-	return 0;
-}
-
-static void gate_forget_hits(struct bh_gate_kernel *gate, uint32_t endpoint)
-{
-	struct doomed doomed = {.endpoint = endpoint};
-
-	bh_gate_hits_each(gate, doom_hit, &doomed, NULL);
-	for (size_t at = 0; at < doomed.keys.size; at += sizeof(uint32_t)) {
-		uint32_t rule;
-
-		memcpy(&rule, doomed.keys.data + at, sizeof(rule));
-		bh_gate_hit_remove(gate, endpoint, rule);
-	}
-	bh_buffer_clear(&doomed.keys);
-}
-
 int bh_gate_conf_remove(struct bh_gate_kernel *gate, uint32_t ifindex, struct bh_error *err)
 {
 	struct bh_conf conf;
@@ -478,7 +453,6 @@ int bh_gate_conf_remove(struct bh_gate_kernel *gate, uint32_t ifindex, struct bh
 	if (bpf_map_lookup_elem(gate->maps[PORTS], &ifindex, &conf))
 		return 0;
 	rc = gate_forget_flows(gate, &conf, err);
-	gate_forget_hits(gate, conf.endpoint);
 	bpf_map_delete_elem(gate->maps[COUNTS], &conf.endpoint);
 	/* Last: it is what a removal that a crash cut short is found by. */
 	if (bpf_map_delete_elem(gate->maps[PORTS], &ifindex) && errno != ENOENT)

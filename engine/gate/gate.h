@@ -38,7 +38,7 @@ int bh_gate_conf_put(struct bh_gate_kernel *gate, uint32_t ifindex, const struct
                      struct bh_error *err);
 int bh_gate_conf_read(struct bh_gate_kernel *gate, uint32_t ifindex, struct bh_conf *conf,
                       struct bh_error *err);
-/* Removes the conf and, of that endpoint, flows, counters and hits. */
+/* Removes the conf and, of that endpoint, flows and counters. */
 int bh_gate_conf_remove(struct bh_gate_kernel *gate, uint32_t ifindex, struct bh_error *err);
 
 int bh_gate_table_put(struct bh_gate_kernel *gate, uint32_t id, const struct bh_table *table,

@@ -47,6 +47,11 @@ int bh_reload_revert(struct bh_host *host, struct bh_error *err);
 /* Keeps names and origins of rules about to be deleted, for what was recorded about them. */
 int bh_past_keep(struct bh_host *host, const char *unused_tables, struct bh_error *err);
 
+/* hits.c: of rules that no `changing` endpoint has any more. */
+void bh_hits_forget_replaced(struct bh_host *host);
+/* Of an endpoint that is gone, but for its row. */
+void bh_hits_forget(struct bh_host *host, uint32_t endpoint);
+
 /* Refuses outside a change. */
 int bh_host_require_change(struct bh_host *host, struct bh_error *err);
 

@@ -247,7 +247,10 @@ static int remove_endpoint(struct bh_host *host, uint32_t id, struct bh_error *e
 	int rc = bh_publish_unmake(host, id, err);
 
 	rc = rc ? rc : bh_endpoint_nic(host, id, &nic, err);
-	return rc ? rc : host->platform->ops->nic_remove(host->platform, &nic, err);
+	rc = rc ? rc : host->platform->ops->nic_remove(host->platform, &nic, err);
+	if (!rc)
+		bh_hits_forget(host, id);
+	return rc;
 }
 
 static int remove_table(struct bh_host *host, uint32_t id, struct bh_error *err)

@@ -228,19 +228,37 @@ static int forget_all(struct bh_netlink *netlink, struct search *search, bool v4
 	return rc;
 }
 
-int bh_conntrack_forget(const struct bh_address *target, struct bh_error *err)
+static int note_entries(const struct nlmsghdr *message, void *arg)
 {
-	BH_AUTONETLINK struct bh_netlink netlink = {0};
-	struct search search = {.target = target};
-	int rc = bh_netlink_open_bus(&netlink, NETLINK_NETFILTER, err);
+	const struct nlattr *attr;
+	uint32_t *entries = arg;
 
-	return rc ? rc : forget_all(&netlink, &search, bh_address_is_v4(target), err);
+	mnl_attr_for_each(attr, message, sizeof(struct nfgenmsg))
+		if (mnl_attr_get_type(attr) == CTA_STATS_GLOBAL_ENTRIES)
+			*entries = ntohl(mnl_attr_get_u32(attr));
+	return 0;
 }
 
-int bh_conntrack_forget_unanswered(const struct bh_mapping *mappings, size_t count,
-                                   struct bh_error *err)
+/* A walk costs 10 ms however little there is: the table is as large as memory allows. */
+static bool is_empty(struct bh_netlink *netlink)
 {
-	BH_AUTONETLINK struct bh_netlink netlink = {0};
+	uint32_t entries = 1;
+
+	add_request(netlink, IPCTNL_MSG_CT_GET_STATS, 0, true, "count conversations");
+	return !bh_netlink_run(netlink, note_entries, &entries, NULL) && !entries;
+}
+
+int bh_conntrack_forget(struct bh_netlink *netlink, const struct bh_address *target,
+                        struct bh_error *err)
+{
+	struct search search = {.target = target};
+
+	return is_empty(netlink) ? 0 : forget_all(netlink, &search, bh_address_is_v4(target), err);
+}
+
+int bh_conntrack_forget_unanswered(struct bh_netlink *netlink, const struct bh_mapping *mappings,
+                                   size_t count, struct bh_error *err)
+{
 	struct search search = {.mappings = mappings, .mappings_count = count};
 	bool families[2] = {false, false};
 	int rc = 0;
@@ -248,12 +266,11 @@ int bh_conntrack_forget_unanswered(const struct bh_mapping *mappings, size_t cou
 	for (size_t i = 0; i < count; i++)
 		if (mappings[i].protocol == IPPROTO_UDP)
 			families[bh_address_is_v4(&mappings[i].target)] = true;
-	if (!families[0] && !families[1])
+	if ((!families[0] && !families[1]) || is_empty(netlink))
 		return 0;
-	rc = bh_netlink_open_bus(&netlink, NETLINK_NETFILTER, err);
 	for (int v4 = 0; !rc && v4 < 2; v4++)
 		if (families[v4])
-			rc = forget_all(&netlink, &search, v4, err);
+			rc = forget_all(netlink, &search, v4, err);
 	freeifaddrs(search.locals);
 	return rc;
 }

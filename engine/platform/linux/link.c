@@ -276,6 +276,13 @@ int bh_link_find(struct bh_netlink *netlink, const char *name, struct bh_link *l
 	return get_link(netlink, name, 0, link, err);
 }
 
+int bh_link_probe(struct bh_netlink *netlink, uint32_t index)
+{
+	struct bh_link link;
+
+	return get_link(netlink, NULL, index, &link, NULL);
+}
+
 struct each {
 	int (*visit)(const struct bh_link *, void *);
 	void *arg;

@@ -56,6 +56,8 @@ void bh_link_add_route(struct bh_netlink *netlink, uint32_t index, const struct 
 /* -ENODEV if there is none. */
 int bh_link_find(struct bh_netlink *netlink, const char *name, struct bh_link *link,
                  struct bh_error *err);
+/* Whether there is an interface of this index: 0 or -ENODEV. */
+int bh_link_probe(struct bh_netlink *netlink, uint32_t index);
 /* `visit` returns non-zero to stop, which is then returned. */
 int bh_link_each(struct bh_netlink *netlink, int (*visit)(const struct bh_link *, void *),
                  void *arg, struct bh_error *err);

@@ -83,6 +83,17 @@ int bh_linux_switches(struct bh_linux *self, bool make, struct bh_error *err)
 	return rc;
 }
 
+int bh_linux_filter(struct bh_linux *self, struct bh_error *err)
+{
+	BH_AUTOVISIT struct bh_visit visit = {0};
+	int rc;
+
+	if (self->filter_link.socket)
+		return 0;
+	rc = bh_namespace_enter(&visit, self->default_namespace, err);
+	return rc ? rc : bh_netlink_open_bus(&self->filter_link, NETLINK_NETFILTER, err);
+}
+
 int bh_linux_gate(struct bh_linux *self, bool make, struct bh_error *err)
 {
 	char path[64];
@@ -343,6 +354,7 @@ static void close_state(struct bh_platform *platform)
 	bh_gate_close(&self->gate);
 	bh_netlink_close(&self->switch_link);
 	bh_netlink_close(&self->default_link);
+	bh_netlink_close(&self->filter_link);
 	bh_cleanup_fd(&self->switch_namespace);
 	bh_cleanup_fd(&self->default_namespace);
 	bh_runtime_close(&self->runtime);

@@ -8,15 +8,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <linux/netfilter.h>
-#include <linux/netfilter/nf_tables.h>
-#include <linux/netfilter/nfnetlink.h>
 #include <nftables/libnftables.h>
 
 #include "../../base/buffer.h"
-#include "../../base/cleanup.h"
+#include "../../base/late.h"
 #include "../../filter/rule.h"
-#include "netlink.h"
 #include "switch.h"
 
 /* Only a `nat` network is routed to the world; the reserved drivers are closed like `internal`. */
@@ -102,8 +98,7 @@ static void write_pairs(struct bh_buffer *text, const char *tag, const struct bh
 	text->failed |= elements.failed;
 }
 
-/* The map a mapping is in: by family, and by whether the host's address is part of the key. */
-static const char *map_of(const struct bh_mapping *mapping)
+const char *bh_nat_map(const struct bh_mapping *mapping)
 {
 	bool any = bh_address_is_unspecified(&mapping->address);
 
@@ -129,7 +124,7 @@ static void write_map(struct bh_buffer *text, const char *name, const char *type
 	BH_AUTOBUFFER struct bh_buffer elements = {0};
 
 	for (size_t i = 0; i < uplink->mappings_count; i++) {
-		if (strcmp(map_of(&uplink->mappings[i]), name) != 0)
+		if (strcmp(bh_nat_map(&uplink->mappings[i]), name) != 0)
 			continue;
 		bh_buffer_printf(&elements, elements.size ? ", " : "");
 		write_mapping(&elements, &uplink->mappings[i]);
@@ -210,26 +205,50 @@ static void write_publish(struct bh_buffer *text)
 		"\t}\n");
 }
 
+static struct {
+	struct nft_ctx *(*open)(uint32_t flags);
+	void (*close)(struct nft_ctx *);
+	int (*buffer_output)(struct nft_ctx *);
+	int (*buffer_error)(struct nft_ctx *);
+	const char *(*errors)(struct nft_ctx *);
+	int (*run)(struct nft_ctx *, const char *);
+} nftables;
+
+static int load(struct bh_error *err)
+{
+	static const char *const names[] = {
+		"nft_ctx_new", "nft_ctx_free", "nft_ctx_buffer_output", "nft_ctx_buffer_error",
+		"nft_ctx_get_error_buffer", "nft_run_cmd_from_buffer",
+	};
+
+	_Static_assert(sizeof(nftables) == sizeof(names), "a function for each name");
+	return nftables.run ? 0
+	                    : bh_late_load(BH_NFTABLES_SO, names, (void **)&nftables,
+	                                   sizeof(names) / sizeof(names[0]), err);
+}
+
 /* In the current namespace, because the context opens its socket there. */
 static int run(const struct bh_buffer *text, struct bh_error *err)
 {
 	struct nft_ctx *nft;
 	const char *message;
-	int rc = 0;
+	int rc = load(err);
 
+	if (rc)
+		return rc;
 	if (text->failed)
 		return bh_error_set(err, -ENOMEM, "there is not enough memory for the table of networks");
-	nft = nft_ctx_new(NFT_CTX_DEFAULT);
+	nft = nftables.open(NFT_CTX_DEFAULT);
 	if (!nft)
 		return bh_error_set(err, -ENOMEM, "cannot reach nftables in the kernel");
-	nft_ctx_buffer_output(nft);
-	nft_ctx_buffer_error(nft);
-	if (nft_run_cmd_from_buffer(nft, text->data)) {
-		message = nft_ctx_get_error_buffer(nft);
+	nftables.buffer_output(nft);
+	nftables.buffer_error(nft);
+	if (nftables.run(nft, text->data)) {
+		message = nftables.errors(nft);
 		rc = bh_error_set(err, -EIO, "nftables refused the table of networks: %.*s",
 		                  message ? (int)strcspn(message, "\n") : 0, message ? message : "");
 	}
-	nft_ctx_free(nft);
+	nftables.close(nft);
 	return rc;
 }
 
@@ -255,72 +274,6 @@ int bh_nat_apply(const char *tag, const struct bh_uplink *uplink, struct bh_erro
 	write_publish(&text);
 	bh_buffer_printf(&text, "}\n");
 	return run(&text, err);
-}
-
-int bh_nat_publish(const char *tag, const struct bh_mapping *mappings, size_t count,
-                   struct bh_error *err)
-{
-	BH_AUTOBUFFER struct bh_buffer text = {0};
-
-	for (size_t i = 0; i < count; i++) {
-		bh_buffer_printf(&text, "add element inet bulkhead_%s %s { ", tag, map_of(&mappings[i]));
-		write_mapping(&text, &mappings[i]);
-		bh_buffer_printf(&text, " }\n");
-	}
-	return count ? run(&text, err) : 0;
-}
-
-/* Deleting what is not there is an error, so it is added first. */
-static int unpublish(const char *tag, const struct bh_mapping *mappings, size_t count,
-                     struct bh_error *err)
-{
-	static const char *const verbs[] = {"add", "delete"};
-	BH_AUTOBUFFER struct bh_buffer text = {0};
-
-	for (size_t i = 0; i < count; i++)
-		for (int verb = 0; verb < 2; verb++) {
-			bh_buffer_printf(&text, "%s element inet bulkhead_%s %s { ", verbs[verb], tag,
-			                 map_of(&mappings[i]));
-			write_mapping(&text, &mappings[i]);
-			bh_buffer_printf(&text, " }\n");
-		}
-	return run(&text, err);
-}
-
-int bh_nat_unpublish(const char *tag, const struct bh_mapping *mappings, size_t count,
-                     struct bh_error *err)
-{
-	struct bh_error why;
-	int rc = count ? unpublish(tag, mappings, count, &why) : 0;
-
-	/* One by one: the port of one may by now be another's, or the whole table may be gone. */
-	for (size_t i = 0; rc && i < count; i++) {
-		rc = unpublish(tag, &mappings[i], 1, &why);
-		if (rc && !strstr(why.message, strerror(EEXIST)) && !strstr(why.message, strerror(ENOENT)))
-			return bh_error_set(err, rc, "%s", why.message);
-	}
-	return 0;
-}
-
-/* Asked at each change: libnftables would first read everything that is there. */
-bool bh_nat_intact(const char *tag)
-{
-	BH_AUTONETLINK struct bh_netlink netlink = {0};
-	struct nlmsghdr *message;
-	struct nfgenmsg *general;
-	char table[24];
-
-	if (bh_netlink_open_bus(&netlink, NETLINK_NETFILTER, NULL))
-		return false;
-	snprintf(table, sizeof(table), "bulkhead_%s", tag);
-	message = bh_netlink_add(&netlink, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETCHAIN, 0,
-	                         "find the table of networks");
-	general = mnl_nlmsg_put_extra_header(message, sizeof(*general));
-	general->nfgen_family = NFPROTO_INET;
-	general->version = NFNETLINK_V0;
-	mnl_attr_put_strz(message, NFTA_CHAIN_TABLE, table);
-	mnl_attr_put_strz(message, NFTA_CHAIN_NAME, "forward");
-	return bh_netlink_run(&netlink, NULL, NULL, NULL) == 0;
 }
 
 int bh_nat_remove(const char *tag, struct bh_error *err)

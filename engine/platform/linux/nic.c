@@ -17,6 +17,7 @@
 #include "linux.h"
 #include "switch.h"
 #include "tap.h"
+#include "unlink.h"
 
 /* One creation, and how far it got. */
 struct making {
@@ -288,8 +289,7 @@ static int remove_port(struct bh_linux *self, uint32_t port, struct bh_error *er
 
 	if (rc)
 		return rc == -ENOENT ? 0 : rc;
-	bh_link_add_delete(&self->switch_link, port);
-	return bh_netlink_run(&self->switch_link, NULL, NULL, err);
+	return bh_unlink_port(self, port, err);
 }
 
 int bh_nic_remove(struct bh_platform *platform, const struct bh_nic *nic, struct bh_error *err)

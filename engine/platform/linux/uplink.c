@@ -178,7 +178,8 @@ bool bh_uplink_intact(struct bh_platform *platform)
 	BH_AUTOVISIT struct bh_visit visit = {0};
 	struct bh_uplinks uplinks;
 
-	if (bh_namespace_enter(&visit, self->default_namespace, NULL) || !bh_nat_intact(self->tag))
+	if (bh_linux_filter(self, NULL) || !bh_nat_intact(&self->filter_link, self->tag) ||
+	    bh_namespace_enter(&visit, self->default_namespace, NULL))
 		return false;
 	if (bh_link_each(&self->default_link, is_routed_vnic, self, NULL) != 1)
 		return true;
