@@ -160,6 +160,9 @@ local function perform(words, here)
     package.path, package.cpath = here.path, here.cpath
   end
   session.json = args.json or false
+  if not command.brief then
+    collectgarbage "restart" -- it is stopped while the program starts
+  end
   return runner.run(args) or 0
 end
 

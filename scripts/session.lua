@@ -1,6 +1,5 @@
 --- session.lua - what one run of the program knows: platform, state, policies, where output goes.
 local lfs = require "lfs"
-local json = require "json"
 local refuse = require "refuse"
 
 local session = {
@@ -74,7 +73,7 @@ end
 ---@param order? string[] order of keys
 function session.print(value, text, order)
   if session.json then
-    io.stdout:write(json.encode(value, order), "\n")
+    io.stdout:write(require "json".encode(value, order), "\n")
   else
     io.stdout:write(type(text) == "function" and text() or text)
   end

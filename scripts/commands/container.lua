@@ -61,6 +61,7 @@ local function remove(args)
 end
 
 return {
+  brief = true,
   verbs = {
     { name = "create", summary = "Make a container's compartment and NIC.", options = create_options,
       run = create },

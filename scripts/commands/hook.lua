@@ -3,7 +3,7 @@ local hook = require "hook"
 local refuse = require "refuse"
 local session = require "session"
 
-local command = { silent = true }
+local command = { silent = true, brief = true }
 
 function command.options(parser)
   parser:argument("event",

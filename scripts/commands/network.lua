@@ -103,6 +103,7 @@ local function remove(args)
 end
 
 return {
+  brief = true,
   verbs = {
     { name = "create", summary = "Make a network.", options = create_options, run = create },
     { name = "list", summary = "List networks.", run = list },
