@@ -3,7 +3,7 @@
 #   make            builds build/bulkhead (and names what is missing)
 #   make run        installs what is missing, builds, plays the scene with real packets
 #   make test       installs what is missing, builds, runs every test       (SAN=1: under sanitizers)
-#   make bench      installs peers, measures the classifier beside them
+#   make bench      installs peers, measures the classifier and the lifecycle beside them
 #   V=1             shows the commands
 #   make install    PREFIX=/usr/local DESTDIR=
 
@@ -113,6 +113,13 @@ bench: setup
 	@$(if $(RULES),$(B)/bench-classifier $(RULES) $(TRACE),for s in $(SETS); do echo "== $$s"; \
 	  $(B)/generate $${s%:*} $${s#*:} 1 $(B)/bench.rules $(B)/bench.trace && \
 	  $(B)/bench-classifier $(B)/bench.rules $(B)/bench.trace || exit 1; done)
+	@$(if $(RULES),:,$(MAKE) --no-print-directory bench-lifecycle)
+
+# An endpoint brought up and taken down, beside the reference CNI plugins and netavark.
+bench-lifecycle: setup
+	@[ -x /usr/lib/cni/bridge ] && [ -x /usr/lib/podman/netavark ] || \
+	  apt-get install -y containernetworking-plugins netavark >/dev/null || echo "make bench-lifecycle: without peers"
+	@$(B)/bulkhead run tests/bench/lifecycle.lua --json $(B)/bench-lifecycle.json
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/bulkhead $(DESTDIR)$(PREFIX)/share/man/man8
@@ -125,5 +132,5 @@ install: all
 clean:
 	rm -rf build build-san
 
-.PHONY: all tests packages setup run test bench install clean
+.PHONY: all tests packages setup run test bench bench-lifecycle install clean
 .SECONDARY:

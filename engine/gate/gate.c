@@ -389,6 +389,28 @@ static int gate_collect(struct bh_gate_kernel *gate, const struct bh_conf *conf,
 	return 0;
 }
 
+int bh_gate_flow_each_of(struct bh_gate_kernel *gate, uint32_t ifindex,
+                         int (*visit)(const struct bh_flow_key *, void *), void *arg,
+                         struct bh_error *err)
+{
+	struct bh_conf conf;
+	struct doomed found = {0};
+	int rc;
+
+	if (bpf_map_lookup_elem(gate->maps[PORTS], &ifindex, &conf))
+		return 0;
+	found.endpoint = conf.endpoint;
+	rc = gate_collect(gate, &conf, &found, err);
+	for (size_t at = 0; !rc && at < found.keys.size; at += sizeof(struct bh_flow_key)) {
+		struct bh_flow_key key;
+
+		memcpy(&key, found.keys.data + at, sizeof(key));
+		rc = visit(&key, arg);
+	}
+	bh_buffer_clear(&found.keys);
+	return rc;
+}
+
 /* The kernel forgets them itself, with the accounts that it may be charging at this moment. */
 static int gate_forget_flows(struct bh_gate_kernel *gate, const struct bh_conf *conf,
                              struct bh_error *err)

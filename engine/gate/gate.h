@@ -56,6 +56,10 @@ int bh_gate_flow_read(struct bh_gate_kernel *gate, const struct bh_flow_key *key
 int bh_gate_flow_each(struct bh_gate_kernel *gate,
                       int (*visit)(const struct bh_flow_key *, const struct bh_flow *, void *),
                       void *arg, struct bh_error *err);
+/* Those of the port `ifindex` alone, by the ledger of its compartment. */
+int bh_gate_flow_each_of(struct bh_gate_kernel *gate, uint32_t ifindex,
+                         int (*visit)(const struct bh_flow_key *, void *), void *arg,
+                         struct bh_error *err);
 int bh_gate_counters_read(struct bh_gate_kernel *gate, uint32_t endpoint,
                           struct bh_counters *counters, struct bh_error *err);
 /* Forgets what one rule decided at one endpoint. */

@@ -246,6 +246,7 @@ describe("after a crash", function()
 
     it("that is damaged in the middle, reconcile finds it", function()
       s.host:close()
+      audit.sql(s, "PRAGMA wal_checkpoint(TRUNCATE)")
       local file = assert(io.open(s.state .. "/state.db", "r+b"))
       for page = 2, 12 do
         file:seek("set", page * 4096)

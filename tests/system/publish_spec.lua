@@ -363,6 +363,24 @@ describe("published ports beside the rest of the host", function()
     assert.is_true(w:tcp(db, HOST, 7000, 1).answered)
   end))
 
+  it("of tcp leave no conversation behind, and none of another's", on("linux", function(w)
+    local function tracked()
+      local file <close> = assert(io.open "/proc/sys/net/netfilter/nf_conntrack_count")
+      return file:read "n"
+    end
+    local web, db = w:create("web", { "8080:80" }), w:create("db", { "8081:81" })
+    assert(w.lab:listen(web, "tcp", 80))
+    assert(w.lab:listen(db, "tcp", 81))
+    assert.is_true(w:tcp(0, HOST, 8081, db, 81).answered)
+    local before = tracked()
+    assert.is_true(before > 0)
+    assert.is_true(w:tcp(0, HOST, 8080, web, 80).answered)
+    assert.is_true(w:tcp(web, OUTSIDE, 9).answered ~= nil)
+    assert.is_true(tracked() > before)
+    assert(lifecycle.remove(w.host, "web"))
+    assert.equal(before, tracked())
+  end))
+
   it("do not mind what others do to their tables, nor touch those", on("linux", function(w)
     local theirs = "table inet other { chain f { type filter hook forward priority 0; policy accept; "
       .. "tcp dport 9 drop; }; chain n { type nat hook prerouting priority dstnat; tcp dport 9 redirect to :10; }; }"

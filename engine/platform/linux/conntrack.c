@@ -256,6 +256,40 @@ int bh_conntrack_forget(struct bh_netlink *netlink, const struct bh_address *tar
 	return is_empty(netlink) ? 0 : forget_all(netlink, &search, bh_address_is_v4(target), err);
 }
 
+static void put_address(struct nlmsghdr *message, uint16_t type, const struct bh_address *address)
+{
+	uint8_t bytes[16];
+
+	mnl_attr_put(message, type, bh_address_to_bytes(address, bytes), bytes);
+}
+
+int bh_conntrack_forget_flow(struct bh_netlink *netlink, const struct bh_flow_key *key,
+                             struct bh_error *err)
+{
+	bool v4 = !key->v6;
+	/* To the kernel either way round of a conversation is its name. */
+	struct nlmsghdr *message = add_request(netlink, IPCTNL_MSG_CT_DELETE, 0, v4, "forget a conversation");
+	struct nlattr *tuple = mnl_attr_nest_start(message, CTA_TUPLE_ORIG);
+	struct nlattr *part = mnl_attr_nest_start(message, CTA_TUPLE_IP);
+
+	bh_netlink_tolerate(netlink, ENOENT);
+	put_address(message, v4 ? CTA_IP_V4_SRC : CTA_IP_V6_SRC, &key->local);
+	put_address(message, v4 ? CTA_IP_V4_DST : CTA_IP_V6_DST, &key->remote);
+	mnl_attr_nest_end(message, part);
+	part = mnl_attr_nest_start(message, CTA_TUPLE_PROTO);
+	mnl_attr_put_u8(message, CTA_PROTO_NUM, key->protocol);
+	mnl_attr_put_u16(message, CTA_PROTO_SRC_PORT, htons(key->local_port));
+	mnl_attr_put_u16(message, CTA_PROTO_DST_PORT, htons(key->remote_port));
+	mnl_attr_nest_end(message, part);
+	mnl_attr_nest_end(message, tuple);
+	return netlink->count < BH_NETLINK_BATCH ? 0 : bh_netlink_run(netlink, NULL, NULL, err);
+}
+
+int bh_conntrack_end(struct bh_netlink *netlink, struct bh_error *err)
+{
+	return netlink->count ? bh_netlink_run(netlink, NULL, NULL, err) : 0;
+}
+
 int bh_conntrack_forget_unanswered(struct bh_netlink *netlink, const struct bh_mapping *mappings,
                                    size_t count, struct bh_error *err)
 {

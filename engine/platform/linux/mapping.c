@@ -73,8 +73,9 @@ int bh_mapping_remove(struct bh_platform *platform, const struct bh_mapping *map
 	rc = rc ? rc : bh_linux_filter(self, err);
 	rc = rc ? rc : bh_namespace_enter(&visit, self->default_namespace, err);
 	rc = rc ? rc : bh_nat_unpublish(&self->filter_link, self->tag, mappings, count, err);
+	/* TCP is forgotten conversation by conversation, with the port (nic.c): that needs no walk. */
 	for (size_t i = 0; !rc && i < count; i++) {
-		if (last && bh_address_equal(last, &mappings[i].target))
+		if (mappings[i].protocol == IPPROTO_TCP || (last && bh_address_equal(last, &mappings[i].target)))
 			continue;
 		last = &mappings[i].target;
 		rc = bh_conntrack_forget(&self->filter_link, last, err);

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "../../base/cleanup.h"
+#include "conntrack.h"
 #include "linux.h"
 #include "switch.h"
 #include "tap.h"
@@ -292,6 +293,24 @@ static int remove_port(struct bh_linux *self, uint32_t port, struct bh_error *er
 	return bh_unlink_port(self, port, err);
 }
 
+static int forget_flow(const struct bh_flow_key *key, void *arg)
+{
+	struct bh_linux *self = arg;
+
+	return key->protocol == BH_PROTO_TCP && key->kind == BH_KIND_FLOW
+	       ? bh_conntrack_forget_flow(&self->filter_link, key, NULL)
+	       : 0;
+}
+
+/* The host's translation must not outlive the container: whoever still sends is to be told at once. */
+static int forget_translated(struct bh_linux *self, uint32_t port, struct bh_error *err)
+{
+	int rc = bh_linux_filter(self, err);
+
+	rc = rc ? rc : bh_gate_flow_each_of(self->gate, port, forget_flow, self, err);
+	return rc ? rc : bh_conntrack_end(&self->filter_link, err);
+}
+
 int bh_nic_remove(struct bh_platform *platform, const struct bh_nic *nic, struct bh_error *err)
 {
 	struct bh_linux *self = bh_linux_of(platform);
@@ -306,6 +325,8 @@ int bh_nic_remove(struct bh_platform *platform, const struct bh_nic *nic, struct
 		rc = remove_tap(self, nic, err);
 	if (!rc)
 		rc = bh_linux_gate(self, false, err);
+	if (!rc)
+		rc = forget_translated(self, port, err);
 	if (!rc)
 		rc = bh_gate_conf_remove(self->gate, port, err);
 	return rc == -ENOENT ? 0 : rc;
