@@ -77,6 +77,10 @@ static int check_free(struct bh_host *host, const struct bh_endpoint_spec *spec,
 	                              " AND status <> 'removing'", "si", spec->container, network))
 		return bh_error_set(err, -EEXIST, "endpoint already attached: container '%s' is on network '%s'",
 		                    spec->container, spec->network);
+	if (bh_store_number(host->store, 0, "SELECT count(*) FROM endpoints WHERE network = ?"
+	                    " AND status <> 'removing'", "i", network) >= BH_SWITCH_PORTS)
+		return bh_error_set(err, -EXFULL, "network '%s' is full: its switch has ports for %d endpoints",
+		                    spec->network, BH_SWITCH_PORTS);
 	if (named && bh_store_number(host->store, 0,
 	                             "SELECT count(*) FROM endpoints WHERE compartment = ? AND interface = ?"
 	                             " AND status <> 'removing'", "is", compartment, spec->interface))

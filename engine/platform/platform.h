@@ -27,6 +27,7 @@
 #define BH_NAME_MAX 63     /* network names */
 #define BH_ID_MAX 255      /* container ids */
 #define BH_IFNAME_SIZE 16  /* with NUL, as IFNAMSIZ */
+#define BH_SWITCH_PORTS 1022 /* for endpoints: a bridge has 1023, and one is the host's */
 #define BH_SUBNETS_MAX 8   /* of one network */
 #define BH_DEFAULT_COMPARTMENT 1
 

@@ -345,5 +345,25 @@ describe("after a crash", function()
       assert.is_true(exists "race2")
       agree "one removed"
     end)
+
+    it("creations that race removals of one id come and go whole, one after the other", function()
+      done "container create bystander"
+      local text = shell(([[for i in $(seq 100); do
+        { %s container create race --publish 8080:80 && echo made; } & { %s container remove race && echo gone; } &
+        done 2>&1; wait]]):format(program(), program()))
+      local count = { made = 0, gone = 0 }
+      for line in text:gmatch "[^\n]+" do
+        if count[line] then
+          count[line] = count[line] + 1
+        else
+          assert(line == "race" or line:find("there is no container 'race'", 1, true)
+            or line:find("container 'race' exists already", 1, true), line)
+        end
+      end
+      assert.is_true(count.made > 0)
+      assert.equal(exists "race" and 1 or 0, count.made - count.gone)
+      assert.is_true(exists "bystander")
+      agree "after the race"
+    end)
   end)
 end)
