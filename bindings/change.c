@@ -237,6 +237,13 @@ int bh_host_set_phase(lua_State *L)
 	                                                luaL_checkstring(L, 3), &err), &err);
 }
 
+int bh_host_forget_lost(lua_State *L)
+{
+	struct bh_error err;
+
+	return bh_push_result(L, bh_container_forget_lost(bh_check_host(L, 1), luaL_checkstring(L, 2), &err), &err);
+}
+
 int bh_host_add_rules(lua_State *L)
 {
 	struct bh_host *host = bh_check_host(L, 1);

@@ -80,6 +80,13 @@ static int host_endpoints(lua_State *L)
 	return return_rows(L, bh_rows_endpoints(L, bh_check_host(L, 1), by, key, &err), &err);
 }
 
+static int host_lost(lua_State *L)
+{
+	struct bh_error err;
+
+	return return_rows(L, bh_rows_lost(L, bh_check_host(L, 1), &err), &err);
+}
+
 static int host_compartments(lua_State *L)
 {
 	struct bh_error err;
@@ -406,6 +413,8 @@ static const luaL_Reg methods[] = {
 	{"networks", host_networks},
 	{"compartments", host_compartments},
 	{"containers", host_containers},
+	{"lost", host_lost},
+	{"forget_lost", bh_host_forget_lost},
 	{"container", host_container},
 	{"endpoints", host_endpoints},
 	{"counters", host_counters},

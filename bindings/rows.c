@@ -139,14 +139,16 @@ int bh_rows_compartments(lua_State *L, struct bh_host *host, struct bh_error *er
 }
 
 /* t[field] = { key = value } of one kind of property. */
-static int set_properties(lua_State *L, struct bh_store *store, const char *field, const char *kind,
-                          struct bh_error *err)
+static int set_properties(lua_State *L, struct bh_store *store, bool lost, const char *field,
+                          const char *kind, struct bh_error *err)
 {
 	struct bh_statement *rows = NULL;
 	int rc;
 
 	lua_getfield(L, -1, "id");
-	rc = bh_store_query(store, &rows, err, "SELECT key, value FROM properties WHERE container = ? AND kind = ?",
+	rc = bh_store_query(store, &rows, err,
+	                    lost ? "SELECT key, value FROM lost_properties WHERE container = ? AND kind = ?"
+	                         : "SELECT key, value FROM properties WHERE container = ? AND kind = ?",
 	                    "ss", lua_tostring(L, -1), kind);
 	lua_pop(L, 1);
 	lua_newtable(L);
@@ -159,19 +161,52 @@ static int set_properties(lua_State *L, struct bh_store *store, const char *fiel
 	return rc;
 }
 
-static int container_more(lua_State *L, struct bh_store *store, struct bh_error *err)
+/* What a container came with: of one that is there, or of one that a reboot took. */
+static int set_details(lua_State *L, struct bh_store *store, bool lost, struct bh_error *err)
 {
 	static const struct column columns[] = {
 		{"address", 't'}, {"host", 'i'}, {"container", 'i'}, {"protocol", 't'}, {NULL, 0},
 	};
-	int rc = set_properties(L, store, "annotations", "annotation", err);
+	int rc = set_properties(L, store, lost, "annotations", "annotation", err);
 
-	rc = rc ? rc : set_properties(L, store, "labels", "label", err);
-	rc = rc ? rc : set_rows(L, store, "published",
-	                        "SELECT address, host, port, protocol FROM published WHERE container = ? ORDER BY rowid",
-	                        columns, err);
+	rc = rc ? rc : set_properties(L, store, lost, "labels", "label", err);
+	return rc ? rc : set_rows(L, store, "published", lost
+	                          ? "SELECT address, host, port, protocol FROM lost_published WHERE container = ?"
+	                            " ORDER BY rowid"
+	                          : "SELECT address, host, port, protocol FROM published WHERE container = ?"
+	                            " ORDER BY rowid", columns, err);
+}
+
+static int container_more(lua_State *L, struct bh_store *store, struct bh_error *err)
+{
+	int rc = set_details(L, store, false, err);
+
 	to_integers(L, "endpoints");
 	return rc;
+}
+
+static int lost_more(lua_State *L, struct bh_store *store, struct bh_error *err)
+{
+	static const struct column columns[] = {
+		{"id", 'i'}, {"container", 't'}, {"network", 't'}, {"driver", 't'}, {"mac", 't'},
+		{"addresses", 'l'}, {"phase", 't'}, {NULL, 0},
+	};
+	int rc = set_details(L, store, true, err);
+
+	return rc ? rc : set_rows(L, store, "endpoints",
+	                          "SELECT id, holder, network, driver, mac, address, phase FROM lost_endpoints"
+	                          " WHERE container = ? ORDER BY id", columns, err);
+}
+
+int bh_rows_lost(lua_State *L, struct bh_host *host, struct bh_error *err)
+{
+	static const struct column columns[] = {
+		{"id", 't'}, {"name", 't'}, {"type", 't'}, {"policies", 't'}, {"policy", 't'}, {"phase", 't'},
+		{NULL, 0},
+	};
+
+	return push_rows(L, bh_host_store(host), columns, lost_more, err,
+	                 "SELECT id, name, type, policies, policy, phase FROM lost ORDER BY seq", NULL);
 }
 
 int bh_rows_containers(lua_State *L, struct bh_host *host, const char *id, struct bh_error *err)

@@ -13,6 +13,9 @@ int bh_rows_networks(lua_State *L, struct bh_host *host, const char *name, struc
 int bh_rows_compartments(lua_State *L, struct bh_host *host, struct bh_error *err);
 int bh_rows_containers(lua_State *L, struct bh_host *host, const char *id, struct bh_error *err);
 
+/* With their endpoints. */
+int bh_rows_lost(lua_State *L, struct bh_host *host, struct bh_error *err);
+
 /* `key` is a container's id, a compartment's number or an endpoint's. */
 enum bh_endpoints_by {
 	BH_ENDPOINTS_ALL,

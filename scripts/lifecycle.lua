@@ -224,6 +224,7 @@ function lifecycle.create(host, spec)
   if not plan then
     return nil, message, code
   end
+  departure.bury(host) -- a former container of this id is told of first
   local container, endpoint, why = change(host, function()
     return add(host, spec, plan)
   end)

@@ -72,9 +72,10 @@ end
 
 --- The policy sets of a container's endpoints, by driver. What cannot be loaded is why, in the place
 --- of the set.
-function roster.load_sets(host, container)
+---@param endpoints? endpoint[] default those that are there
+function roster.load_sets(host, container, endpoints)
   local sets = {}
-  for _, endpoint in ipairs(host:endpoints(container.id)) do
+  for _, endpoint in ipairs(endpoints or host:endpoints(container.id)) do
     if not sets[endpoint.driver] then
       local set, message, code = policies.load(container.policies, container.policy, endpoint.driver)
       sets[endpoint.driver] = set and { set = set } or { message = message, code = code }

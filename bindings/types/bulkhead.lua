@@ -198,6 +198,29 @@ function host:compartments(id) end
 ---@return container[]
 function host:containers(id) end
 
+--- Containers that a reboot took and whose handlers were not told yet, with what was attached.
+---@return lost_container[]
+function host:lost() end
+
+---@class lost_container
+---@field id string
+---@field name string
+---@field type "process"|"hyperv"
+---@field policies string
+---@field policy string
+---@field phase string what handlers were told last
+---@field annotations table<string, string>
+---@field labels table<string, string>
+---@field published published[]
+---@field endpoints { id: integer, container: string, network: string, driver: string, mac: string, addresses: string[], phase: string }[]
+
+--- A container that a reboot took is told of no more. Inside a change.
+---@param id string
+---@return true?
+---@return string? message
+---@return string? code
+function host:forget_lost(id) end
+
 --- The container with this id or name, or whose id begins so and no other's does.
 ---@param who string
 ---@return container?

@@ -111,6 +111,11 @@ static int find_ends(struct bh_host *host, const struct bh_endpoint_spec *spec, 
 	                           spec->network);
 	if (!*network)
 		return bh_error_set(err, -ENOENT, "there is no network '%.80s'", spec->network);
+	if (bh_store_number(host->store, 0, "SELECT count(*) FROM networks WHERE id = ? AND status = 'rebuild'",
+	                    "i", *network))
+		return bh_error_set(err, -ENODEV,
+		                    "network '%s' could not be made again after the host started; `bulkhead reconcile` says why",
+		                    spec->network);
 	return 0;
 }
 

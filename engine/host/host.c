@@ -49,16 +49,6 @@ static int state_open(struct bh_host *host, const char *state, struct bh_error *
 	return 0;
 }
 
-static int read_boot_id(char boot[64], struct bh_error *err)
-{
-	BH_AUTOFILE FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
-
-	if (!file || !fgets(boot, 64, file))
-		return bh_error_errno(err, -errno, "cannot read the boot id");
-	boot[strcspn(boot, "\n")] = '\0';
-	return 0;
-}
-
 /* {xxxxxxxx-xxxx-4xxx-xxxx-xxxxxxxxxxxx} */
 int bh_guid_new(char guid[40], struct bh_error *err)
 {
@@ -145,6 +135,9 @@ static int open_linux(struct bh_host *host, const struct bh_host_options *option
 	rc = rc ? rc : bh_platform_linux_open(&host->platform, tag, host->write, err);
 	if (!rc && (host->write || (host->ready && !access(path, F_OK)))) {
 		rc = open_store(host, options, path, err);
+		/* Who opens to change is to find what a reboot took, before changing anything. */
+		if (!rc && host->write)
+			rc = bh_reboot_check(host, err);
 		bh_lock_release(host);
 		if (host->write || rc != -ENOENT)
 			return rc;
@@ -226,44 +219,14 @@ int bh_host_require_change(struct bh_host *host, struct bh_error *err)
 	return bh_error_set(err, -EPERM, "nothing may be changed outside begin and commit");
 }
 
-/*
- * A reboot took all kernel state: what containers held is free, networks are made again. A store that
- * was lost looks the same but for what is left in the kernel, which nobody knows any more.
- */
-static int after_reboot(struct bh_host *host, const char *boot, struct bh_error *err)
-{
-	static const char *const statements[] = {
-		"DELETE FROM endpoints", "DELETE FROM containers", "DELETE FROM compartments WHERE id <> 1",
-		"DELETE FROM tables", "DELETE FROM networks WHERE status IN ('creating', 'removing')",
-		"UPDATE networks SET status = 'rebuild'",
-	};
-	int rc = host->platform->ops->clear(host->platform, err);
-
-	rc = rc ? rc : bh_store_begin(host->store, err);
-	for (size_t i = 0; !rc && i < sizeof(statements) / sizeof(statements[0]); i++)
-		rc = bh_store_run(host->store, err, statements[i], "");
-	if (!rc)
-		rc = bh_store_run(host->store, err, "INSERT OR REPLACE INTO meta VALUES ('boot', ?)", "s", boot);
-	if (!rc)
-		rc = bh_store_commit(host->store, err);
-	if (rc)
-		bh_store_rollback(host->store);
-	return rc;
-}
-
 /* What a crash or a reboot left half done is undone or done. */
 static int host_mend(struct bh_host *host, struct bh_error *err)
 {
 	struct bh_error undone;
-	char boot[64] = "";
 	int rc = 0;
 
-	if (host->linux_platform) {
-		rc = read_boot_id(boot, err);
-		if (!rc && !bh_store_number(host->store, 0,
-		                            "SELECT count(*) FROM meta WHERE key = 'boot' AND value = ?", "s", boot))
-			rc = after_reboot(host, boot, err);
-	}
+	if (host->linux_platform)
+		rc = bh_reboot_check(host, err);
 	if (!rc)
 		rc = bh_realize_remove(host, true, err);
 	if (!rc && bh_store_number(host->store, 0,

@@ -90,6 +90,9 @@ int bh_container_set_phase(struct bh_host *host, const char *id, const char *pha
  * with `netns` also if it is not the one at that path. */
 int bh_container_check(struct bh_host *host, const char *id, const char *netns, struct bh_error *err);
 
+/* A container that a reboot took is told of no more. */
+int bh_container_forget_lost(struct bh_host *host, const char *id, struct bh_error *err);
+
 struct bh_endpoint_spec {
 	const char *container;
 	const char *network;

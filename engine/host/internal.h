@@ -52,6 +52,9 @@ void bh_hits_forget_replaced(struct bh_host *host);
 /* Of an endpoint that is gone, but for its row. */
 void bh_hits_forget(struct bh_host *host, uint32_t endpoint);
 
+/* reboot.c: if the kernel's state is not the store's any more, begins anew. With the lock held. */
+int bh_reboot_check(struct bh_host *host, struct bh_error *err);
+
 /* Refuses outside a change. */
 int bh_host_require_change(struct bh_host *host, struct bh_error *err);
 

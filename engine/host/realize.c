@@ -126,12 +126,24 @@ int bh_realize_uplink(struct bh_host *host, struct bh_error *err)
 	return rc ? rc : host->platform->ops->uplink_apply(host->platform, &uplink, err);
 }
 
+/* One that cannot come back after a reboot must not stand in the way of everything else: it waits. */
 static int create_network(struct bh_host *host, uint32_t id, struct bh_error *err)
 {
+	bool again = bh_store_number(host->store, 0, "SELECT count(*) FROM networks WHERE id = ?"
+	                             " AND status = 'rebuild'", "i", (int64_t)id) != 0;
 	struct bh_switch network;
 	int rc = bh_network_load(host, id, &network, err);
 
-	return rc ? rc : host->platform->ops->switch_create(host->platform, &network, err);
+	if (rc)
+		return rc;
+	rc = host->platform->ops->switch_create(host->platform, &network, err);
+	if (rc && again) {
+		bh_log(BH_LOG_WARNING, "network '%s' is not made again, which the next change tries: %s",
+		       network.name, err->message);
+		return 0;
+	}
+	return rc ? rc : bh_store_run(host->store, err, "UPDATE networks SET status = 'ready' WHERE id = ?", "i",
+	                              (int64_t)id);
 }
 
 static int create_compartment(struct bh_host *host, uint32_t id, struct bh_error *err)
@@ -214,7 +226,6 @@ static int create_endpoint(struct bh_host *host, uint32_t id, struct bh_error *e
 int bh_realize_create(struct bh_host *host, struct bh_error *err)
 {
 	static const char *const done[] = {
-		"UPDATE networks SET status = 'ready' WHERE status IN ('creating', 'rebuild')",
 		"UPDATE compartments SET status = 'ready' WHERE status = 'creating'",
 		"UPDATE containers SET status = 'ready' WHERE status = 'creating'",
 		"UPDATE endpoints SET status = 'ready' WHERE status IN ('creating', 'changing')",

@@ -82,6 +82,15 @@ static const char *const statements[] = {
 	"CREATE INDEX IF NOT EXISTS containers_seq ON containers(seq)",
 	"CREATE INDEX IF NOT EXISTS containers_compartment ON containers(compartment)",
 	"CREATE INDEX IF NOT EXISTS compartments_cookie ON compartments(cookie)",
+	/* Containers that a reboot took, until their handlers have been told. */
+	"CREATE TABLE lost (id TEXT PRIMARY KEY, seq INTEGER, name TEXT, type TEXT, policies TEXT, policy TEXT,"
+	" phase TEXT)",
+	"CREATE TABLE lost_properties (container TEXT NOT NULL REFERENCES lost ON DELETE CASCADE, kind TEXT,"
+	" key TEXT, value TEXT)",
+	"CREATE TABLE lost_published (container TEXT NOT NULL REFERENCES lost ON DELETE CASCADE, address TEXT,"
+	" host INTEGER, port INTEGER, protocol TEXT)",
+	"CREATE TABLE lost_endpoints (id INTEGER, container TEXT NOT NULL REFERENCES lost ON DELETE CASCADE,"
+	" holder TEXT, network TEXT, driver TEXT, mac TEXT, address TEXT, phase TEXT)",
 	"PRAGMA user_version = 3",
 };
 

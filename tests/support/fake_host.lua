@@ -38,6 +38,7 @@ function fake_host.new(lists, fails)
     return endpoint
   end)
   host.endpoints = function() return lists.endpoints or {} end
+  host.lost = function() return {} end
   host.compartments = function() return lists.compartments or {} end
   for name, key in pairs { networks = "name", containers = "id" } do
     host[name] = function(_, one)

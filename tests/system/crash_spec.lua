@@ -298,6 +298,56 @@ describe("after a crash", function()
       agree "created again"
     end)
 
+    it("whose boot was another, handlers of what it took are told, once, and its leases are free", function()
+      local dir = s.state .. "-set"
+      os.execute(("rm -rf '%s'; mkdir -p '%s/container'"):format(dir, dir))
+      s:defer(function()
+        os.execute(("rm -rf '%s'"):format(dir))
+      end)
+      local file <close> = assert(io.open(dir .. "/container/process.lua", "w"))
+      file:write [[
+local function say(event)
+  return function(container, endpoint)
+    error(("told %s of %s at %s"):format(event, container.id, endpoint and endpoint.address or "-"))
+  end
+end
+return {
+  default = { inbound = "block", outbound = "allow" },
+  on = { stop = say "stop", detach = say "detach", remove = say "remove" },
+}
+]]
+      file:close()
+      local create = "container create db --address 172.16.9.9 --publish 9090:90 --policies " .. dir
+      done(create)
+      audit.sql(s, "UPDATE meta SET value = 'x' WHERE key = 'boot'")
+      local text = done(create)
+      local events = {}
+      for event in text:gmatch "told (%l+ of db at [^%s]+)" do
+        events[#events + 1] = event
+      end
+      assert.same({ "stop of db at 172.16.9.9", "detach of db at 172.16.9.9", "remove of db at -" }, events)
+      assert.matches("container 'web' was lost", text, 1, true)
+      audit.sql(s, "UPDATE meta SET value = 'x' WHERE key = 'boot'")
+      assert.matches("told remove of db", (done "reconcile"))
+      assert.equal("", (done "reconcile"))
+      agree "after two boots"
+    end)
+
+    it("whose boot was another, a network that cannot come back stands in nobody's way", function()
+      done "network create lan --driver internal --subnet 10.8.0.0/24"
+      audit.sql(s, "UPDATE meta SET value = 'x' WHERE key = 'boot'")
+      shell "ip route add 10.8.0.0/16 via 10.0.0.9"
+      local text = done "container create db"
+      assert.matches("'lan' is not made again.*10.8.0.0/24 overlaps the host's route to 10.8.0.0/16 by 10.0.0.9", text)
+      text = select(1, run "container create other --network lan")
+      assert.matches("network 'lan' could not be made again", text)
+      shell "ip route del 10.8.0.0/16"
+      done "container create other --network lan"
+      done "container remove other"
+      done "network remove lan"
+      agree "all are back"
+    end)
+
     it("knows what vanished: namespaces of others, and pins of its own", function()
       local pipe = assert(io.popen "exec unshare --net sh -c 'echo $$; exec sleep 60'")
       local pid = assert(pipe:read "l")
@@ -364,6 +414,25 @@ describe("after a crash", function()
       assert.equal(exists "race" and 1 or 0, count.made - count.gone)
       assert.is_true(exists "bystander")
       agree "after the race"
+    end)
+
+    it("a network whose addresses the host has a route for is refused, and the route named", function()
+      shell "ip route add 172.16.4.0/22 via 10.0.0.9; ip route add 10.0.0.0/7 dev lo; ip route add fd77::/32 via fd00:10::9"
+      for words, why in pairs {
+        ["container create web"] = "subnet 172.16.0.0/16 overlaps the host's route to 172.16.4.0/22 by 10.0.0.9 on ",
+        ["network create a --driver nat --subnet 11.2.0.0/16"] = "subnet 11.2.0.0/16 overlaps the host's route to 10.0.0.0/7 on lo",
+        ["network create b --driver nat --subnet fd77:0:1::/64"] = "subnet fd77:0:1::/64 overlaps the host's route to fd77::/32 by fd00:10::9 on ",
+        ["network create c --driver nat --subnet 10.0.0.0/25"] = "subnet 10.0.0.0/25 overlaps 10.0.0.1/24, which the host has on ",
+      } do
+        local text, status = run(words)
+        assert.equal(1, status)
+        assert.matches(why, text, 1, true)
+      end
+      assert.same({}, s.host:networks())
+      agree "refused"
+      shell "ip route del 172.16.4.0/22; ip route add blackhole 172.16.0.0/12; ip route add 128.0.0.0/1 via 10.0.0.9"
+      done "container create web"
+      agree "routes that mean no place"
     end)
   end)
 end)

@@ -5,11 +5,10 @@
 #include "switch.h"
 
 #include <errno.h>
-#include <ifaddrs.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "conflict.h"
 #include "linux.h"
 
 void bh_switch_vnic(const char *tag, uint32_t id, char name[BH_IFNAME_SIZE])
@@ -119,46 +118,6 @@ static int configure_vnic(struct bh_linux *self, const struct bh_switch *sw, con
 	return bh_netlink_run(&self->default_link, NULL, NULL, err);
 }
 
-/* The prefix an interface's address stands in; false for what is neither IPv4 nor IPv6. */
-static bool prefix_of(const struct ifaddrs *entry, struct bh_prefix *prefix)
-{
-	bool v4 = entry->ifa_addr && entry->ifa_addr->sa_family == AF_INET;
-	const uint8_t *address, *mask;
-
-	if (!entry->ifa_addr || !entry->ifa_netmask || (!v4 && entry->ifa_addr->sa_family != AF_INET6))
-		return false;
-	address = v4 ? (uint8_t *)&((struct sockaddr_in *)entry->ifa_addr)->sin_addr
-	             : ((struct sockaddr_in6 *)entry->ifa_addr)->sin6_addr.s6_addr;
-	mask = v4 ? (uint8_t *)&((struct sockaddr_in *)entry->ifa_netmask)->sin_addr
-	          : ((struct sockaddr_in6 *)entry->ifa_netmask)->sin6_addr.s6_addr;
-	prefix->address = bh_address_from_bytes(address, v4 ? 4 : 16);
-	prefix->length = 0;
-	for (int i = 0; i < (v4 ? 4 : 16); i++)
-		prefix->length += (uint8_t)__builtin_popcount(mask[i]);
-	return true;
-}
-
-/* A subnet that the host stands in already would cut it off from its neighbours there. */
-static int check_host(struct bh_linux *self, const struct bh_switch *sw, struct bh_error *err)
-{
-	BH_AUTOVISIT struct bh_visit visit = {0};
-	char ours[BH_ADDRESS_TEXT], theirs[BH_ADDRESS_TEXT];
-	struct ifaddrs *list = NULL;
-	struct bh_prefix prefix;
-	int rc = bh_namespace_enter(&visit, self->default_namespace, err);
-
-	if (!rc && getifaddrs(&list))
-		rc = bh_error_errno(err, -errno, "cannot list the host's addresses");
-	for (const struct ifaddrs *entry = list; !rc && entry; entry = entry->ifa_next)
-		for (size_t i = 0; !rc && i < sw->subnets_count && prefix_of(entry, &prefix); i++)
-			if (bh_prefix_overlaps(&prefix, &sw->subnets[i].prefix))
-				rc = bh_error_set(err, -EEXIST, "subnet %s overlaps %s, which the host has on %s",
-				                  bh_prefix_format(&sw->subnets[i].prefix, ours),
-				                  bh_prefix_format(&prefix, theirs), entry->ifa_name);
-	freeifaddrs(list);
-	return rc;
-}
-
 int bh_switch_create(struct bh_platform *platform, const struct bh_switch *sw,
                      struct bh_error *err)
 {
@@ -170,7 +129,7 @@ int bh_switch_create(struct bh_platform *platform, const struct bh_switch *sw,
 	if (!rc && (!sw->id || sw->id > BH_INDEX_ID_MAX || sw->subnets_count > BH_SUBNETS_MAX))
 		rc = bh_error_set(err, -EINVAL, "it has the id %u, not 1 to %u, or more than %d subnets",
 		                  sw->id, BH_INDEX_ID_MAX, BH_SUBNETS_MAX);
-	rc = rc ? rc : check_host(self, sw, err);
+	rc = rc ? rc : bh_conflict_check(self, sw, err);
 	if (!rc)
 		rc = bh_linux_switches(self, true, err);
 	if (!rc)
