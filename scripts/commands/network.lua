@@ -90,7 +90,8 @@ end
 
 local function remove(args)
   local name = refuse.parsed(validate.network_name(args.name))
-  session.with_host(true, function(host)
+  session.with_host("existing", function(host)
+    refuse.check(host:networks(name)[1], ("there is no network '%s'"):format(name))
     refuse.check(host:begin())
     local ok, message = host:remove_network(name)
     if not ok then
