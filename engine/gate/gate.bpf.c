@@ -8,6 +8,7 @@
  * map is an unknown number to the verifier, which keeps the paths it must walk few.
  */
 #include <linux/bpf.h>
+#include <linux/if_packet.h>
 #include <linux/pkt_cls.h>
 #include <stdint.h>
 
@@ -92,7 +93,9 @@ MAP(bh_ledger, BPF_MAP_TYPE_HASH, struct bh_ledger_key, struct bh_flow_key, BH_F
     BPF_F_NO_PREALLOC);
 MAP(bh_shares, BPF_MAP_TYPE_HASH, uint32_t, struct bh_share, BH_PORTS_MAX, BPF_F_NO_PREALLOC);
 MAP(bh_rooms, BPF_MAP_TYPE_ARRAY, uint32_t, struct bh_room, 1, BPF_F_MMAPABLE);
-MAP(bh_counts, BPF_MAP_TYPE_HASH, uint32_t, struct bh_counters, BH_PORTS_MAX, BPF_F_NO_PREALLOC);
+MAP(bh_forwards, BPF_MAP_TYPE_HASH, struct bh_forward_key, struct bh_forward, BH_PORTS_MAX,
+    BPF_F_NO_PREALLOC);
+MAP(bh_counts, BPF_MAP_TYPE_PERCPU_HASH, uint32_t, struct bh_counters, BH_PORTS_MAX, BPF_F_NO_PREALLOC);
 MAP(bh_hits, BPF_MAP_TYPE_HASH, struct bh_hit_key, uint64_t, BH_FLOWS_MAX, BPF_F_NO_PREALLOC);
 MAP(bh_records, BPF_MAP_TYPE_ARRAY, uint32_t, struct bh_circle, 1, BPF_F_MMAPABLE);
 MAP(bh_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, uint32_t, struct scratch, 1, 0);
@@ -248,12 +251,12 @@ static inline void count(const struct bh_conf *conf, uint8_t direction, uint32_t
 	if (!counters)
 		return;
 	if (verdict->action == BH_ALLOW) {
-		bh_fetch_add(&counters->packets[direction & 1], 1);
-		bh_fetch_add(&counters->bytes[direction & 1], size);
+		counters->packets[direction & 1]++;
+		counters->bytes[direction & 1] += size;
 		if (verdict->audit)
-			bh_fetch_add(&counters->audited[direction & 1], 1);
+			counters->audited[direction & 1]++;
 	} else if (verdict->by < BH_BY_COUNT) {
-		bh_fetch_add(&counters->dropped[direction & 1][verdict->by], 1);
+		counters->dropped[direction & 1][verdict->by]++;
 	}
 	if (verdict->by == BH_BY_RULE && verdict->rule) {
 		struct bh_hit_key key = {endpoint, verdict->rule};
@@ -279,6 +282,18 @@ static inline void record(struct __sk_buff *skb, const struct bh_conf *conf,
 		bh_record_put(circle, bh_now(skb), skb->len, conf, &scratch->packet, &scratch->verdict);
 }
 
+/* The verdict on the parsed packet in the scratch, for one endpoint, with all that is noted of it. */
+static inline __attribute__((always_inline)) int judge_parsed(struct __sk_buff *skb,
+                                                              const struct bh_conf *conf,
+                                                              struct scratch *scratch,
+                                                              uint32_t direction)
+{
+	bh_judge(skb, conf, &scratch->packet, &scratch->verdict);
+	count(conf, (uint8_t)direction, skb->len, &scratch->verdict);
+	record(skb, conf, scratch);
+	return scratch->verdict.action == BH_ALLOW ? TC_ACT_OK : TC_ACT_SHOT;
+}
+
 /* Judges the packet for the port; the verdict is left in the scratch. */
 static inline __attribute__((always_inline)) int judge(struct __sk_buff *skb, uint32_t port, uint32_t direction)
 {
@@ -288,24 +303,62 @@ static inline __attribute__((always_inline)) int judge(struct __sk_buff *skb, ui
 
 	if (!scratch)
 		return TC_ACT_SHOT;
-	__builtin_memset(scratch, 0, sizeof(*scratch));
+	__builtin_memset(&scratch->packet, 0, sizeof(scratch->packet));
 	if (!conf) {
 		bh_decide(&scratch->verdict, BH_BLOCK, BH_BY_DEFAULT);
 		return TC_ACT_SHOT;
 	}
 	scratch->packet.key.direction = direction & 1;
 	bh_parse(skb, &scratch->packet);
-	bh_judge(skb, conf, &scratch->packet, &scratch->verdict);
-	count(conf, (uint8_t)direction, skb->len, &scratch->verdict);
-	record(skb, conf, scratch);
-	return scratch->verdict.action == BH_ALLOW ? TC_ACT_OK : TC_ACT_SHOT;
+	return judge_parsed(skb, conf, scratch, direction);
+}
+
+/*
+ * A packet that may leave, for another endpoint on the same switch: judged as that one's own gate
+ * would, and put on its NIC. That gate and the switch never see it. What the forwarding table does
+ * not know (the host, groups, other networks) goes the way of the switch, and so does what the
+ * switch would not deliver, for it to say so.
+ */
+static inline __attribute__((always_inline)) int hand_over(struct __sk_buff *skb)
+{
+	uint32_t zero = 0, port = skb->ifindex;
+	struct scratch *scratch = bpf_map_lookup_elem(&bh_scratch, &zero);
+	struct bh_conf *sender = bpf_map_lookup_elem(&bh_ports, &port), *receiver;
+	struct bh_forward_key key = {0, {0}, {0}};
+	struct bh_counters *counters;
+	struct bh_forward *forward;
+	uint32_t endpoint, to;
+
+	if (!scratch || !sender || scratch->packet.target_mac[0] & 1 || sender->flags & BH_CONF_LIMITED)
+		return TC_ACT_OK;
+	key.network = sender->network;
+	__builtin_memcpy(key.mac, scratch->packet.target_mac, 6);
+	forward = bpf_map_lookup_elem(&bh_forwards, &key);
+	if (!forward || forward->port == port || (!skb->gso_size && skb->len > forward->mtu + 14))
+		return TC_ACT_OK;
+	to = forward->port;
+	receiver = bpf_map_lookup_elem(&bh_ports, &to);
+	if (!receiver || receiver->flags & BH_CONF_LIMITED)
+		return TC_ACT_OK;
+	endpoint = sender->endpoint;
+	counters = bpf_map_lookup_elem(&bh_counts, &endpoint);
+	if (counters)
+		counters->direct++;
+	bh_packet_turn(skb, &scratch->packet);
+	if (judge_parsed(skb, receiver, scratch, BH_IN) != TC_ACT_OK)
+		return TC_ACT_SHOT;
+	/* It came in by the sender's port, whose own address it does not have. */
+	bpf_skb_change_type(skb, PACKET_HOST);
+	return (int)bpf_redirect_peer(to, 0);
 }
 
 /* Ingress of the port: what the container sends. */
 SEC("tc")
 int bh_gate_out(struct __sk_buff *skb)
 {
-	return judge(skb, skb->ifindex, BH_OUT);
+	int rc = judge(skb, skb->ifindex, BH_OUT);
+
+	return rc == TC_ACT_OK ? hand_over(skb) : rc;
 }
 
 /* Egress of the port: what the container is to receive. */
