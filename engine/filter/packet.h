@@ -547,24 +547,4 @@ BH_GLOBAL int bh_parse(BH_CTX *ctx, struct bh_packet *packet)
 	return 0;
 }
 
-/* A packet parsed as it left one endpoint, as the one it goes to sees it. */
-static inline void bh_packet_turn(BH_CTX *ctx, struct bh_packet *packet)
-{
-	struct bh_key *key = &packet->key;
-	struct bh_address local = key->local;
-	uint16_t port = key->local_port;
-
-	if (bh_is_icmp(key)) { /* an inner header is held against the end that it speaks of */
-		__builtin_memset(packet, 0, sizeof(*packet));
-		key->direction = BH_IN;
-		bh_parse(ctx, packet);
-		return;
-	}
-	key->direction = BH_IN;
-	key->local = key->remote;
-	key->remote = local;
-	key->local_port = key->remote_port;
-	key->remote_port = port;
-}
-
 #endif

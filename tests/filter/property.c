@@ -184,37 +184,6 @@ static uint32_t mangle(uint8_t *frame, uint32_t size)
 	}
 }
 
-/* A packet as it left, turned round, is what its receiver would have parsed. */
-static void compare_turned(uint32_t packets)
-{
-	static const uint8_t mac[6] = {0x02, 0, 0, 0, 0, 0x02}, peer[6] = {0x02, 0, 0, 0, 0, 0x01};
-	uint32_t wrong = 0, whole = 0;
-	char detail[BH_NOTATION_TEXT + 40] = "";
-
-	for (uint32_t i = 0; i < packets; i++) {
-		struct bh_packet there, here;
-		struct bh_notation packet;
-		uint8_t frame[BH_FRAME_MAX];
-		struct bh_env env = {.frame = frame};
-
-		random_notation(&packet);
-		env.size = mangle(frame, bh_notation_frame(&packet, mac, peer, frame));
-		bh_evaluate_parse(&env, BH_OUT, &here);
-		bh_evaluate_parse(&env, BH_IN, &there);
-		if (here.form == BH_FORM_MALFORMED && there.form == BH_FORM_MALFORMED)
-			continue;
-		whole++;
-		bh_packet_turn(&env, &here);
-		if (memcmp(&here, &there, sizeof(here))) {
-			bh_notation_format(&packet, detail);
-			wrong++;
-		}
-	}
-	if (!wrong)
-		snprintf(detail, sizeof(detail), "%u packets, %u of them whole", packets, whole);
-	report("a packet turned round = parsed at its receiver", !wrong && whole, detail);
-}
-
 /* A new packet or, half of the time, an earlier one again, its answer, or its neighbour. */
 static void next_packet(struct bh_notation *packet, const struct bh_conf *conf)
 {
@@ -495,7 +464,6 @@ int main(int argc, char **argv)
 	random_state = argc > 3 ? (uint64_t)atol(argv[3]) : 20250101;
 	compare_native(native);
 	compare_wide();
-	compare_turned(native / 10);
 	kernel_properties(kernel);
 	printf("%d passed, %d failed, %d skipped\n", passed, failed, skipped);
 	return failed != 0;

@@ -49,7 +49,7 @@ local function hold(s, from, to, frame, passes, directly, label)
   local arrived, went, moved = send(s, from, to, frame)
   assert.equal(passes and COPIES or 0, arrived, label)
   assert(directly == (went >= COPIES) and (directly or went < COPIES // 2), ("%s: %d went directly"):format(label, went))
-  assert(not moved or (passes and not directly) == (moved >= COPIES), ("%s: the switch sent %d"):format(label, moved))
+  assert(not moved or (passes and not directly) == (moved >= COPIES), ("%s: the switch sent %s"):format(label, moved))
 end
 
 local function limit(s, actor, word)
@@ -288,14 +288,14 @@ stage.platforms(B, "the switch", function(open)
     local table_text = switch(s, "bridge fdb show br s1")
     for _, pair in ipairs { { a.mac, "p" .. a.endpoint.id }, { b.mac, "p" .. b.endpoint.id },
       { c.mac, "p" .. c.endpoint.id }, { mac, "m1" } } do
-      local count, last = 0, nil
-      for line in table_text:gmatch "[^\n]+" do
+      local count = 0
+      for line in table_text:gmatch "[^\n]+" do -- one a VLAN, where the kernel knows of them
         if line:sub(1, 17) == pair[1] then
-          count, last = count + 1, line
+          count = count + 1
+          assert.truthy(line:find("dev " .. pair[2] .. " .*static"), line)
         end
       end
-      assert.equal(1, count, pair[1])
-      assert.truthy(last:find("dev " .. pair[2] .. " .*static"), last)
+      assert.is_true(count > 0, pair[1])
     end
     assert.is_true(s:send(b, "ping", host, true).answered)
     assert.is_true(s:send(host, "ping", c, true).answered)
