@@ -3,7 +3,7 @@
 #   make            builds build/bulkhead (and names what is missing)
 #   make run        installs what is missing, builds, plays the scene with real packets
 #   make test       installs what is missing, builds, runs every test       (SAN=1: under sanitizers)
-#   make bench      installs peers, measures the classifier and the lifecycle beside them
+#   make bench      installs peers, measures classifier, path of a packet and lifecycle beside them
 #   V=1             shows the commands
 #   make install    PREFIX=/usr/local DESTDIR=
 
@@ -62,7 +62,7 @@ tests: $(B)/bulkhead $(TESTS)
 
 # Peers are linked where they are installed; `make bench` installs them.
 DPDK    := $(shell pkg-config --exists libdpdk 2>/dev/null && echo yes)
-BENCHES := $(patsubst %.c,$(B)/%.o,$(filter-out tests/bench/generate.c,$(wildcard tests/bench/*.c)))
+BENCHES := $(patsubst %.c,$(B)/%.o,$(filter-out tests/bench/generate.c tests/bench/flows.c,$(wildcard tests/bench/*.c)))
 
 $(B)/tests/bench/acl.o: ALL_CFLAGS += $(if $(DPDK),-DBH_HAVE_DPDK $(shell pkg-config --cflags libdpdk))
 
@@ -107,12 +107,23 @@ SETS    := container:50 container:200 acl:1000 fw:1000 ipc:1000 acl:10000 fw:100
 $(B)/generate: $(B)/tests/bench/generate.o
 	$(CC) $(ALL_CFLAGS) -o $@ $^
 
+$(B)/bench-flows: $(B)/tests/bench/flows.o $(ENGINE_OBJS)
+	@echo "  LD $@"
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(LIBS)
+
+# What a packet between two containers costs, beside a bare bridge and other filters; flows and floods.
+bench-path: setup
+	@$(MAKE) --no-print-directory tests $(B)/bench-flows
+	@$(B)/bulkhead run tests/bench/path.lua $(if $(JSON),--json)
+	@$(B)/bench-flows $(if $(JSON),--json)
+
 bench: setup
 	@pkg-config --exists libdpdk || apt-get install -y libdpdk-dev >/dev/null || echo "make bench: without rte_acl"
 	@$(MAKE) --no-print-directory $(B)/bench-classifier $(B)/generate
 	@$(if $(RULES),$(B)/bench-classifier $(RULES) $(TRACE),for s in $(SETS); do echo "== $$s"; \
 	  $(B)/generate $${s%:*} $${s#*:} 1 $(B)/bench.rules $(B)/bench.trace && \
 	  $(B)/bench-classifier $(B)/bench.rules $(B)/bench.trace || exit 1; done)
+	@$(if $(RULES),,$(MAKE) --no-print-directory bench-path)
 	@$(if $(RULES),:,$(MAKE) --no-print-directory bench-lifecycle)
 
 # An endpoint brought up and taken down, beside the reference CNI plugins and netavark.
@@ -132,5 +143,5 @@ install: all
 clean:
 	rm -rf build build-san
 
-.PHONY: all tests packages setup run test bench bench-lifecycle install clean
+.PHONY: all tests packages setup run test bench bench-lifecycle bench-path install clean
 .SECONDARY:

@@ -154,6 +154,7 @@ static int host_counters(lua_State *L)
 	bh_set_integer(L, "bytes_out", (lua_Integer)counters.bytes[BH_OUT]);
 	bh_set_integer(L, "audited_in", (lua_Integer)counters.audited[BH_IN]);
 	bh_set_integer(L, "audited_out", (lua_Integer)counters.audited[BH_OUT]);
+	bh_set_integer(L, "direct_out", (lua_Integer)counters.direct);
 	bh_set_dropped(L, "dropped_in", counters.dropped[BH_IN]);
 	bh_set_dropped(L, "dropped_out", counters.dropped[BH_OUT]);
 	return 1;

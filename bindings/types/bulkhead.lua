@@ -82,6 +82,7 @@ bulkhead.version = ""
 ---@field bytes_out integer
 ---@field audited_in integer passed only because what blocks it is audited
 ---@field audited_out integer
+---@field direct_out integer of packets_out: handed straight to their receiver, past the switch
 ---@field dropped_in table<string, integer> by reason: rule default malformed spoof neighbour quota
 ---@field dropped_out table<string, integer>
 

@@ -26,12 +26,12 @@ static const _Alignas(8) unsigned char gate_object[] = {
 #include "engine/gate/gate.bpf.inc"
 };
 
-enum { PORTS, PAGES, FLOWS, LEDGER, SHARES, ROOMS, COUNTS, HITS, RECORDS, MAPS };
+enum { PORTS, PAGES, FLOWS, LEDGER, SHARES, ROOMS, FORWARDS, COUNTS, HITS, RECORDS, MAPS };
 enum { GATE_OUT, GATE_IN, GATE_PROBE, GATE_FORGET, PROGRAMS };
 
 static const char *const map_names[MAPS] = {
-	"bh_ports", "bh_pages", "bh_flows", "bh_ledger", "bh_shares", "bh_rooms", "bh_counts", "bh_hits",
-	"bh_records",
+	"bh_ports", "bh_pages", "bh_flows", "bh_ledger", "bh_shares", "bh_rooms", "bh_forwards",
+	"bh_counts", "bh_hits", "bh_records",
 };
 static const char *const program_names[PROGRAMS] = {"bh_gate_out", "bh_gate_in", "bh_gate_probe",
                                                     "bh_gate_forget"};
@@ -192,18 +192,61 @@ int bh_gate_attach(struct bh_gate_kernel *gate, unsigned ifindex, struct bh_erro
 	return rc ? rc : bh_attach_program(ifindex, BPF_TC_EGRESS, gate->programs[GATE_IN], err);
 }
 
+/* One set for each processor, which counts without minding the others. */
+static int counters_make(struct bh_gate_kernel *gate, uint32_t endpoint, struct bh_error *err)
+{
+	int cpus = libbpf_num_possible_cpus();
+	BH_AUTOFREE struct bh_counters *zero = cpus > 0 ? calloc((size_t)cpus, sizeof(*zero)) : NULL;
+
+	if (!zero)
+		return bh_error_set(err, -ENOMEM, "not enough memory for the counters of endpoint %u", endpoint);
+	if (bpf_map_update_elem(gate->maps[COUNTS], &endpoint, zero, BPF_NOEXIST) && errno != EEXIST)
+		return bh_error_errno(err, -errno, "cannot make the counters of endpoint %u", endpoint);
+	return 0;
+}
+
 int bh_gate_conf_put(struct bh_gate_kernel *gate, uint32_t ifindex, const struct bh_conf *conf,
                      struct bh_error *err)
 {
-	struct bh_counters zero = {0};
-
 	/* The conf first: what is left after a crash is found by it. */
 	if (bpf_map_update_elem(gate->maps[PORTS], &ifindex, conf, BPF_ANY))
 		return bh_error_errno(err, -errno, "cannot set the gate of endpoint %u", conf->endpoint);
-	if (bpf_map_update_elem(gate->maps[COUNTS], &conf->endpoint, &zero, BPF_NOEXIST) &&
-	    errno != EEXIST)
-		return bh_error_errno(err, -errno, "cannot make the counters of endpoint %u", conf->endpoint);
+	return counters_make(gate, conf->endpoint, err);
+}
+
+static struct bh_forward_key forward_key(const struct bh_conf *conf)
+{
+	struct bh_forward_key key = {.network = conf->network};
+
+	memcpy(key.mac, conf->mac, 6);
+	return key;
+}
+
+int bh_gate_forward_put(struct bh_gate_kernel *gate, uint32_t ifindex, uint32_t mtu,
+                        struct bh_error *err)
+{
+	struct bh_forward forward = {.port = ifindex, .mtu = mtu};
+	struct bh_forward_key key;
+	struct bh_conf conf;
+	int rc = bh_gate_conf_read(gate, ifindex, &conf, err);
+
+	if (rc)
+		return rc;
+	key = forward_key(&conf);
+	if (bpf_map_update_elem(gate->maps[FORWARDS], &key, &forward, BPF_ANY))
+		return bh_error_errno(err, -errno, "cannot put endpoint %u into the forwarding table",
+		                      conf.endpoint);
 	return 0;
+}
+
+/* Its place in the forwarding table, unless another has it by now. */
+static void forward_remove(struct bh_gate_kernel *gate, uint32_t ifindex, const struct bh_conf *conf)
+{
+	struct bh_forward_key key = forward_key(conf);
+	struct bh_forward forward;
+
+	if (!bpf_map_lookup_elem(gate->maps[FORWARDS], &key, &forward) && forward.port == ifindex)
+		bpf_map_delete_elem(gate->maps[FORWARDS], &key);
 }
 
 int bh_gate_conf_read(struct bh_gate_kernel *gate, uint32_t ifindex, struct bh_conf *conf,
@@ -433,8 +476,18 @@ static int gate_forget_flows(struct bh_gate_kernel *gate, const struct bh_conf *
 int bh_gate_counters_read(struct bh_gate_kernel *gate, uint32_t endpoint,
                           struct bh_counters *counters, struct bh_error *err)
 {
-	if (bpf_map_lookup_elem(gate->maps[COUNTS], &endpoint, counters))
+	int cpus = libbpf_num_possible_cpus();
+	BH_AUTOFREE struct bh_counters *each = cpus > 0 ? calloc((size_t)cpus, sizeof(*each)) : NULL;
+	uint64_t *sum = (uint64_t *)counters;
+
+	if (!each)
+		return bh_error_set(err, -ENOMEM, "not enough memory for the counters of endpoint %u", endpoint);
+	if (bpf_map_lookup_elem(gate->maps[COUNTS], &endpoint, each))
 		return bh_error_errno(err, -errno, "cannot read the counters of endpoint %u", endpoint);
+	*counters = (struct bh_counters){0};
+	for (int cpu = 0; cpu < cpus; cpu++)
+		for (size_t i = 0; i < sizeof(*each) / sizeof(*sum); i++)
+			sum[i] += ((const uint64_t *)&each[cpu])[i];
 	return 0;
 }
 
@@ -474,6 +527,7 @@ int bh_gate_conf_remove(struct bh_gate_kernel *gate, uint32_t ifindex, struct bh
 
 	if (bpf_map_lookup_elem(gate->maps[PORTS], &ifindex, &conf))
 		return 0;
+	forward_remove(gate, ifindex, &conf);
 	rc = gate_forget_flows(gate, &conf, err);
 	bpf_map_delete_elem(gate->maps[COUNTS], &conf.endpoint);
 	/* Last: it is what a removal that a crash cut short is found by. */

@@ -38,7 +38,12 @@ int bh_gate_conf_put(struct bh_gate_kernel *gate, uint32_t ifindex, const struct
                      struct bh_error *err);
 int bh_gate_conf_read(struct bh_gate_kernel *gate, uint32_t ifindex, struct bh_conf *conf,
                       struct bh_error *err);
-/* Removes the conf and, of that endpoint, flows and counters. */
+/* From now on what others on its network send it is handed to it without the switch, in frames of up to
+ * `mtu` bytes of payload. */
+int bh_gate_forward_put(struct bh_gate_kernel *gate, uint32_t ifindex, uint32_t mtu,
+                        struct bh_error *err);
+/* Removes the conf and, of that endpoint, the place in the forwarding table, flows, counters and
+ * hits. */
 int bh_gate_conf_remove(struct bh_gate_kernel *gate, uint32_t ifindex, struct bh_error *err);
 
 int bh_gate_table_put(struct bh_gate_kernel *gate, uint32_t id, const struct bh_table *table,

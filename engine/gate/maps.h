@@ -21,6 +21,21 @@ struct bh_hit_key {
 	uint32_t rule;
 };
 
+/*
+ * Who on a network has a MAC address: the port to hand a frame for it to, if it is no larger than the
+ * port's MTU. Endpoints of ours only.
+ */
+struct bh_forward_key {
+	uint32_t network;
+	uint8_t mac[6];
+	uint8_t reserved[2];
+};
+
+struct bh_forward {
+	uint32_t port; /* interface index */
+	uint32_t mtu;
+};
+
 /* skb->cb of a test run: what to judge it as, and what was decided. */
 enum bh_probe_cb { BH_PROBE_PORT, BH_PROBE_DIRECTION, BH_PROBE_ACTION, BH_PROBE_BY, BH_PROBE_RULE };
 

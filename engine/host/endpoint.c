@@ -379,6 +379,7 @@ int bh_endpoint_conf(struct bh_host *host, uint32_t endpoint, struct bh_conf *co
 	bh_conf_init(conf);
 	conf->endpoint = endpoint;
 	conf->compartment = nic.compartment;
+	conf->network = nic.network;
 	conf_table(host, bh_statement_int(row, 0), &conf->tables[0]);
 	conf_table(host, bh_statement_int(row, 1), &conf->tables[1]);
 	conf->flags = (uint32_t)bh_statement_int(row, 2);

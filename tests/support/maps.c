@@ -1,13 +1,15 @@
 /*
- * maps.c - lists the keys of the gate's maps: `NAME FIRST-WORD` a line.
+ * maps.c - lists what the gate's maps hold: `NAME KEY VALUE` a line, the first word of each.
  *
  *   maps DIRECTORY      of the pins
  */
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <dirent.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -16,20 +18,27 @@ static void list(const char *name, int map)
 	struct bpf_map_info info = {0};
 	uint32_t size = sizeof(info);
 	uint8_t key[512], next[512];
+	void *value;
 	bool more;
 
 	if (bpf_obj_get_info_by_fd(map, &info, &size) || info.key_size > sizeof(key) || info.key_size < 4 ||
 	    info.type == BPF_MAP_TYPE_ARRAY)
 		return;
+	value = calloc((size_t)libbpf_num_possible_cpus(), (info.value_size + 7) & ~7u);
+	if (!value)
+		return;
 	more = !bpf_map_get_next_key(map, NULL, next);
 	while (more) {
-		uint32_t word;
+		uint32_t word, first = 0;
 
 		memcpy(key, next, info.key_size);
 		memcpy(&word, key, 4);
-		printf("%.*s %u\n", (int)strcspn(name, "-"), name, word);
+		if (!bpf_map_lookup_elem(map, key, value))
+			memcpy(&first, value, 4);
+		printf("%.*s %u %u\n", (int)strcspn(name, "-"), name, word, first);
 		more = !bpf_map_get_next_key(map, key, next);
 	}
+	free(value);
 }
 
 int main(int argc, char **argv)

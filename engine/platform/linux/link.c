@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include <linux/if_link.h>
+#include <linux/neighbour.h>
 #include <linux/veth.h>
 #include <net/if.h>
 
@@ -77,6 +78,34 @@ void bh_link_add_up(struct bh_netlink *netlink, uint32_t index, const char *name
 
 	info->ifi_flags = IFF_UP;
 	info->ifi_change = IFF_UP;
+}
+
+void bh_link_add_unlearning(struct bh_netlink *netlink, uint32_t index)
+{
+	struct nlmsghdr *message = bh_netlink_add(netlink, RTM_NEWLINK, 0, "stop the port from learning");
+	struct nlattr *info, *data;
+
+	put_ifinfo(message, index);
+	info = mnl_attr_nest_start(message, IFLA_LINKINFO);
+	mnl_attr_put_strz(message, IFLA_INFO_SLAVE_KIND, "bridge");
+	data = mnl_attr_nest_start(message, IFLA_INFO_SLAVE_DATA);
+	mnl_attr_put_u8(message, IFLA_BRPORT_LEARNING, 0);
+	mnl_attr_nest_end(message, data);
+	mnl_attr_nest_end(message, info);
+}
+
+void bh_link_add_station(struct bh_netlink *netlink, uint32_t index, const uint8_t mac[6])
+{
+	char text[BH_ADDRESS_TEXT];
+	struct nlmsghdr *message = bh_netlink_add(netlink, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE,
+	                                          "tell the switch where %s is", bh_mac_format(mac, text));
+	struct ndmsg *header = mnl_nlmsg_put_extra_header(message, sizeof(*header));
+
+	header->ndm_family = AF_BRIDGE;
+	header->ndm_state = NUD_NOARP; /* static */
+	header->ndm_flags = NTF_MASTER;
+	header->ndm_ifindex = (int)index;
+	mnl_attr_put(message, NDA_LLADDR, 6, mac);
 }
 
 void bh_link_add_delete(struct bh_netlink *netlink, uint32_t index)

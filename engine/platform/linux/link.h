@@ -36,6 +36,10 @@ void bh_link_add_veth(struct bh_netlink *netlink, const struct bh_veth *veth);
 void bh_link_add_bridge(struct bh_netlink *netlink, const char *name, uint32_t index,
                         uint32_t group, uint32_t mtu);
 void bh_link_add_up(struct bh_netlink *netlink, uint32_t index, const char *name);
+/* A port of a bridge learns nothing from what it receives. */
+void bh_link_add_unlearning(struct bh_netlink *netlink, uint32_t index);
+/* What a bridge has for `mac` it sends by this port, for ever. */
+void bh_link_add_station(struct bh_netlink *netlink, uint32_t index, const uint8_t mac[6]);
 /* What is gone is success. */
 void bh_link_add_delete(struct bh_netlink *netlink, uint32_t index);
 void bh_link_add_delete_group(struct bh_netlink *netlink, uint32_t group);

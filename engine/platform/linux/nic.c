@@ -210,10 +210,20 @@ static int configure_synthetic(struct making *making, struct bh_error *err)
 	return bh_netlink_run(&making->link, NULL, NULL, err);
 }
 
+/*
+ * Its siblings' packets pass the switch by, which so could not learn where they are: it is told, and
+ * no frame can tell it otherwise.
+ */
 static int port_up(struct making *making, struct bh_error *err)
 {
-	bh_link_add_up(&making->self->switch_link, making->port, "the port");
-	return bh_netlink_run(&making->self->switch_link, NULL, NULL, err);
+	struct bh_netlink *link = &making->self->switch_link;
+	int rc;
+
+	bh_link_add_unlearning(link, making->port);
+	bh_link_add_station(link, making->port, making->nic->mac);
+	bh_link_add_up(link, making->port, "the port");
+	rc = bh_netlink_run(link, NULL, NULL, err);
+	return rc ? rc : bh_gate_forward_put(making->self->gate, making->port, making->mtu, err);
 }
 
 static void undo(struct making *making)

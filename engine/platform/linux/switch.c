@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "conflict.h"
 #include "linux.h"
@@ -61,10 +62,16 @@ static int make_bridge(struct bh_linux *self, uint32_t id, uint32_t mtu, struct 
 	return bh_netlink_run(&self->switch_link, NULL, NULL, err);
 }
 
+/*
+ * The host's MAC is given, so that no other program of the host gives it one, and told to the switch,
+ * so that what is for a host that was long silent is not sent to all. This port goes on learning: what
+ * the host does with its NIC is its own business.
+ */
 static int make_vnic(struct bh_linux *self, uint32_t id, uint32_t mtu, const char *vnic,
                      struct bh_error *err)
 {
 	char name[BH_IFNAME_SIZE];
+	uint8_t mac[6];
 	struct bh_veth veth = {
 		.name = name,
 		.index = bh_switch_index(BH_INDEX_MANAGEMENT, id),
@@ -73,10 +80,15 @@ static int make_vnic(struct bh_linux *self, uint32_t id, uint32_t mtu, const cha
 		.mtu = mtu,
 		.peer_namespace = self->default_namespace,
 		.peer_name = vnic,
+		.peer_mac = mac,
 	};
 
+	if (getrandom(mac, sizeof(mac), 0) != sizeof(mac))
+		return bh_error_errno(err, -errno, "cannot make a MAC address");
+	mac[0] = 0x02; /* locally administered, unicast */
 	snprintf(name, sizeof(name), "m%u", id);
 	bh_link_add_veth(&self->switch_link, &veth);
+	bh_link_add_station(&self->switch_link, veth.index, mac);
 	bh_link_add_up(&self->switch_link, veth.index, name);
 	return bh_netlink_run(&self->switch_link, NULL, NULL, err);
 }
