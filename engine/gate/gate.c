@@ -261,38 +261,6 @@ int bh_gate_table_remove(struct bh_gate_kernel *gate, uint32_t id, struct bh_err
 	return 0;
 }
 
-/* What no guarantee can claim may be borrowed: it shrinks by one guarantee a compartment. */
-int bh_gate_share_put(struct bh_gate_kernel *gate, uint32_t compartment, struct bh_error *err)
-{
-	struct bh_share share = {0};
-
-	if (gate->room->capacity < BH_FLOWS_GUARANTEED)
-		return bh_error_set(err, -ENOSPC, "the flow table guarantees %d flows to at most %u compartments",
-		                    BH_FLOWS_GUARANTEED, BH_FLOWS_MAX / BH_FLOWS_GUARANTEED);
-	if (!bpf_map_update_elem(gate->maps[SHARES], &compartment, &share, BPF_NOEXIST))
-		__sync_fetch_and_sub(&gate->room->capacity, BH_FLOWS_GUARANTEED);
-	else if (errno != EEXIST)
-		return bh_error_errno(err, -errno, "cannot make the flow account of compartment %u",
-		                      compartment);
-	return 0;
-}
-
-int bh_gate_share_remove(struct bh_gate_kernel *gate, uint32_t compartment, struct bh_error *err)
-{
-	if (!bpf_map_delete_elem(gate->maps[SHARES], &compartment))
-		__sync_fetch_and_add(&gate->room->capacity, BH_FLOWS_GUARANTEED);
-	else if (errno != ENOENT)
-		return bh_error_errno(err, -errno, "cannot remove the flow account of compartment %u",
-		                      compartment);
-	return 0;
-}
-
-int bh_gate_flow_read(struct bh_gate_kernel *gate, const struct bh_flow_key *key,
-                      struct bh_flow *flow)
-{
-	return bpf_map_lookup_elem(gate->maps[FLOWS], key, flow) ? -errno : 0;
-}
-
 #define BATCH 4096
 
 /* All rows of a map, many at a time; `visit` returns non-zero to stop, which is then returned. */
@@ -322,6 +290,57 @@ static int map_each(int fd, size_t key_size, size_t value_size,
 		}
 	}
 	return 0;
+}
+
+static int count_share(const void *key, const void *value, void *arg)
+{
+	(void)key;
+	(void)value;
+	++*(uint64_t *)arg;
+	return 0;
+}
+
+/* What no guarantee can claim may be borrowed. Counted anew each time: a kill may have come between. */
+static int gate_share_out(struct bh_gate_kernel *gate, struct bh_error *err)
+{
+	uint64_t shares = 0;
+	int rc = map_each(gate->maps[SHARES], sizeof(uint32_t), sizeof(struct bh_share), count_share, &shares, err);
+
+	if (rc)
+		return rc;
+	if (shares * BH_FLOWS_GUARANTEED > BH_FLOWS_MAX)
+		return bh_error_set(err, -ENOSPC, "the flow table guarantees %d flows to at most %u compartments",
+		                    BH_FLOWS_GUARANTEED, BH_FLOWS_MAX / BH_FLOWS_GUARANTEED);
+	__atomic_store_n(&gate->room->capacity, BH_FLOWS_MAX - shares * BH_FLOWS_GUARANTEED, __ATOMIC_RELAXED);
+	return 0;
+}
+
+int bh_gate_share_put(struct bh_gate_kernel *gate, uint32_t compartment, struct bh_error *err)
+{
+	struct bh_share share = {0};
+	int rc;
+
+	if (bpf_map_update_elem(gate->maps[SHARES], &compartment, &share, BPF_NOEXIST) && errno != EEXIST)
+		return bh_error_errno(err, -errno, "cannot make the flow account of compartment %u",
+		                      compartment);
+	rc = gate_share_out(gate, err);
+	if (rc)
+		bpf_map_delete_elem(gate->maps[SHARES], &compartment);
+	return rc;
+}
+
+int bh_gate_share_remove(struct bh_gate_kernel *gate, uint32_t compartment, struct bh_error *err)
+{
+	if (bpf_map_delete_elem(gate->maps[SHARES], &compartment) && errno != ENOENT)
+		return bh_error_errno(err, -errno, "cannot remove the flow account of compartment %u",
+		                      compartment);
+	return gate_share_out(gate, err);
+}
+
+int bh_gate_flow_read(struct bh_gate_kernel *gate, const struct bh_flow_key *key,
+                      struct bh_flow *flow)
+{
+	return bpf_map_lookup_elem(gate->maps[FLOWS], key, flow) ? -errno : 0;
 }
 
 struct flow_visit {

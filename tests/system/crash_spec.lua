@@ -278,7 +278,8 @@ describe("after a crash", function()
         audit.sql(s, ("ALTER TABLE %s DROP COLUMN %s"):format(name, field))
       end
       audit.sql(s, "DROP INDEX endpoints_compartment; DROP INDEX published_host; DROP TABLE before;"
-        .. " DROP TABLE past_policies; DROP TABLE past_rules; PRAGMA user_version = 1")
+        .. " DROP TABLE past_policies; DROP TABLE past_rules; DROP TABLE lost_properties; DROP TABLE lost_published;"
+        .. " DROP TABLE lost_endpoints; DROP TABLE lost; PRAGMA user_version = 1")
       assert.matches("earlier version.*reconcile", (run "endpoints"))
       done "reconcile"
       s:reopen()
