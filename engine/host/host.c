@@ -228,6 +228,8 @@ static int host_mend(struct bh_host *host, struct bh_error *err)
 	if (host->linux_platform)
 		rc = bh_reboot_check(host, err);
 	if (!rc)
+		rc = bh_upgrade_check(host, err);
+	if (!rc)
 		rc = bh_realize_remove(host, true, err);
 	if (!rc && bh_store_number(host->store, 0,
 	                           "SELECT EXISTS(SELECT 1 FROM networks WHERE status = 'rebuild')"
