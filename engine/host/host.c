@@ -32,6 +32,7 @@ static void state_tag(const char *state, char tag[8])
 static int state_open(struct bh_host *host, const char *state, struct bh_error *err)
 {
 	char resolved[4096];
+	struct stat st;
 
 	if (host->write && mkdir(state, 0700) && errno != EEXIST)
 		return bh_error_errno(err, -errno, "cannot make the state directory '%s'", state);
@@ -43,6 +44,10 @@ static int state_open(struct bh_host *host, const char *state, struct bh_error *
 			return bh_error_errno(err, -errno, "cannot open the state directory '%s'", state);
 		}
 	}
+	/* What is in it decides who may speak to whom, and names what is removed as root. */
+	if (!stat(resolved, &st) && (st.st_uid != geteuid() || st.st_mode & (S_IWGRP | S_IWOTH)))
+		return bh_error_set(err, -EPERM, "the state directory '%s' %s; it must be root's alone", resolved,
+		                    st.st_uid != geteuid() ? "belongs to another user" : "may be written by others");
 	if (strlen(resolved) >= sizeof(host->state))
 		return bh_error_set(err, -ENAMETOOLONG, "the state directory '%s' has too long a name", state);
 	strcpy(host->state, resolved);

@@ -1,5 +1,6 @@
 /*
- * upgrade.c - takes over what an earlier version's gate enforces (see gate/upgrade.h).
+ * upgrade.c - takes over what an earlier version's gate enforces (see gate/upgrade.h), or one whose pins
+ * somebody unmounted.
  *
  * Tables and what gates enforce are made from the store anew, in this version's layout. Flows stay, if
  * their layout did; if not, connections begin anew by the rules, as after any lost flow.
@@ -33,14 +34,14 @@ int bh_upgrade_check(struct bh_host *host, struct bh_error *err)
 {
 	int rc = host->platform->ops->gate_outdated ? host->platform->ops->gate_outdated(host->platform, err) : 0;
 
-	if (rc <= 0)
-		return rc;
+	if (rc <= 0 || !bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 FROM endpoints)", ""))
+		return rc < 0 ? rc : 0;
 	rc = bh_store_begin(host->store, err);
 	rc = rc ? rc : take_over(host, err);
 	rc = rc ? rc : bh_store_commit(host->store, err);
 	if (rc) {
 		bh_store_rollback(host->store);
-		return bh_error_prefix(err, "an earlier version's gate cannot be taken over");
+		return bh_error_prefix(err, "the gate that is there cannot be taken over");
 	}
 	return 0;
 }

@@ -151,15 +151,17 @@ static int gate_outdated(struct bh_platform *platform, struct bh_error *err)
 {
 	struct bh_linux *self = bh_linux_of(platform);
 	char path[64];
-	int other, rc;
+	int other;
 
 	if (bh_runtime_bpf(&self->runtime, false, path, sizeof(path), NULL))
-		return 0;
+		return 1; /* or never was: the host knows whether it was needed */
 	other = bh_upgrade_other(path);
-	if (!other)
-		return 0;
-	rc = other > BH_ABI ? bh_upgrade_refuse(other, err) : bh_linux_gate(self, true, err);
-	return rc ? rc : 1;
+	return other > BH_ABI ? bh_upgrade_refuse(other, err) : other != 0;
+}
+
+static bool switches_lost(struct bh_platform *platform)
+{
+	return bh_linux_switches(bh_linux_of(platform), false, NULL) == -ENOENT;
 }
 
 /* The port may be gone already, where its removal was cut short. */
@@ -194,8 +196,9 @@ static int table_publish(struct bh_platform *platform, uint32_t id, const struct
                          struct bh_error *err)
 {
 	struct bh_linux *self = bh_linux_of(platform);
-	int rc = change_gate(self, err);
+	int rc = bh_linux_writable(self, err);
 
+	rc = rc ? rc : bh_linux_gate(self, true, err); /* to take over another's, the tables come first */
 	return rc ? rc : bh_gate_table_put(self->gate, id, table, err);
 }
 
@@ -424,6 +427,7 @@ static const struct bh_platform_ops ops = {
 	.table_publish = table_publish,
 	.nic_check = bh_nic_check,
 	.gate_replace = gate_replace,
+	.switches_lost = switches_lost,
 	.gate_outdated = gate_outdated,
 	.gate_renew = gate_renew,
 	.gate_retire = gate_retire,
