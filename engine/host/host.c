@@ -88,17 +88,18 @@ static int first_rows(struct bh_host *host, struct bh_error *err)
 /* Keeps a store that cannot be used for whoever wants to look at it. */
 static int set_aside(struct bh_host *host, const char *path, struct bh_error *err)
 {
-	static const char *const companions[] = {"-wal", "-shm"};
-	char kept[320];
+	char kept[320], log[320];
 
 	bh_log(BH_LOG_WARNING,
 	       "%s; it is kept as '%s.damaged' and a new one begun, and what the old one named is removed",
 	       err->message, path);
 	/* First what belongs to it: a new store must never find it. */
-	for (size_t i = 0; i < 2; i++) {
-		snprintf(kept, sizeof(kept), "%s%s", path, companions[i]);
+	snprintf(log, sizeof(log), "%s-shm", path);
+	unlink(log);
+	snprintf(log, sizeof(log), "%s-wal", path);
+	snprintf(kept, sizeof(kept), "%s.damaged-wal", path);
+	if (rename(log, kept))
 		unlink(kept);
-	}
 	snprintf(kept, sizeof(kept), "%s.damaged", path);
 	if (rename(path, kept))
 		return bh_error_errno(err, -errno, "cannot set the store '%s' aside", path);
@@ -314,7 +315,7 @@ int bh_host_reset(struct bh_host *host, struct bh_error *err)
 {
 	/* What belongs to a store before the store: a new one must never find it. */
 	static const char *const files[] = {"state.db-wal", "state.db-shm", "state.db", "state.db.damaged",
-	                                    "lock"};
+	                                    "state.db.damaged-wal", "lock"};
 	char path[300];
 	int rc;
 
