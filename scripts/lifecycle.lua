@@ -254,6 +254,8 @@ function lifecycle.attach(host, spec)
   end
   local endpoint, why
   endpoint, why, code = change(host, function()
+    local there = roster.find(host, spec.id)
+    plan.view = there and roster.container_view(there) or plan.view -- handlers see all it publishes
     return add_endpoint(host, spec, plan)
   end)
   if not endpoint then

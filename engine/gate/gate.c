@@ -1,8 +1,8 @@
 /*
  * gate.c - loads, pins, opens and attaches the gate, and reads and writes its maps. See gate.h.
  *
- * The object is embedded in the program. Everything is pinned by name in one directory; opening is
- * getting each pin. The pin `abi` names the layout, so that a later version knows what it finds.
+ * The object is embedded in the program. Everything is pinned by name and layout in one directory;
+ * opening is getting each pin. What another version left there is upgrade.h's.
  */
 #include "gate.h"
 
@@ -21,6 +21,7 @@
 #include "../base/cleanup.h"
 #include "attach.h"
 #include "maps.h"
+#include "upgrade.h"
 
 static const _Alignas(8) unsigned char gate_object[] = {
 #include "engine/gate/gate.bpf.inc"
@@ -32,6 +33,11 @@ enum { GATE_OUT, GATE_IN, GATE_PROBE, GATE_FORGET, PROGRAMS };
 static const char *const map_names[MAPS] = {
 	"bh_ports", "bh_pages", "bh_flows", "bh_ledger", "bh_shares", "bh_rooms", "bh_forwards",
 	"bh_counts", "bh_hits", "bh_records",
+};
+static const int map_layouts[MAPS] = {
+	[PORTS] = BH_ABI, [PAGES] = BH_ABI, [FLOWS] = BH_LAYOUT_FLOWS, [LEDGER] = BH_LAYOUT_FLOWS,
+	[SHARES] = BH_LAYOUT_FLOWS, [ROOMS] = BH_LAYOUT_FLOWS, [COUNTS] = BH_LAYOUT_COUNTS,
+	[HITS] = BH_LAYOUT_COUNTS, [RECORDS] = BH_LAYOUT_RECORDS,
 };
 static const char *const program_names[PROGRAMS] = {"bh_gate_out", "bh_gate_in", "bh_gate_probe",
                                                     "bh_gate_forget"};
@@ -70,10 +76,32 @@ void bh_gate_close(struct bh_gate_kernel **gate)
 	*gate = NULL;
 }
 
-static char *pin_path(char *path, const char *directory, const char *name)
+/* Maps come first, then programs. */
+static char *pin_name(char name[BH_PIN_NAME], int i)
 {
-	snprintf(path, 512, "%s/%s-%d", directory, name, BH_ABI);
+	if (i < MAPS)
+		snprintf(name, BH_PIN_NAME, "%s-%d", map_names[i], map_layouts[i]);
+	else
+		snprintf(name, BH_PIN_NAME, "%s-%d", program_names[i - MAPS], BH_ABI);
+	return name;
+}
+
+static char *pin_path(char path[512], const char *directory, int i)
+{
+	char name[BH_PIN_NAME];
+
+	snprintf(path, 512, "%s/%s", directory, pin_name(name, i));
 	return path;
+}
+
+bool bh_gate_has_pin(const char *entry)
+{
+	char name[BH_PIN_NAME];
+
+	for (int i = 0; i < MAPS + PROGRAMS; i++)
+		if (!strcmp(entry, pin_name(name, i)))
+			return true;
+	return false;
 }
 
 /* Gets every pin. -ENOENT if one is missing. */
@@ -83,12 +111,12 @@ static int gate_get(struct bh_gate_kernel *gate, const char *directory)
 	void *circle;
 
 	for (int i = 0; i < MAPS; i++) {
-		gate->maps[i] = bpf_obj_get(pin_path(path, directory, map_names[i]));
+		gate->maps[i] = bpf_obj_get(pin_path(path, directory, i));
 		if (gate->maps[i] < 0)
 			return -errno;
 	}
 	for (int i = 0; i < PROGRAMS; i++) {
-		gate->programs[i] = bpf_obj_get(pin_path(path, directory, program_names[i]));
+		gate->programs[i] = bpf_obj_get(pin_path(path, directory, MAPS + i));
 		if (gate->programs[i] < 0)
 			return -errno;
 	}
@@ -114,30 +142,54 @@ static int gate_set_room(struct bpf_object *object)
 	return bpf_map_update_elem(rooms, &zero, &room, BPF_ANY) ? -errno : 0;
 }
 
+/* Goes on with the maps that are pinned: of a load that was cut short, or of another version. */
+static int gate_reuse(struct bpf_object *object, const char *directory, bool reused[MAPS],
+                      struct bh_error *err)
+{
+	char path[512];
+	int rc = 0;
+
+	for (int i = 0; !rc && i < MAPS; i++) {
+		BH_AUTOFD int fd = bpf_obj_get(pin_path(path, directory, i));
+
+		reused[i] = fd >= 0;
+		if (fd >= 0 && (rc = bpf_map__reuse_fd(bpf_object__find_map_by_name(object, map_names[i]), fd)))
+			bh_error_errno(err, rc, "cannot go on with the map pinned as '%s'", path);
+	}
+	return rc;
+}
+
 /* Loads the object and pins its parts; the programs last, so that a half pinned set is not found. */
 static int gate_load(const char *directory, struct bh_error *err)
 {
+	bool reused[MAPS] = {false};
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = "bulkhead");
 	struct bpf_object *object = bpf_object__open_mem(gate_object, sizeof(gate_object), &opts);
 	char path[512];
-	int rc = object ? bpf_object__load(object) : -errno;
+	int rc = object ? gate_reuse(object, directory, reused, err) : -errno;
 
+	if (rc && object) {
+		bpf_object__close(object);
+		return rc;
+	}
+	rc = rc ? rc : bpf_object__load(object);
 	if (rc)
 		bh_error_errno(err, rc, "the kernel does not load the gate (Linux 6.1 or newer with BPF is needed)");
-	else if ((rc = gate_set_room(object)))
+	else if (!reused[ROOMS] && (rc = gate_set_room(object)))
 		bh_error_errno(err, rc, "cannot set what the gate may keep");
 	for (int i = 0; !rc && i < MAPS; i++) {
 		struct bpf_map *map = bpf_object__find_map_by_name(object, map_names[i]);
 
-		unlink(pin_path(path, directory, map_names[i]));
-		rc = bpf_map__pin(map, path);
+		if (reused[i])
+			continue;
+		rc = bpf_map__pin(map, pin_path(path, directory, i));
 		if (rc)
 			bh_error_errno(err, rc, "cannot pin '%s'", path);
 	}
 	for (int i = 0; !rc && i < PROGRAMS; i++) {
 		struct bpf_program *program = bpf_object__find_program_by_name(object, program_names[i]);
 
-		unlink(pin_path(path, directory, program_names[i]));
+		unlink(pin_path(path, directory, MAPS + i));
 		rc = bpf_program__pin(program, path);
 		if (rc)
 			bh_error_errno(err, rc, "cannot pin '%s'", path);
@@ -151,12 +203,17 @@ int bh_gate_open(struct bh_gate_kernel **out, const char *directory, bool create
                  struct bh_error *err)
 {
 	struct bh_gate_kernel *gate = gate_new();
-	int rc;
+	int rc, other;
 
 	bh_attach_quiet();
 	if (!gate)
 		return bh_error_set(err, -ENOMEM, "not enough memory for the gate");
 	rc = gate_get(gate, directory);
+	other = rc == -ENOENT ? bh_upgrade_other(directory) : 0;
+	if (other > BH_ABI || (other && !create)) {
+		bh_gate_close(&gate);
+		return bh_upgrade_refuse(other, err);
+	}
 	if (rc == -ENOENT && create) {
 		bh_gate_close(&gate);
 		rc = gate_load(directory, err);
@@ -170,18 +227,6 @@ int bh_gate_open(struct bh_gate_kernel **out, const char *directory, bool create
 		return bh_error_errno(err, rc, "cannot open the gate pinned in '%s'", directory);
 	}
 	*out = gate;
-	return 0;
-}
-
-int bh_gate_unpin(const char *directory, struct bh_error *err)
-{
-	char path[512];
-
-	for (int i = 0; i < MAPS + PROGRAMS; i++) {
-		pin_path(path, directory, i < MAPS ? map_names[i] : program_names[i - MAPS]);
-		if (unlink(path) && errno != ENOENT)
-			return bh_error_errno(err, -errno, "cannot remove '%s'", path);
-	}
 	return 0;
 }
 
@@ -304,38 +349,6 @@ int bh_gate_table_remove(struct bh_gate_kernel *gate, uint32_t id, struct bh_err
 	return 0;
 }
 
-/* What no guarantee can claim may be borrowed: it shrinks by one guarantee a compartment. */
-int bh_gate_share_put(struct bh_gate_kernel *gate, uint32_t compartment, struct bh_error *err)
-{
-	struct bh_share share = {0};
-
-	if (gate->room->capacity < BH_FLOWS_GUARANTEED)
-		return bh_error_set(err, -ENOSPC, "the flow table guarantees %d flows to at most %u compartments",
-		                    BH_FLOWS_GUARANTEED, BH_FLOWS_MAX / BH_FLOWS_GUARANTEED);
-	if (!bpf_map_update_elem(gate->maps[SHARES], &compartment, &share, BPF_NOEXIST))
-		__sync_fetch_and_sub(&gate->room->capacity, BH_FLOWS_GUARANTEED);
-	else if (errno != EEXIST)
-		return bh_error_errno(err, -errno, "cannot make the flow account of compartment %u",
-		                      compartment);
-	return 0;
-}
-
-int bh_gate_share_remove(struct bh_gate_kernel *gate, uint32_t compartment, struct bh_error *err)
-{
-	if (!bpf_map_delete_elem(gate->maps[SHARES], &compartment))
-		__sync_fetch_and_add(&gate->room->capacity, BH_FLOWS_GUARANTEED);
-	else if (errno != ENOENT)
-		return bh_error_errno(err, -errno, "cannot remove the flow account of compartment %u",
-		                      compartment);
-	return 0;
-}
-
-int bh_gate_flow_read(struct bh_gate_kernel *gate, const struct bh_flow_key *key,
-                      struct bh_flow *flow)
-{
-	return bpf_map_lookup_elem(gate->maps[FLOWS], key, flow) ? -errno : 0;
-}
-
 #define BATCH 4096
 
 /* All rows of a map, many at a time; `visit` returns non-zero to stop, which is then returned. */
@@ -365,6 +378,57 @@ static int map_each(int fd, size_t key_size, size_t value_size,
 		}
 	}
 	return 0;
+}
+
+static int count_share(const void *key, const void *value, void *arg)
+{
+	(void)key;
+	(void)value;
+	++*(uint64_t *)arg;
+	return 0;
+}
+
+/* What no guarantee can claim may be borrowed. Counted anew each time: a kill may have come between. */
+static int gate_share_out(struct bh_gate_kernel *gate, struct bh_error *err)
+{
+	uint64_t shares = 0;
+	int rc = map_each(gate->maps[SHARES], sizeof(uint32_t), sizeof(struct bh_share), count_share, &shares, err);
+
+	if (rc)
+		return rc;
+	if (shares * BH_FLOWS_GUARANTEED > BH_FLOWS_MAX)
+		return bh_error_set(err, -ENOSPC, "the flow table guarantees %d flows to at most %u compartments",
+		                    BH_FLOWS_GUARANTEED, BH_FLOWS_MAX / BH_FLOWS_GUARANTEED);
+	__atomic_store_n(&gate->room->capacity, BH_FLOWS_MAX - shares * BH_FLOWS_GUARANTEED, __ATOMIC_RELAXED);
+	return 0;
+}
+
+int bh_gate_share_put(struct bh_gate_kernel *gate, uint32_t compartment, struct bh_error *err)
+{
+	struct bh_share share = {0};
+	int rc;
+
+	if (bpf_map_update_elem(gate->maps[SHARES], &compartment, &share, BPF_NOEXIST) && errno != EEXIST)
+		return bh_error_errno(err, -errno, "cannot make the flow account of compartment %u",
+		                      compartment);
+	rc = gate_share_out(gate, err);
+	if (rc)
+		bpf_map_delete_elem(gate->maps[SHARES], &compartment);
+	return rc;
+}
+
+int bh_gate_share_remove(struct bh_gate_kernel *gate, uint32_t compartment, struct bh_error *err)
+{
+	if (bpf_map_delete_elem(gate->maps[SHARES], &compartment) && errno != ENOENT)
+		return bh_error_errno(err, -errno, "cannot remove the flow account of compartment %u",
+		                      compartment);
+	return gate_share_out(gate, err);
+}
+
+int bh_gate_flow_read(struct bh_gate_kernel *gate, const struct bh_flow_key *key,
+                      struct bh_flow *flow)
+{
+	return bpf_map_lookup_elem(gate->maps[FLOWS], key, flow) ? -errno : 0;
 }
 
 struct flow_visit {

@@ -21,12 +21,10 @@
 struct bh_gate_kernel;
 
 /* Opens what is pinned in `directory`; with `create` loads and pins it if it is not there.
- * -ENOENT without `create`. -EPROTO if what is pinned has another layout (BH_ABI). */
+ * -ENOENT without `create`. -EPROTO if what is pinned is another version's (upgrade.h). */
 int bh_gate_open(struct bh_gate_kernel **out, const char *directory, bool create,
                  struct bh_error *err);
 void bh_gate_close(struct bh_gate_kernel **gate);
-/* Removes the pins; the kernel frees the rest with the last port. */
-int bh_gate_unpin(const char *directory, struct bh_error *err);
 
 /* clsact with the gate in both directions on an interface of the current namespace. */
 int bh_gate_attach(struct bh_gate_kernel *gate, unsigned ifindex, struct bh_error *err);

@@ -11,6 +11,15 @@
 #define BH_PORTS_MAX 65536u
 #define BH_PAGES_MAX 262144u
 
+/*
+ * Layouts of maps that outlive an upgrade: a version that finds one pinned under the number it knows
+ * goes on with it. Raise a number with any change of what the map's keys and values mean; all others,
+ * and the programs, carry BH_ABI and are made anew.
+ */
+#define BH_LAYOUT_FLOWS 2   /* flows, ledger, shares, rooms */
+#define BH_LAYOUT_COUNTS 2  /* counters, hits */
+#define BH_LAYOUT_RECORDS 2
+
 struct bh_page_key {
 	uint32_t table;
 	uint32_t page;

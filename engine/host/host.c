@@ -32,6 +32,7 @@ static void state_tag(const char *state, char tag[8])
 static int state_open(struct bh_host *host, const char *state, struct bh_error *err)
 {
 	char resolved[4096];
+	struct stat st;
 
 	if (host->write && mkdir(state, 0700) && errno != EEXIST)
 		return bh_error_errno(err, -errno, "cannot make the state directory '%s'", state);
@@ -43,6 +44,10 @@ static int state_open(struct bh_host *host, const char *state, struct bh_error *
 			return bh_error_errno(err, -errno, "cannot open the state directory '%s'", state);
 		}
 	}
+	/* What is in it decides who may speak to whom, and names what is removed as root. */
+	if (!stat(resolved, &st) && (st.st_uid != geteuid() || st.st_mode & (S_IWGRP | S_IWOTH)))
+		return bh_error_set(err, -EPERM, "the state directory '%s' %s; it must be root's alone", resolved,
+		                    st.st_uid != geteuid() ? "belongs to another user" : "may be written by others");
 	if (strlen(resolved) >= sizeof(host->state))
 		return bh_error_set(err, -ENAMETOOLONG, "the state directory '%s' has too long a name", state);
 	strcpy(host->state, resolved);
@@ -83,17 +88,18 @@ static int first_rows(struct bh_host *host, struct bh_error *err)
 /* Keeps a store that cannot be used for whoever wants to look at it. */
 static int set_aside(struct bh_host *host, const char *path, struct bh_error *err)
 {
-	static const char *const companions[] = {"-wal", "-shm"};
-	char kept[320];
+	char kept[320], log[320];
 
 	bh_log(BH_LOG_WARNING,
 	       "%s; it is kept as '%s.damaged' and a new one begun, and what the old one named is removed",
 	       err->message, path);
 	/* First what belongs to it: a new store must never find it. */
-	for (size_t i = 0; i < 2; i++) {
-		snprintf(kept, sizeof(kept), "%s%s", path, companions[i]);
+	snprintf(log, sizeof(log), "%s-shm", path);
+	unlink(log);
+	snprintf(log, sizeof(log), "%s-wal", path);
+	snprintf(kept, sizeof(kept), "%s.damaged-wal", path);
+	if (rename(log, kept))
 		unlink(kept);
-	}
 	snprintf(kept, sizeof(kept), "%s.damaged", path);
 	if (rename(path, kept))
 		return bh_error_errno(err, -errno, "cannot set the store '%s' aside", path);
@@ -228,6 +234,8 @@ static int host_mend(struct bh_host *host, struct bh_error *err)
 	if (host->linux_platform)
 		rc = bh_reboot_check(host, err);
 	if (!rc)
+		rc = bh_upgrade_check(host, err);
+	if (!rc)
 		rc = bh_realize_remove(host, true, err);
 	if (!rc && bh_store_number(host->store, 0,
 	                           "SELECT EXISTS(SELECT 1 FROM networks WHERE status = 'rebuild')"
@@ -307,7 +315,7 @@ int bh_host_reset(struct bh_host *host, struct bh_error *err)
 {
 	/* What belongs to a store before the store: a new one must never find it. */
 	static const char *const files[] = {"state.db-wal", "state.db-shm", "state.db", "state.db.damaged",
-	                                    "lock"};
+	                                    "state.db.damaged-wal", "lock"};
 	char path[300];
 	int rc;
 

@@ -329,8 +329,30 @@ void bh_tables_collect(struct bh_host *host)
 	}
 }
 
+/* Endpoints that are the first on a `nat` network once those that are `removing` are gone. */
+#define HEIRS                                                                                    \
+	"SELECT h.id FROM endpoints h JOIN networks n ON n.id = h.network WHERE n.driver = 'nat'"  \
+	" AND h.status IN ('ready', 'changing')"                                                     \
+	" AND EXISTS (SELECT 1 FROM published p WHERE p.container = h.container)"                    \
+	" AND EXISTS (SELECT 1 FROM endpoints o JOIN networks m ON m.id = o.network WHERE o.id < h.id" \
+	"  AND o.container = h.container AND m.driver = 'nat' AND o.status = 'removing')"            \
+	" AND NOT EXISTS (SELECT 1 FROM endpoints o JOIN networks m ON m.id = o.network WHERE o.id < h.id" \
+	"  AND o.container = h.container AND m.driver = 'nat' AND o.status <> 'removing')"
+
+/* A container's published ports move on. What cannot (an address of a family that is gone) ends. */
+static void inherit(struct bh_host *host, const uint32_t *heirs, size_t count)
+{
+	struct bh_error err;
+
+	for (size_t i = 0; i < count; i++)
+		if (bh_publish_check(host, heirs[i], &err) | bh_publish_make(host, heirs[i], &err))
+			bh_log(BH_LOG_WARNING, "published ports end with the network they were on: %s", err.message);
+}
+
 int bh_realize_remove(struct bh_host *host, bool half_made_too, struct bh_error *err)
 {
+	BH_AUTOFREE uint32_t *heirs = NULL;
+	size_t heirs_count = 0;
 	static const char *const done[] = {
 		"INSERT OR REPLACE INTO past_policies SELECT id, generation, container, origin_in, origin_out"
 		" FROM endpoints WHERE status = 'removing'",
@@ -346,6 +368,7 @@ int bh_realize_remove(struct bh_host *host, bool half_made_too, struct bh_error 
 		return 0;
 	rc = bh_store_begin(host->store, err);
 	rc = rc ? rc : half_made_too ? condemn(host, err) : 0;
+	rc = rc ? rc : collect(host, HEIRS, &heirs, &heirs_count, err);
 	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM endpoints WHERE status = 'removing'", remove_endpoint, NULL,
 	                    err);
 	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM compartments WHERE status = 'removing'", remove_compartment,
@@ -356,6 +379,8 @@ int bh_realize_remove(struct bh_host *host, bool half_made_too, struct bh_error 
 		rc = bh_realize_uplink(host, err);
 	for (size_t i = 0; !rc && i < sizeof(done) / sizeof(done[0]); i++)
 		rc = bh_store_run(host->store, err, done[i], "");
+	if (!rc)
+		inherit(host, heirs, heirs_count);
 	rc = rc ? rc : bh_store_commit(host->store, err);
 	if (rc)
 		bh_store_rollback(host->store);

@@ -1,7 +1,7 @@
 /*
  * reboot.c - what a reboot took, and what is done about it.
  *
- * A reboot took all kernel state: what containers held is free, networks are made again by the next
+ * A reboot took all kernel state (so does who unmounts the switch namespace): what containers held is free, networks are made again by the next
  * change. Who the containers were is kept until their handlers have been told. A store that was lost
  * looks the same but for what is left in the kernel, which nobody knows any more.
  */
@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "../base/cleanup.h"
+#include "../base/log.h"
 #include "internal.h"
 
 static int read_boot_id(char boot[64], struct bh_error *err)
@@ -60,9 +61,15 @@ int bh_reboot_check(struct bh_host *host, struct bh_error *err)
 	char boot[64] = "";
 	int rc = read_boot_id(boot, err);
 
-	if (rc || bh_store_number(host->store, 0, "SELECT count(*) FROM meta WHERE key = 'boot' AND value = ?",
-	                          "s", boot))
+	if (rc)
 		return rc;
+	if (bh_store_number(host->store, 0, "SELECT count(*) FROM meta WHERE key = 'boot' AND value = ?", "s",
+	                    boot)) {
+		if (!bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 FROM networks WHERE status = 'ready')",
+		                     "") || !host->platform->ops->switches_lost(host->platform))
+			return 0;
+		bh_log(BH_LOG_WARNING, "the switches of this state are gone, as if the host had started anew");
+	}
 	return begin_anew(host, boot, err);
 }
 

@@ -76,7 +76,7 @@ int bh_endpoint_change(struct bh_host *host, uint32_t endpoint, const struct bh_
 	                              spec->origin_out ? spec->origin_out : "", (int64_t)endpoint);
 }
 
-static int publish(struct bh_host *host, uint32_t id, struct bh_error *err)
+int bh_realize_publish(struct bh_host *host, uint32_t id, struct bh_error *err)
 {
 	struct bh_table *table = NULL;
 	int rc = bh_realize_compile(host, id, &table, err);
@@ -101,7 +101,7 @@ int bh_reload_realize(struct bh_host *host, struct bh_error *err)
 	size_t changed = 0;
 	int rc = bh_realize_each(host, "SELECT t.id FROM tables t WHERE t.status = 'creating' AND EXISTS"
 	                         " (SELECT 1 FROM endpoints e WHERE e.status = 'changing'"
-	                         " AND t.id IN (e.shared, e.own))", publish, NULL, err);
+	                         " AND t.id IN (e.shared, e.own))", bh_realize_publish, NULL, err);
 
 	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM endpoints WHERE status = 'changing'", replace,
 	                               &changed, err);

@@ -160,6 +160,14 @@ struct bh_platform_ops {
 	int (*table_publish)(struct bh_platform *, uint32_t id, const struct bh_table *, struct bh_error *);
 	/* Replaces what a gate enforces, at once for every packet. */
 	int (*gate_replace)(struct bh_platform *, const struct bh_gate *, struct bh_error *);
+	/* Whether the switches are out of reach, although the host is the same: NULL where that cannot be. */
+	bool (*switches_lost)(struct bh_platform *);
+	/* 1 if another, earlier version's gate decides, or one that is out of reach; -EPROTO if a later one's.
+	 * Then every table is to be published and every gate renewed, and the old set retired. NULL where there
+	 * are no versions. */
+	int (*gate_outdated)(struct bh_platform *, struct bh_error *);
+	int (*gate_renew)(struct bh_platform *, const struct bh_gate *, struct bh_error *);
+	int (*gate_retire)(struct bh_platform *, struct bh_error *);
 	int (*gate_read)(struct bh_platform *, uint32_t endpoint, struct bh_conf *, struct bh_error *);
 	/* Forgets all published pages of a table that no conf names any more. */
 	int (*table_remove)(struct bh_platform *, uint32_t id, struct bh_error *);

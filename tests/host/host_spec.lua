@@ -57,6 +57,7 @@ end)
 describe("a network is refused", function()
   local cases = {
     { { name = "", driver = "nat", subnets = { "10.0.0.0/24" } }, "network name is empty; it must be 1 to 63 of A-Z a-z 0-9 _ . -" },
+    { { name = "six", driver = "nat", mtu = 1279, subnets = { "10.0.0.0/24", "fd01::/64" } }, "subnet fd01::/64 is of IPv6, which needs an MTU of at least 1280, not 1279" },
     { { name = "-x", driver = "nat", subnets = { "10.0.0.0/24" } }, "network name '-x' may have only A-Z a-z 0-9 _ . - and must begin with a letter or digit" },
     { { name = ("x"):rep(64), driver = "nat", subnets = { "10.0.0.0/24" } }, "network name '" .. ("x"):rep(40) .. "…' is 64 bytes long; at most 63 are possible" },
     { { name = "a", driver = "bridge", subnets = { "10.0.0.0/24" } }, "driver 'bridge' is not known (nat, l2bridge, transparent, internal or overlay)" },

@@ -94,6 +94,9 @@ function audit.differences(s)
   local keys = map_keys(directory .. "/bpf")
   compare(differences, "counters of endpoint", ids, keys.bh_counts or {})
   compare(differences, "account of compartment", shares, keys.bh_shares or {})
+  if keys.guarantees then -- as many as there are accounts
+    compare(differences, "number of guarantees", { [#compartments - 1] = true }, keys.guarantees)
+  end
   have = {}
   for index in pairs(keys.bh_ports or {}) do
     have[index // 4] = true -- indices of links are made from ids (switch.h)

@@ -1,5 +1,6 @@
 /*
- * maps.c - lists what the gate's maps hold: `NAME KEY VALUE` a line, the first word of each.
+ * maps.c - lists what the gate's maps hold: `NAME KEY VALUE` a line, the first word of each. Of the room
+ * for flows it says for how many compartments it is held back: `guarantees N`.
  *
  *   maps DIRECTORY      of the pins
  */
@@ -12,6 +13,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "../../engine/gate/gate.h"
+#include "../../engine/gate/maps.h"
+
+static void list_room(int map)
+{
+	struct bh_room room;
+	uint32_t zero = 0;
+
+	if (!bpf_map_lookup_elem(map, &zero, &room))
+		printf("guarantees %llu\n",
+		       (unsigned long long)(BH_FLOWS_MAX - room.capacity) / BH_FLOWS_GUARANTEED);
+}
 
 static void list(const char *name, int map)
 {
@@ -58,6 +72,8 @@ int main(int argc, char **argv)
 		fd = bpf_obj_get(path);
 		if (fd >= 0) {
 			list(entry->d_name, fd);
+			if (!strncmp(entry->d_name, "bh_rooms", 8))
+				list_room(fd);
 			close(fd);
 		}
 	}

@@ -278,7 +278,8 @@ describe("after a crash", function()
         audit.sql(s, ("ALTER TABLE %s DROP COLUMN %s"):format(name, field))
       end
       audit.sql(s, "DROP INDEX endpoints_compartment; DROP INDEX published_host; DROP TABLE before;"
-        .. " DROP TABLE past_policies; DROP TABLE past_rules; PRAGMA user_version = 1")
+        .. " DROP TABLE past_policies; DROP TABLE past_rules; DROP TABLE lost_properties; DROP TABLE lost_published;"
+        .. " DROP TABLE lost_endpoints; DROP TABLE lost; PRAGMA user_version = 1")
       assert.matches("earlier version.*reconcile", (run "endpoints"))
       done "reconcile"
       s:reopen()
@@ -367,6 +368,69 @@ return {
       assert.matches("compartment", (done "reconcile"))
       assert.is_false(exists "db")
       agree "reconciled without its namespace"
+    end)
+  end)
+
+  describe("of what lies outside", function()
+    for what, command in pairs {
+      ["the pins of the gate"] = "umount /run/bulkhead/%s/bpf",
+      ["the switch namespace"] = "umount /run/bulkhead/%s/switch",
+      ["the whole runtime directory"] = "umount -l /run/bulkhead/%s",
+    } do
+      it("somebody unmounts " .. what .. ", and reconcile mends it", function()
+        done "container create web --publish 8080:80"
+        s.host:close()
+        assert.equal("", (shell(command:format(s.tag))))
+        local text = done "reconcile"
+        s:reopen()
+        assert.equal(what == "the pins of the gate", exists "web", text)
+        agree "mended"
+        done "container create db"
+        agree "and goes on"
+        for _, id in ipairs { "web", "db" } do
+          run("container remove " .. id)
+        end
+        agree "removed"
+      end)
+    end
+
+    it("a state directory that others may write, or have, is refused", function()
+      done "network list"
+      s.host:close()
+      for command, why in pairs { ["chmod 0777"] = "may be written by others", ["chown 1"] = "belongs to another user" } do
+        shell(("%s '%s'"):format(command, s.state))
+        for _, words in ipairs { "network list", "container create web", "reconcile" } do
+          local text, status = run(words)
+          assert.equal(1, status)
+          assert.matches(why .. "; it must be root's alone", text, 1, true)
+        end
+        shell(("chown 0 '%s'; chmod 0700 '%s'"):format(s.state, s.state))
+      end
+      s:reopen()
+    end)
+
+    it("the disk is full: nothing is done, and said; later it goes on", function()
+      local home = s.state .. "-full"
+      shell(("mkdir '%s' && mount -t tmpfs -o size=2M,mode=0700 none '%s'"):format(home, home))
+      local function full(words)
+        return shell(("BULKHEAD_STATE='%s' '%s' %s"):format(home, cli.program(), words))
+      end
+      s:defer(function()
+        full "reset"
+        shell(("umount '%s'; rmdir '%s'"):format(home, home))
+      end)
+      assert.equal("web\n", (full "container create web --publish 8080:80"))
+      shell(("dd if=/dev/zero of='%s/ballast' bs=4k"):format(home))
+      for _, words in ipairs { "container create db", "container remove web" } do
+        local text, status = full(words)
+        assert.equal(1, status, words)
+        assert.matches("^bulkhead: [^\n]*full[^\n]*\n$", text)
+      end
+      assert.matches("web", (full "endpoints"))
+      shell(("rm '%s/ballast'"):format(home))
+      assert.equal("", (full "reconcile"))
+      assert.equal("", (full "container remove web"))
+      assert.equal("db\n", (full "container create db --publish 8080:80"))
     end)
   end)
 

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "../../base/cleanup.h"
+#include "../../gate/upgrade.h"
 #include "compartment.h"
 #include "mapping.h"
 #include "nic.h"
@@ -146,12 +147,58 @@ static int gate_replace(struct bh_platform *platform, const struct bh_gate *gate
 	                             &gate->conf, err);
 }
 
+static int gate_outdated(struct bh_platform *platform, struct bh_error *err)
+{
+	struct bh_linux *self = bh_linux_of(platform);
+	char path[64];
+	int other;
+
+	if (bh_runtime_bpf(&self->runtime, false, path, sizeof(path), NULL))
+		return 1; /* or never was: the host knows whether it was needed */
+	other = bh_upgrade_other(path);
+	return other > BH_ABI ? bh_upgrade_refuse(other, err) : other != 0;
+}
+
+static bool switches_lost(struct bh_platform *platform)
+{
+	return bh_linux_switches(bh_linux_of(platform), false, NULL) == -ENOENT;
+}
+
+/* The port may be gone already, where its removal was cut short. */
+static int gate_renew(struct bh_platform *platform, const struct bh_gate *gate, struct bh_error *err)
+{
+	struct bh_linux *self = bh_linux_of(platform);
+	uint32_t port = bh_switch_index(BH_INDEX_PORT, gate->conf.endpoint);
+	BH_AUTOVISIT struct bh_visit visit = {0};
+	int rc = bh_linux_writable(self, err);
+
+	rc = rc ? rc : bh_linux_gate(self, true, err);
+	rc = rc ? rc : bh_gate_share_put(self->gate, gate->conf.compartment, err);
+	rc = rc ? rc : gate_replace(platform, gate, err);
+	rc = rc ? rc : bh_linux_switches(self, false, err);
+	if (rc || bh_link_probe(&self->switch_link, port))
+		return rc;
+	rc = bh_namespace_enter(&visit, self->switch_namespace, err);
+	return rc ? rc : bh_gate_attach(self->gate, port, err);
+}
+
+static int gate_retire(struct bh_platform *platform, struct bh_error *err)
+{
+	struct bh_linux *self = bh_linux_of(platform);
+	char path[64];
+	int rc = bh_linux_writable(self, err);
+
+	rc = rc ? rc : bh_runtime_bpf(&self->runtime, false, path, sizeof(path), err);
+	return rc ? rc : bh_upgrade_unpin(path, false, err);
+}
+
 static int table_publish(struct bh_platform *platform, uint32_t id, const struct bh_table *table,
                          struct bh_error *err)
 {
 	struct bh_linux *self = bh_linux_of(platform);
-	int rc = change_gate(self, err);
+	int rc = bh_linux_writable(self, err);
 
+	rc = rc ? rc : bh_linux_gate(self, true, err); /* to take over another's, the tables come first */
 	return rc ? rc : bh_gate_table_put(self->gate, id, table, err);
 }
 
@@ -321,7 +368,7 @@ static int take_away(struct bh_linux *self, struct bh_error *err)
 		rc = delete_links(&self->default_link, self->tag, err);
 	bh_gate_close(&self->gate);
 	if (!rc && bh_runtime_bpf(&self->runtime, false, path, sizeof(path), NULL) == 0)
-		rc = bh_gate_unpin(path, err);
+		rc = bh_upgrade_unpin(path, true, err);
 	bh_netlink_close(&self->switch_link);
 	bh_cleanup_fd(&self->switch_namespace);
 	self->switch_namespace = -1;
@@ -380,6 +427,10 @@ static const struct bh_platform_ops ops = {
 	.table_publish = table_publish,
 	.nic_check = bh_nic_check,
 	.gate_replace = gate_replace,
+	.switches_lost = switches_lost,
+	.gate_outdated = gate_outdated,
+	.gate_renew = gate_renew,
+	.gate_retire = gate_retire,
 	.gate_read = gate_read,
 	.table_remove = table_remove,
 	.table_read = table_read,
