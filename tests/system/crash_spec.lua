@@ -279,7 +279,8 @@ describe("after a crash", function()
       end
       audit.sql(s, "DROP INDEX endpoints_compartment; DROP INDEX published_host; DROP TABLE before;"
         .. " DROP TABLE past_policies; DROP TABLE past_rules; DROP TABLE lost_properties; DROP TABLE lost_published;"
-        .. " DROP TABLE lost_endpoints; DROP TABLE lost; PRAGMA user_version = 1")
+        .. " DROP TABLE lost_endpoints; DROP TABLE lost; DROP TABLE loose; DROP TRIGGER endpoints_gone;"
+        .. " DROP TRIGGER endpoints_changed; PRAGMA user_version = 1")
       assert.matches("earlier version.*reconcile", (run "endpoints"))
       done "reconcile"
       s:reopen()
