@@ -59,7 +59,7 @@ function Reader:flag(...)
 end
 
 --- Flags that exclude each other are argparse's to judge.
-function Reader:mutex(...)
+function Reader.mutex(_, ...)
   for _, made in ipairs { ... } do
     made.unusual = true
   end

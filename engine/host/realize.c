@@ -299,14 +299,14 @@ static bool anything_pending(struct bh_host *host, bool half_made_too)
 {
 	return bh_store_number(host->store, 0,
 	                       "SELECT EXISTS(SELECT 1 FROM endpoints WHERE status IN ('creating', 'removing') AND (?1 OR status = 'removing'))"
-	                       " OR EXISTS(SELECT 1 FROM containers WHERE status <> 'ready' AND (?1 OR status = 'removing'))"
-	                       " OR EXISTS(SELECT 1 FROM compartments WHERE status <> 'ready' AND (?1 OR status = 'removing'))"
+	                       " OR EXISTS(SELECT 1 FROM containers WHERE status IN ('creating', 'removing') AND (?1 OR status = 'removing'))"
+	                       " OR EXISTS(SELECT 1 FROM compartments WHERE status IN ('creating', 'removing') AND (?1 OR status = 'removing'))"
 	                       " OR EXISTS(SELECT 1 FROM networks WHERE status = 'removing' OR (?1 AND status = 'creating'))",
 	                       "i", (int64_t)half_made_too) != 0;
 }
 
 #define UNUSED_TABLES                                                                            \
-	"FROM tables WHERE NOT EXISTS (SELECT 1 FROM endpoints e WHERE e.shared = tables.id)"     \
+	"FROM tables WHERE id IN (SELECT id FROM loose) AND NOT EXISTS (SELECT 1 FROM endpoints e WHERE e.shared = tables.id)"     \
 	" AND NOT EXISTS (SELECT 1 FROM endpoints e WHERE e.own = tables.id)"                      \
 	" AND NOT EXISTS (SELECT 1 FROM before b WHERE tables.id IN (b.shared, b.own))"
 
@@ -316,12 +316,13 @@ void bh_tables_collect(struct bh_host *host)
 	size_t count = 0;
 	int rc;
 
-	if (!bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 " UNUSED_TABLES ")", ""))
+	if (!bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 FROM loose)", ""))
 		return;
 	rc = bh_store_begin(host->store, &err);
 	rc = rc ? rc : bh_realize_each(host, "SELECT id " UNUSED_TABLES, remove_table, &count, &err);
 	rc = rc ? rc : bh_past_keep(host, UNUSED_TABLES, &err);
 	rc = rc ? rc : bh_store_run(host->store, &err, "DELETE " UNUSED_TABLES, "");
+	rc = rc ? rc : bh_store_run(host->store, &err, "DELETE FROM loose", "");
 	rc = rc ? rc : bh_store_commit(host->store, &err);
 	if (rc) {
 		bh_store_rollback(host->store);
@@ -331,8 +332,9 @@ void bh_tables_collect(struct bh_host *host)
 
 /* Endpoints that are the first on a `nat` network once those that are `removing` are gone. */
 #define HEIRS                                                                                    \
-	"SELECT h.id FROM endpoints h JOIN networks n ON n.id = h.network WHERE n.driver = 'nat'"  \
-	" AND h.status IN ('ready', 'changing')"                                                     \
+	"SELECT h.id FROM endpoints h JOIN networks n ON n.id = h.network WHERE h.container IN"      \
+	" (SELECT container FROM endpoints WHERE status = 'removing') AND n.driver = 'nat'"          \
+	" AND +h.status IN ('ready', 'changing')"                                                    \
 	" AND EXISTS (SELECT 1 FROM published p WHERE p.container = h.container)"                    \
 	" AND EXISTS (SELECT 1 FROM endpoints o JOIN networks m ON m.id = o.network WHERE o.id < h.id" \
 	"  AND o.container = h.container AND m.driver = 'nat' AND o.status = 'removing')"            \

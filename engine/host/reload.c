@@ -99,9 +99,9 @@ static int replace(struct bh_host *host, uint32_t id, struct bh_error *err)
 int bh_reload_realize(struct bh_host *host, struct bh_error *err)
 {
 	size_t changed = 0;
-	int rc = bh_realize_each(host, "SELECT t.id FROM tables t WHERE t.status = 'creating' AND EXISTS"
-	                         " (SELECT 1 FROM endpoints e WHERE e.status = 'changing'"
-	                         " AND t.id IN (e.shared, e.own))", bh_realize_publish, NULL, err);
+	int rc = bh_realize_each(host, "SELECT id FROM tables WHERE +id IN (SELECT shared FROM endpoints"
+	                         " WHERE status = 'changing' UNION SELECT own FROM endpoints WHERE status ="
+	                         " 'changing') AND status = 'creating'", bh_realize_publish, NULL, err);
 
 	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM endpoints WHERE status = 'changing'", replace,
 	                               &changed, err);

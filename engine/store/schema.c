@@ -82,6 +82,22 @@ static const char *const statements[] = {
 	"CREATE INDEX IF NOT EXISTS containers_seq ON containers(seq)",
 	"CREATE INDEX IF NOT EXISTS containers_compartment ON containers(compartment)",
 	"CREATE INDEX IF NOT EXISTS compartments_cookie ON compartments(cookie)",
+	"DROP INDEX IF EXISTS endpoints_status",
+	"DROP INDEX IF EXISTS containers_status",
+	"DROP INDEX IF EXISTS compartments_status",
+	"CREATE INDEX endpoints_status ON endpoints(status)",
+	"CREATE INDEX containers_status ON containers(status)",
+	"CREATE INDEX compartments_status ON compartments(status)",
+	"CREATE INDEX IF NOT EXISTS tables_status ON tables(status)",
+	/* Tables that somebody let go of: only these are looked at for whether anybody has them. */
+	"CREATE TABLE loose (id INTEGER PRIMARY KEY)",
+	"INSERT INTO loose SELECT id FROM tables",
+	"CREATE TRIGGER endpoints_gone AFTER DELETE ON endpoints BEGIN INSERT OR IGNORE INTO loose"
+	" SELECT OLD.shared WHERE OLD.shared IS NOT NULL UNION SELECT OLD.own WHERE OLD.own IS NOT NULL; END",
+	"CREATE TRIGGER endpoints_changed AFTER UPDATE OF shared, own ON endpoints BEGIN INSERT OR IGNORE INTO loose"
+	" SELECT OLD.shared WHERE OLD.shared IS NOT NULL UNION SELECT OLD.own WHERE OLD.own IS NOT NULL; END",
+	"CREATE TRIGGER before_gone AFTER DELETE ON before BEGIN INSERT OR IGNORE INTO loose"
+	" SELECT OLD.shared WHERE OLD.shared IS NOT NULL UNION SELECT OLD.own WHERE OLD.own IS NOT NULL; END",
 	/* Containers that a reboot took, until their handlers have been told. */
 	"CREATE TABLE lost (id TEXT PRIMARY KEY, seq INTEGER, name TEXT, type TEXT, policies TEXT, policy TEXT,"
 	" phase TEXT)",

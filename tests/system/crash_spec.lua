@@ -279,7 +279,8 @@ describe("after a crash", function()
       end
       audit.sql(s, "DROP INDEX endpoints_compartment; DROP INDEX published_host; DROP TABLE before;"
         .. " DROP TABLE past_policies; DROP TABLE past_rules; DROP TABLE lost_properties; DROP TABLE lost_published;"
-        .. " DROP TABLE lost_endpoints; DROP TABLE lost; PRAGMA user_version = 1")
+        .. " DROP TABLE lost_endpoints; DROP TABLE lost; DROP TABLE loose; DROP TRIGGER endpoints_gone;"
+        .. " DROP TRIGGER endpoints_changed; PRAGMA user_version = 1")
       assert.matches("earlier version.*reconcile", (run "endpoints"))
       done "reconcile"
       s:reopen()
@@ -484,9 +485,12 @@ return {
       shell "ip route add 172.16.4.0/22 via 10.0.0.9; ip route add 10.0.0.0/7 dev lo; ip route add fd77::/32 via fd00:10::9"
       for words, why in pairs {
         ["container create web"] = "subnet 172.16.0.0/16 overlaps the host's route to 172.16.4.0/22 by 10.0.0.9 on ",
-        ["network create a --driver nat --subnet 11.2.0.0/16"] = "subnet 11.2.0.0/16 overlaps the host's route to 10.0.0.0/7 on lo",
-        ["network create b --driver nat --subnet fd77:0:1::/64"] = "subnet fd77:0:1::/64 overlaps the host's route to fd77::/32 by fd00:10::9 on ",
-        ["network create c --driver nat --subnet 10.0.0.0/25"] = "subnet 10.0.0.0/25 overlaps 10.0.0.1/24, which the host has on ",
+        ["network create a --driver nat --subnet 11.2.0.0/16"] =
+          "subnet 11.2.0.0/16 overlaps the host's route to 10.0.0.0/7 on lo",
+        ["network create b --driver nat --subnet fd77:0:1::/64"] =
+          "subnet fd77:0:1::/64 overlaps the host's route to fd77::/32 by fd00:10::9 on ",
+        ["network create c --driver nat --subnet 10.0.0.0/25"] =
+          "subnet 10.0.0.0/25 overlaps 10.0.0.1/24, which the host has on ",
       } do
         local text, status = run(words)
         assert.equal(1, status)
