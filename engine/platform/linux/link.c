@@ -7,10 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
+#include <linux/if.h>
 #include <linux/if_link.h>
 #include <linux/veth.h>
-#include <net/if.h>
 
 static struct ifinfomsg *put_ifinfo(struct nlmsghdr *message, uint32_t index)
 {
@@ -227,6 +228,9 @@ static int attr_link(const struct nlattr *attr, void *arg)
 	case IFLA_MTU:
 		link->mtu = mnl_attr_get_u32(attr);
 		break;
+	case IFLA_OPERSTATE:
+		link->up = mnl_attr_get_u8(attr) == IF_OPER_UP;
+		break;
 	case IFLA_LINKINFO:
 		mnl_attr_parse_nested(attr, attr_kind, link);
 		break;
@@ -258,7 +262,7 @@ static int get_link(struct bh_netlink *netlink, const char *name, uint32_t index
 {
 	struct bh_link found = {0};
 	struct nlmsghdr *message = bh_netlink_add(netlink, RTM_GETLINK, 0, "find the interface %s",
-	                                          name ? name : "of the default route");
+	                                          name ? name : "by its index");
 	int rc;
 
 	put_ifinfo(message, index);
@@ -274,6 +278,19 @@ int bh_link_find(struct bh_netlink *netlink, const char *name, struct bh_link *l
                  struct bh_error *err)
 {
 	return get_link(netlink, name, 0, link, err);
+}
+
+#define SETTLE_STEPS 1500 /* of a millisecond; the kernel's longest delay is 1000 */
+
+void bh_link_settle(struct bh_netlink *netlink, uint32_t index)
+{
+	struct bh_link link = {0};
+
+	for (int i = 0; i < SETTLE_STEPS; i++) {
+		if (get_link(netlink, NULL, index, &link, NULL) || link.up)
+			return;
+		usleep(1000);
+	}
 }
 
 struct each {

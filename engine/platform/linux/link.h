@@ -30,6 +30,7 @@ struct bh_link {
 	uint32_t mtu;
 	char name[BH_IFNAME_SIZE];
 	char kind[16]; /* "veth", "tun", "" */
+	bool up;       /* operationally: what is sent is not lost */
 };
 
 void bh_link_add_veth(struct bh_netlink *netlink, const struct bh_veth *veth);
@@ -56,6 +57,13 @@ void bh_link_add_route(struct bh_netlink *netlink, uint32_t index, const struct 
 /* -ENODEV if there is none. */
 int bh_link_find(struct bh_netlink *netlink, const char *name, struct bh_link *link,
                  struct bh_error *err);
+/*
+ * Waits until the interface, which is being brought up, carries packets. The kernel activates queue
+ * and bridge port of an interface that got its carrier only when its link watch runs: as a rule at
+ * once, but after up to a second for a veth whose peer has the same index. Until then what is sent is
+ * lost without a trace. Asking makes Linux 6.8 and newer do it on the spot. No error if it stays down.
+ */
+void bh_link_settle(struct bh_netlink *netlink, uint32_t index);
 /* `visit` returns non-zero to stop, which is then returned. */
 int bh_link_each(struct bh_netlink *netlink, int (*visit)(const struct bh_link *, void *),
                  void *arg, struct bh_error *err);

@@ -29,6 +29,7 @@ struct making {
 	char far[BH_IFNAME_SIZE];  /* the veth's other end; the NIC itself but for a synthetic one */
 	int namespace;
 	struct bh_netlink link; /* in it */
+	uint32_t far_index;
 	bool has_port, has_tap, has_table[2];
 };
 
@@ -168,6 +169,7 @@ static int configure_host_vnic(struct making *making, struct bh_error *err)
 		rc = bh_link_find(&making->link, making->name, &link, err);
 	if (rc)
 		return rc;
+	making->far_index = link.index;
 	if (nic->ipv6)
 		bh_link_add_eui64(&making->link, link.index);
 	bh_link_add_up(&making->link, 1, "lo");
@@ -202,16 +204,25 @@ static int configure_synthetic(struct making *making, struct bh_error *err)
 		rc = bh_gate_splice(tap.index, far.index, err);
 	if (rc)
 		return rc;
+	making->far_index = far.index;
 	bh_link_add_mtu(&making->link, tap.index, making->mtu);
 	bh_link_add_up(&making->link, tap.index, making->name);
 	bh_link_add_up(&making->link, far.index, making->far);
 	return bh_netlink_run(&making->link, NULL, NULL, err);
 }
 
+/* With it the pair gets its carrier. The container's first packet must not be lost. */
 static int port_up(struct making *making, struct bh_error *err)
 {
+	int rc;
+
 	bh_link_add_up(&making->self->switch_link, making->port, "the port");
-	return bh_netlink_run(&making->self->switch_link, NULL, NULL, err);
+	rc = bh_netlink_run(&making->self->switch_link, NULL, NULL, err);
+	if (rc)
+		return rc;
+	bh_link_settle(&making->self->switch_link, making->port);
+	bh_link_settle(&making->link, making->far_index);
+	return 0;
 }
 
 static void undo(struct making *making)

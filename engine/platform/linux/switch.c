@@ -116,7 +116,12 @@ static int configure_vnic(struct bh_linux *self, const struct bh_switch *sw, con
 
 		bh_link_add_address(&self->default_link, link.index, &address);
 	}
-	return bh_netlink_run(&self->default_link, NULL, NULL, err);
+	rc = bh_netlink_run(&self->default_link, NULL, NULL, err);
+	if (rc)
+		return rc;
+	bh_link_settle(&self->default_link, link.index);
+	bh_link_settle(&self->switch_link, bh_switch_index(BH_INDEX_MANAGEMENT, sw->id));
+	return 0;
 }
 
 /* The prefix an interface's address stands in; false for what is neither IPv4 nor IPv6. */
