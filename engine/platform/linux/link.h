@@ -71,14 +71,19 @@ int bh_link_each(struct bh_netlink *netlink, int (*visit)(const struct bh_link *
 int bh_link_free_name(struct bh_netlink *netlink, const char *prefix, char name[BH_IFNAME_SIZE],
                       struct bh_error *err);
 
-#define BH_UPLINKS_MAX 16
+#define BH_UPLINKS_MAX 128
 
-/* The interfaces that have a default route, the preferred one first. */
+/* Interfaces, each once. */
 struct bh_uplinks {
 	size_t count;
 	struct bh_link links[BH_UPLINKS_MAX];
 };
 
+/* Those that have a default route, the preferred one first. */
 int bh_link_uplinks(struct bh_netlink *netlink, struct bh_uplinks *uplinks, struct bh_error *err);
+/* Those by which anything beyond the host is reached in a family (4 or 6), but for neighbours by
+ * link-local addresses. */
+int bh_link_routed(struct bh_netlink *netlink, int family, struct bh_uplinks *uplinks,
+                   struct bh_error *err);
 
 #endif

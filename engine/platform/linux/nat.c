@@ -239,7 +239,55 @@ static void write_replace(struct bh_buffer *text, const char *tag)
 	bh_buffer_printf(text, "add table inet bulkhead_%s\ndelete table inet bulkhead_%s\n", tag, tag);
 }
 
-int bh_nat_apply(const char *tag, const struct bh_uplink *uplink, struct bh_error *err)
+/* --- lent interfaces --- */
+
+/* A name that nft would read otherwise is left out. */
+void bh_nat_lend(struct bh_lent *lent, int family, const char *interface)
+{
+	struct bh_buffer *names = &lent->names[family == 6];
+
+	if (!strpbrk(interface, "\"\\*"))
+		bh_buffer_printf(names, "%s\"%s\"", names->size ? ", " : "", interface);
+}
+
+void bh_lent_clear(struct bh_lent *lent)
+{
+	bh_buffer_clear(&lent->names[0]);
+	bh_buffer_clear(&lent->names[1]);
+}
+
+/* A chain a family, there only if it refuses something: its being there is what bh_nat_refuses() asks. */
+static void write_lent(struct bh_buffer *text, const char *tag, const struct bh_lent *lent)
+{
+	for (int i = 0; i < 2; i++) {
+		int version = i ? 6 : 4;
+
+		text->failed |= lent->names[i].failed;
+		if (!lent->names[i].size)
+			continue;
+		bh_buffer_printf(text,
+			"add set inet bulkhead_%s lent%d { type ifname; }\n"
+			"add element inet bulkhead_%s lent%d { %s }\n"
+			"add chain inet bulkhead_%s lent%d { type filter hook forward priority filter - 1; }\n"
+			"flush chain inet bulkhead_%s lent%d\n"
+			"add rule inet bulkhead_%s lent%d ct state established,related accept\n"
+			"add rule inet bulkhead_%s lent%d ct status dnat accept\n"
+			"add rule inet bulkhead_%s lent%d meta nfproto ipv%d iifname @lent%d oifname != @ours drop\n",
+			tag, version, tag, version, lent->names[i].data, tag, version, tag, version, tag, version,
+			tag, version, tag, version, version, version);
+	}
+}
+
+int bh_nat_refuse(const char *tag, const struct bh_lent *lent, struct bh_error *err)
+{
+	BH_AUTOBUFFER struct bh_buffer text = {0};
+
+	write_lent(&text, tag, lent);
+	return text.size || text.failed ? run(&text, err) : 0;
+}
+
+int bh_nat_apply(const char *tag, const struct bh_uplink *uplink, const struct bh_lent *lent,
+                 struct bh_error *err)
 {
 	BH_AUTOBUFFER struct bh_buffer text = {0};
 
@@ -254,6 +302,7 @@ int bh_nat_apply(const char *tag, const struct bh_uplink *uplink, struct bh_erro
 	write_forward(&text);
 	write_publish(&text);
 	bh_buffer_printf(&text, "}\n");
+	write_lent(&text, tag, lent);
 	return run(&text, err);
 }
 
@@ -303,7 +352,7 @@ int bh_nat_unpublish(const char *tag, const struct bh_mapping *mappings, size_t 
 }
 
 /* Asked at each change: libnftables would first read everything that is there. */
-bool bh_nat_intact(const char *tag)
+static bool has_chain(const char *tag, const char *chain)
 {
 	BH_AUTONETLINK struct bh_netlink netlink = {0};
 	struct nlmsghdr *message;
@@ -319,8 +368,18 @@ bool bh_nat_intact(const char *tag)
 	general->nfgen_family = NFPROTO_INET;
 	general->version = NFNETLINK_V0;
 	mnl_attr_put_strz(message, NFTA_CHAIN_TABLE, table);
-	mnl_attr_put_strz(message, NFTA_CHAIN_NAME, "forward");
+	mnl_attr_put_strz(message, NFTA_CHAIN_NAME, chain);
 	return bh_netlink_run(&netlink, NULL, NULL, NULL) == 0;
+}
+
+bool bh_nat_intact(const char *tag)
+{
+	return has_chain(tag, "forward");
+}
+
+bool bh_nat_refuses(const char *tag, int family)
+{
+	return has_chain(tag, family == 6 ? "lent6" : "lent4");
 }
 
 int bh_nat_remove(const char *tag, struct bh_error *err)

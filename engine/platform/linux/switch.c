@@ -34,6 +34,17 @@ bool bh_switch_owns(const char *tag, const char *name)
 	               strlen(name + 2 + length);
 }
 
+/* Six characters are a tag's (host.c); Docker's bridges are br-… */
+bool bh_switch_is_vnic(const struct bh_link *link)
+{
+	char tag[7] = "";
+
+	if (strcmp(link->kind, "veth") || link->name[0] != 'b' || strlen(link->name) < 9)
+		return false;
+	memcpy(tag, link->name + 1, 6);
+	return strspn(tag, "0123456789abcdefghijklmnopqrstuvwxyz") == 6 && bh_switch_owns(tag, link->name);
+}
+
 uint32_t bh_switch_mtu(struct bh_platform *platform)
 {
 	struct bh_uplinks uplinks;
