@@ -40,23 +40,24 @@ local function two_homed(open)
   return s
 end
 
-local function pings(s, from, target, timeout)
+--- Whether the stack at an address answers, by refusing, a connection to a port where nobody listens.
+local function reaches(s, from, target, timeout, port)
   return assert(s.lab:probe {
-    from = from, to = stage.HOST, kind = "ping", target = target, timeout = timeout or 1.5,
-  }).answered
+    from = from, to = stage.HOST, kind = "tcp", target = target, port = port or 7, timeout = timeout or 1.5,
+  }).refused
 end
 
 stage.platforms(B, "a host with two links that forwards nothing", function(open)
   it("forwards for our networks alone", function()
     local s = two_homed(open)
-    assert.is_false(pings(s, stage.OUTSIDE, INNER, 0.3))
+    assert.is_false(reaches(s, stage.OUTSIDE, INNER, 0.3))
     s:network { name = "nat", driver = "nat", subnets = { "172.16.0.0/16", "fd00:16::/64" } }
     local a = s:add { id = "a" }
     for _, target in ipairs { "10.0.0.9", "fd00:10::9", INNER, INNER6 } do
-      assert.is_true(pings(s, a.where, target), target)
+      assert.is_true(reaches(s, a.where, target), target)
     end
     for _, target in ipairs { INNER, INNER6 } do
-      assert.is_false(pings(s, stage.OUTSIDE, target, 0.3), target)
+      assert.is_false(reaches(s, stage.OUTSIDE, target, 0.3), target)
     end
     assert.equal("0", sysctl "ipv4/ip_forward")
   end)
@@ -65,15 +66,16 @@ stage.platforms(B, "a host with two links that forwards nothing", function(open)
     local s = two_homed(open)
     s:network { name = "nat", driver = "nat", subnets = { "172.16.0.0/16" } }
     sysctl("ipv4/ip_forward", "1") -- as Docker does
-    sh "nft 'table ip other { chain p { type nat hook prerouting priority dstnat; iifname up0 icmp type echo-request ip daddr 10.0.0.1 dnat to 10.1.0.9; }; }'"
-    assert.is_true(pings(s, stage.OUTSIDE, "10.0.0.1"))
-    assert.is_false(pings(s, stage.OUTSIDE, INNER, 0.3)) -- nobody told us yet
+    sh("nft 'table ip other { chain p { type nat hook prerouting priority dstnat; iifname up0 ip daddr 10.0.0.1"
+      .. " tcp dport 7000 dnat to 10.1.0.9:7; }; }'")
+    assert.is_true(reaches(s, stage.OUTSIDE, "10.0.0.1", 1.5, 7000))
+    assert.is_false(reaches(s, stage.OUTSIDE, INNER, 0.3)) -- nobody told us yet
     assert(s:change(function() return true end))
-    assert.is_true(pings(s, stage.OUTSIDE, INNER))
+    assert.is_true(reaches(s, stage.OUTSIDE, INNER))
     sysctl("ipv4/ip_forward", "0")
     assert(s:change(function() return true end))
-    assert.is_false(pings(s, stage.OUTSIDE, INNER, 0.3))
-    assert.is_true(pings(s, s:add { id = "a" }.where, INNER))
+    assert.is_false(reaches(s, stage.OUTSIDE, INNER, 0.3))
+    assert.is_true(reaches(s, s:add { id = "a" }.where, INNER))
   end)
 
   it("is what it was when the last network is gone, unless the host forwards by then", function()
@@ -95,31 +97,26 @@ stage.platforms(B, "a host with two links that forwards nothing", function(open)
 end, { "linux" })
 
 stage.platforms(B, "two states in one namespace", function(open)
-  local second, state
-
-  after_each(function()
-    if second then
-      second:reset()
-      second:close()
-      second = nil
-    end
-  end)
-
-  local function open_second()
-    state = os.tmpname()
+  local function open_second(s)
+    local state = os.tmpname()
     os.remove(state)
     leftovers.watch(state)
-    second = assert(bulkhead.open { platform = "linux", state = state, write = true })
+    local second = assert(bulkhead.open { platform = "linux", state = state, write = true })
+    s:defer(function()
+      second:reset()
+      second:close()
+    end)
     assert(second:begin())
     assert(second:add_network { name = "far", driver = "nat", subnets = { "172.30.0.0/16", "fd00:30::/64" } })
     assert(second:commit())
+    return second
   end
 
   for _, first_goes in ipairs { true, false } do
     it("leave forwarding to the one that stays: " .. (first_goes and "the second" or "the first"), function()
       local s = two_homed(open)
       s:network { name = "nat", driver = "nat", subnets = { "172.16.0.0/16", "fd00:16::/64" } }
-      open_second()
+      local second = open_second(s)
       local leaving, staying = s.host, second
       if not first_goes then
         leaving, staying = second, s.host
@@ -129,7 +126,7 @@ stage.platforms(B, "two states in one namespace", function(open)
         assert.equal("1", sysctl(path .. "/forwarding"), path)
       end
       for _, target in ipairs { INNER, INNER6 } do
-        assert.is_false(pings(s, stage.OUTSIDE, target, 0.3), target)
+        assert.is_false(reaches(s, stage.OUTSIDE, target, 0.3), target)
       end
       assert(staying:reset())
       for _, path in ipairs { "ipv4/conf/up0", "ipv4/conf/lan0", "ipv6/conf/all" } do
