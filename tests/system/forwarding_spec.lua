@@ -67,7 +67,8 @@ stage.platforms(B, "a host with two links that forwards nothing", function(open)
     s:network { name = "nat", driver = "nat", subnets = { "172.16.0.0/16" } }
     sysctl("ipv4/ip_forward", "1") -- as Docker does
     sh("nft 'table ip other { chain p { type nat hook prerouting priority dstnat; iifname up0 ip daddr 10.0.0.1"
-      .. " tcp dport 7000 dnat to 10.1.0.9:7; }; }'")
+      .. " tcp dport 7000 dnat to 10.1.0.9:7; };"
+      .. " chain i { type filter hook input priority 0; tcp dport 7000 drop; }; }'") -- the host itself is silent
     assert.is_true(reaches(s, stage.OUTSIDE, "10.0.0.1", 1.5, 7000))
     assert.is_false(reaches(s, stage.OUTSIDE, INNER, 0.3)) -- nobody told us yet
     assert(s:change(function() return true end))
