@@ -169,6 +169,44 @@ static int live_flow(void *arg, const struct bh_flow_key *key, struct bh_flow *f
 	return platform ? platform->ops->flow_read(platform, key, flow) : -ENOENT;
 }
 
+/* --- a full account --- */
+
+#define NEARLY 256 /* flows that one sequence of packets may open */
+
+/* Whether a new flow may meet an end of what the compartment may have. */
+static bool nearly_full(const struct bh_conf *conf, const struct bh_share *share,
+                        const struct bh_room *room)
+{
+	uint64_t used = share->used[BH_IN] + share->used[BH_OUT];
+	uint64_t owned = share->owned[BH_IN] + share->owned[BH_OUT];
+
+	return used + NEARLY >= conf->flows_limit || share->used[BH_IN] + NEARLY >= conf->flows_limit / 2 ||
+	       (room->borrowed + NEARLY >= room->capacity &&
+	        (owned + NEARLY >= conf->flows_guaranteed || share->owned[BH_IN] + NEARLY >= conf->flows_guaranteed / 2));
+}
+
+static int copy_flow(const struct bh_flow_key *key, const struct bh_flow *flow, void *arg)
+{
+	const struct bh_gate_object *gate = arg;
+
+	return flow->compartment == gate->conf.compartment ? bh_flow_table_put(gate->flows, key, flow) : 0;
+}
+
+/* The account of the gate's compartment; where it is nearly full with its flows, of which some may have
+ * to go for a new one. */
+static int copy_account(struct bh_platform *platform, struct bh_gate_object *gate, struct bh_error *err)
+{
+	struct bh_share share;
+	struct bh_room room;
+	int rc = platform->ops->share_read(platform, gate->conf.compartment, &share, &room, err);
+
+	if (rc || !nearly_full(&gate->conf, &share, &room))
+		return rc ? rc : bh_flow_table_add_share(gate->flows, gate->conf.compartment, err);
+	rc = bh_flow_table_set_share(gate->flows, gate->conf.compartment, &share, &room);
+	rc = rc ? rc : platform->ops->flow_each(platform, copy_flow, gate, err);
+	return rc ? bh_error_set(err, rc, "cannot copy the flows of compartment %u", gate->conf.compartment) : 0;
+}
+
 static int host_gate(lua_State *L)
 {
 	struct bh_host *host = bh_check_host(L, 1);
@@ -187,7 +225,7 @@ static int host_gate(lua_State *L)
 	gate->arg = live;
 	gate->now = bh_host_platform(host)->ops->now(bh_host_platform(host));
 	rc = bh_endpoint_gate(host, endpoint, &gate->conf, gate->rulesets, &err);
-	rc = rc ? rc : bh_flow_table_add_share(gate->flows, gate->conf.compartment, &err);
+	rc = rc ? rc : copy_account(bh_host_platform(host), gate, &err);
 	return rc ? bh_push_error(L, &err) : 1;
 }
 
@@ -341,12 +379,13 @@ static int host_flows(lua_State *L)
 static int host_flows_used(lua_State *L)
 {
 	struct bh_platform *platform = bh_host_platform(bh_check_host(L, 1));
-	uint64_t used;
+	struct bh_share share;
+	struct bh_room room;
 	struct bh_error err;
 
-	if (platform->ops->flows_used(platform, (uint32_t)luaL_checkinteger(L, 2), &used, &err))
+	if (platform->ops->share_read(platform, (uint32_t)luaL_checkinteger(L, 2), &share, &room, &err))
 		return bh_push_error(L, &err);
-	lua_pushinteger(L, (lua_Integer)used);
+	lua_pushinteger(L, (lua_Integer)(share.used[BH_IN] + share.used[BH_OUT]));
 	return 1;
 }
 
