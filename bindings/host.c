@@ -6,7 +6,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "../engine/platform/linux/namespace.h"
 #include "conf.h"
 #include "gate.h"
 #include "rows.h"
@@ -309,11 +311,9 @@ struct flow_list {
 
 static int push_flow(const struct bh_flow_key *key, const struct bh_flow *flow, void *arg)
 {
-	static const char *const states[] = {"opening", "answered", "established", "closing", "reset"};
 	struct flow_list *list = arg;
 	char local[BH_ADDRESS_TEXT], remote[BH_ADDRESS_TEXT], name[8];
 	lua_State *L = list->L;
-	uint64_t now = list->now;
 
 	if (key->kind != BH_KIND_FLOW)
 		return 0;
@@ -330,15 +330,11 @@ static int push_flow(const struct bh_flow_key *key, const struct bh_flow *flow, 
 		bh_set_integer(L, "icmp_type", flow->local_port >> 8);
 		bh_set_integer(L, "icmp_code", flow->local_port & 0xff);
 	}
-	bh_set_text(L, "state", states[flow->state <= BH_FLOW_RESET ? flow->state : 0]);
+	bh_set_flow_counts(L, flow, list->now);
 	if (flow->rule)
 		bh_set_integer(L, "rule", flow->rule);
 	bh_set_flag(L, "blocked", flow->blocked);
 	bh_set_flag(L, "audit", flow->audit);
-	bh_set_integer(L, "age", (lua_Integer)((now > flow->created ? now - flow->created : 0) / BH_NS));
-	bh_set_integer(L, "idle", (lua_Integer)((now > flow->seen ? now - flow->seen : 0) / BH_NS));
-	bh_set_integer(L, "packets_in", (lua_Integer)flow->packets[BH_IN]);
-	bh_set_integer(L, "packets_out", (lua_Integer)flow->packets[BH_OUT]);
 	lua_rawseti(L, -2, ++list->count);
 	return 0;
 }
@@ -387,6 +383,29 @@ static int host_flows_used(lua_State *L)
 		return bh_push_error(L, &err);
 	lua_pushinteger(L, (lua_Integer)(share.used[BH_IN] + share.used[BH_OUT]));
 	return 1;
+}
+
+/* Calls a function in the network namespace of the default compartment. */
+static int host_visit(lua_State *L)
+{
+	struct bh_platform *platform = bh_host_platform(bh_check_host(L, 1));
+	struct bh_visit visit = {0};
+	struct bh_error err;
+	int fd, rc;
+
+	luaL_checktype(L, 2, LUA_TFUNCTION);
+	fd = platform->ops->compartment_open(platform, BH_DEFAULT_COMPARTMENT, &err);
+	if (fd < 0 && fd != -ENOTSUP)
+		return bh_push_error(L, &err);
+	rc = fd < 0 ? 0 : bh_namespace_enter(&visit, fd, &err);
+	if (fd >= 0)
+		close(fd);
+	if (rc)
+		return bh_push_error(L, &err);
+	lua_settop(L, 2);
+	rc = lua_pcall(L, 0, LUA_MULTRET, 0);
+	bh_namespace_leave(&visit);
+	return rc ? lua_error(L) : lua_gettop(L) - 1;
 }
 
 static int host_check_endpoint(lua_State *L)
@@ -444,6 +463,7 @@ static const luaL_Reg methods[] = {
 	{"rules", host_rules},
 	{"flows", host_flows},
 	{"gate", host_gate},
+	{"visit", host_visit},
 	{"check_endpoint", host_check_endpoint},
 	{"check_container", host_check_container},
 	{"begin", host_begin},

@@ -30,10 +30,10 @@ end
 ---@param uplink string?
 function doctor.dropped(ruleset, published, uplink)
   local said, parts = {}, {}
-  local function ask(direction, what, protocol, port)
+  local function ask(direction, what, protocol, port, host_port)
     for _, family in ipairs { "ip", "ip6" } do
       local chain = foreign.chain(ruleset, {
-        direction = direction, protocol = protocol, dport = port, family = family,
+        direction = direction, protocol = protocol, dport = port, host_port = host_port, family = family,
       }, uplink)
       local part = chain and ("'%s' drops %s"):format(chain, what)
       if part and not said[part] then
@@ -45,7 +45,10 @@ function doctor.dropped(ruleset, published, uplink)
   ask("outbound", "what containers send to the uplink")
   for _, entry in ipairs(published) do
     local name = ("%d/%s"):format(entry.host, entry.protocol)
-    ask("inbound", ("what comes by the published port %s"):format(name), entry.protocol, entry.container)
+    ask("inbound", ("what comes by the published port %s"):format(name), entry.protocol, entry.container,
+      entry.host)
+    ask("host", ("what the host itself sends to the published port %s"):format(name), entry.protocol,
+      entry.container, entry.host)
   end
   return parts[1] and "the filter " .. table.concat(parts, ", the filter ") or nil
 end

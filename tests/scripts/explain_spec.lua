@@ -25,7 +25,8 @@ local function world(more)
       return address == "172.16.0.3"
         and { at = "db", gate = gate("172.16.0.3"), network = "nat", default = default } or nil
     end,
-    foreign = function() return nil end,
+    foreign = function() return {} end, link = function() return "up0" end,
+    is_host = function() return false end,
   }
   for key, value in pairs(more or {}) do
     base[key] = value
@@ -67,8 +68,10 @@ describe("a packet from outside", function()
     assert.equal("open", answer.rule)
     assert.equal("p.lua:9", answer.origin)
     assert.is_true(answer.matched[1].won)
-    path = ask(world { published = published, foreign = function() return "ip f x" end }, IN)
-    assert.equal("host > translation > foreign!drop", path)
+    path = ask(world { published = published, foreign = function()
+      return { { at = "ip f x", verdict = "drop", by = "policy" } }
+    end }, IN)
+    assert.equal("host > translation > foreign!policy", path)
   end)
 
   it("belongs to a connection from inside", function()
