@@ -180,11 +180,15 @@ end
 
 local IP = { ip = true, ip6 = true, inet = true }
 
---- Whether a chain is one that packets with these facts come by. Tables of our own are passed over.
+--- Whether a chain is one that packets with these facts come by, and whether that is only a maybe: older
+--- libnftables do not say of which device a chain is. Tables of our own are passed over.
 local function concerns(base, hook, facts)
   if base.hook ~= hook or base.table:find "^bulkhead_" then
     return false
   elseif base.family == "netdev" then
+    if base.dev == nil then
+      return true, true
+    end
     local devices = type(base.dev) == "table" and base.dev or { base.dev }
     for _, device in ipairs(devices) do
       if device == facts[hook == "egress" and "oifname" or "iifname"] then
@@ -218,12 +222,16 @@ function nft.follow(ruleset, steps)
   for _, step in ipairs(steps) do
     for _, base in ipairs(bases) do
       local facts = step.translated and base.priority > TRANSLATION and step.translated or step.facts
-      if concerns(base, step.hook, facts) then
+      local concerned, doubtful = concerns(base, step.hook, facts)
+      if concerned then
         local verdict, by = walk(chains, base.prefix .. base.name, facts, 0)
         if verdict == "none" then
           verdict, by = base.policy or "accept", "policy"
         elseif verdict == "unknown" and not by then
           by = "policy"
+        end
+        if doubtful and verdict == "drop" then
+          verdict = "unknown"
         end
         if verdict ~= "accept" then
           found[#found + 1] = { at = base.prefix .. base.name, verdict = verdict, by = by }

@@ -148,6 +148,7 @@ describe("every chain on a packet's way", function()
       base("bridge", "b", "forward", 0, "drop"), base("netdev", "n", "ingress", 0, "drop", ',"dev":"ens4"')))
     assert.equal("netdev t n drop policy; inet t q drop policy", found(published,
       base("netdev", "n", "ingress", 0, "drop", ',"dev":"ens3"'), base("inet", "q", "postrouting", 0, "drop")))
+    assert.equal("netdev t n unknown policy", found(published, base("netdev", "n", "ingress", 0, "drop")))
     assert.equal("inet t i drop policy", found(foreign.entering(facts, foreign.ours),
       base("inet", "i", "input", 0, "drop"), base("inet", "f", "forward", 0, "drop")))
     assert.equal("inet t o drop policy", found(foreign.leaving(facts, foreign.ours),
