@@ -32,6 +32,7 @@ static void state_tag(const char *state, char tag[8])
 static int state_open(struct bh_host *host, const char *state, struct bh_error *err)
 {
 	char resolved[4096];
+	struct stat at;
 
 	if (host->write && mkdir(state, 0700) && errno != EEXIST)
 		return bh_error_errno(err, -errno, "cannot make the state directory '%s'", state);
@@ -43,6 +44,9 @@ static int state_open(struct bh_host *host, const char *state, struct bh_error *
 			return bh_error_errno(err, -errno, "cannot open the state directory '%s'", state);
 		}
 	}
+	if (!stat(resolved, &at) && (at.st_uid != geteuid() || at.st_mode & 022))
+		return bh_error_set(err, -EPERM, "the state directory '%s' is not ours alone: it must be owned by root "
+		                                 "and writable by nobody else", state);
 	if (strlen(resolved) >= sizeof(host->state))
 		return bh_error_set(err, -ENAMETOOLONG, "the state directory '%s' has too long a name", state);
 	strcpy(host->state, resolved);
