@@ -241,3 +241,30 @@ lan0	0000010A	00000000	0001	0	0	0	0000FFFF	0	0	0
     assert.is_nil(uplink.of(routes, "2001:db8::1"))
   end)
 end)
+
+describe("doctor", function()
+  local doctor = require "doctor"
+
+  it("says that forwarding came later than our table", function()
+    local ours = ruleset(chain("forward", "accept", "lent4", "bulkhead_abc123"))
+    assert.is_true(doctor.refuses_late(ours, "1\n"))
+    assert.is_false(doctor.refuses_late(ours, "0\n"))
+    assert.is_false(doctor.refuses_late(ruleset(chain("forward", "accept", "forward", "bulkhead_abc123")), "1\n"))
+    assert.is_false(doctor.refuses_late(nil, "1\n"))
+  end)
+
+  it("names filters by hook: from outside, from the host, outbound", function()
+    local entry = { { host = 8080, container = 80, protocol = "tcp" } }
+    local function dropped(...)
+      return doctor.dropped(ruleset(...), entry, "ens3")
+    end
+    assert.is_nil(dropped(chain("prerouting", "accept"), rule("prerouting", match(TCP_PORT, "8081"), DROP)))
+    assert.equal("the filter 'inet t prerouting' drops what comes by the published port 8080/tcp",
+      dropped((chain("prerouting", "accept"):gsub('"prio":0', '"prio":-300')),
+        rule("prerouting", match(TCP_PORT, "8080"), DROP)))
+    assert.equal("the filter 'inet t output' drops what the host itself sends to the published port 8080/tcp",
+      dropped(chain("output", "accept"), rule("output", match(TCP_PORT, "80"), DROP)))
+    assert.equal("the filter 'inet t prerouting' drops what containers send to the uplink",
+      dropped(chain("prerouting", "accept"), rule("prerouting", match(IN, '"ens3"', "!="), DROP)))
+  end)
+end)

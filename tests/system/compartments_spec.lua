@@ -350,3 +350,26 @@ describe("a lab", function()
     assert.is_number(labs.sweep())
   end)
 end)
+
+describe("a state", function()
+  it("is refused in a directory that others may change", function()
+    if stage.without_linux() then
+      pending(stage.without_linux())
+      return
+    end
+    local bulkhead = require "bulkhead"
+    local dir = os.tmpname()
+    os.remove(dir)
+    for _, spoil in ipairs { "chmod 770", "chmod 707", "chown 65534" } do
+      assert(lfs.mkdir(dir))
+      assert(os.execute(("%s '%s'"):format(spoil, dir)))
+      for _, write in ipairs { true, false } do
+        local host, message, code = bulkhead.open { platform = "linux", state = dir, write = write }
+        assert.is_nil(host, spoil)
+        assert.equal("EPERM", code)
+        assert.matches("is not ours alone", message, 1, true)
+      end
+      assert(lfs.rmdir(dir)) -- nothing was made in it
+    end
+  end)
+end)
