@@ -98,8 +98,8 @@ end
 
 --- The chain that surely drops what is forwarded between our networks and the uplink, or nil.
 ---@param ruleset table
----@param packet { direction: "inbound"|"outbound"|"host", protocol: string, dport: integer?, host_port: integer?, family: "ip"|"ip6" }
----  `host`: from the host to a published port; `host_port`: before translation
+---@param packet table direction ("inbound", "outbound" or "host": from the host to a published port),
+---  protocol, dport, host_port (before translation), family
 ---@param uplink string? name of the uplink; nil: it may be any
 ---@return string? "FAMILY TABLE CHAIN"
 function foreign.chain(ruleset, packet, uplink)

@@ -151,7 +151,8 @@ function iptables.parse(text, family)
       own[chain] = not base or nil
       items[#items + 1] = { chain = {
         family = family, label = label, table = table_name, name = chain, hook = base and chain:lower() or nil,
-        prio = table_name == "nat" and (chain == "POSTROUTING" or chain == "INPUT") and 100 or PRIORITY[table_name] or 0,
+        prio = table_name == "nat" and (chain == "POSTROUTING" or chain == "INPUT") and 100
+          or PRIORITY[table_name] or 0,
         policy = base and policy:lower() or nil,
       } }
     elseif line:sub(1, 3) == "-A " and table_name then

@@ -53,7 +53,9 @@ function uplink.routes(text4, text6)
       line:match "^(%S+)%s+(%x+)%s+%x+%s+(%x+)%s+%d+%s+%d+%s+(%d+)%s+(%x+)"
     if name and #target == 8 and tonumber(flags, 16) & 0x201 == 1 then -- up, and no reject
       local length = bits(mask)
-      list[#list + 1] = { prefix = dotted(target) .. "/" .. length, length = length, metric = tonumber(metric), name = name }
+      list[#list + 1] = {
+        prefix = dotted(target) .. "/" .. length, length = length, metric = tonumber(metric), name = name,
+      }
     end
   end
   for line in text6:gmatch "[^\n]+" do
@@ -61,8 +63,8 @@ function uplink.routes(text4, text6)
       line:match "^(%x+) (%x%x) %x+ %x%x %x+ (%x+) %x+ %x+ (%x+)%s+(%S+)"
     if target and tonumber(flags, 16) & 0x201 == 1 then
       list[#list + 1] = {
-        prefix = target:gsub("%x%x%x%x", "%0:"):sub(1, -2) .. "/" .. tonumber(length, 16), length = tonumber(length, 16),
-        metric = tonumber(metric, 16), name = name,
+        prefix = target:gsub("%x%x%x%x", "%0:"):sub(1, -2) .. "/" .. tonumber(length, 16),
+        length = tonumber(length, 16), metric = tonumber(metric, 16), name = name,
       }
     end
   end

@@ -42,7 +42,7 @@ local function names(value, otherwise)
   return value ~= nil and value ~= null and show.clean(value) or otherwise
 end
 
-local function packets(count)
+local function packet_count(count)
   return ("%d packet%s"):format(count, count == 1 and "" or "s")
 end
 
@@ -68,8 +68,8 @@ local function gate_lines(hop)
   words[#words + 1] = names(hop.origin)
   local flow = hop.flow
   if flow then
-    words[#words + 1] = ("[%s in, %s out, %s, idle %d s]"):format(packets(flow.packets_in),
-      packets(flow.packets_out), flow.state, flow.idle)
+    words[#words + 1] = ("[%s in, %s out, %s, idle %d s]"):format(packet_count(flow.packets_in),
+      packet_count(flow.packets_out), flow.state, flow.idle)
   end
   local lines = { show.wrap(words, 80, "    ") }
   for _, match in ipairs(hop.matched or {}) do
@@ -82,7 +82,7 @@ end
 local function counter_line(counters)
   local parts = {}
   for _, way in ipairs { "in", "out" } do
-    local text = ("%s %s, %d bytes"):format(way, packets(counters["packets_" .. way]), counters["bytes_" .. way])
+    local text = ("%s %s, %d bytes"):format(way, packet_count(counters["packets_" .. way]), counters["bytes_" .. way])
     local reasons = {}
     for reason, count in pairs(counters["dropped_" .. way]) do
       reasons[#reasons + 1] = ("%d by %s"):format(count, reason)
