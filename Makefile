@@ -29,7 +29,7 @@ ALL_CFLAGS := -std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wno-missing
 LATE    := libnftables libpcap
 LIBS    := $(if $(HAVE),$(shell pkg-config --libs $(filter-out $(LATE),$(PKGS)))) -lm -ldl
 soname   = $(shell LC_ALL=C objdump -p $$($(CC) -print-file-name=$(1)) 2>/dev/null | sed -n 's/^ *SONAME *//p')
-$(B)/engine/platform/linux/nat.o: ALL_CFLAGS += -DBH_NFTABLES_SO='"$(or $(call soname,libnftables.so),libnftables.so.1)"'
+$(B)/engine/platform/linux/nftables.o: ALL_CFLAGS += -DBH_NFTABLES_SO='"$(or $(call soname,libnftables.so),libnftables.so.1)"'
 $(B)/bindings/capture.o: ALL_CFLAGS += -DBH_PCAP_SO='"$(or $(call soname,libpcap.so),libpcap.so.1)"'
 
 ENGINE  := $(filter-out %.bpf.c,$(wildcard engine/*/*.c engine/*/*/*.c))

@@ -23,6 +23,18 @@ local bulkhead = {}
 ---@return string? code
 function bulkhead.open(options) end
 
+--- Whether a network's `reach` names another network.
+---@param reach string[] names, or "*"
+---@param name string
+---@return boolean
+function bulkhead.reaches(reach, name) end
+
+--- The nftables of this process's network namespace, as `nft -j list ruleset` writes them.
+---@return string? json
+---@return string? message
+---@return string? code
+function bulkhead.nftables() end
+
 --- Does nothing for so long.
 ---@param seconds number
 function bulkhead.wait(seconds) end
@@ -260,6 +272,12 @@ function host:flows(endpoint) end
 ---@return drop[]
 ---@return integer next the number to go on from
 function host:drops(from, limit) end
+
+--- Calls a function in the network namespace of the default compartment, where one is, and hands on what
+--- it returns.
+---@param body fun(): ...
+---@return any ...
+function host:visit(body) end
 
 --- How many flows a compartment is charged for.
 ---@param compartment integer

@@ -605,6 +605,11 @@ int bh_gate_share_read(struct bh_gate_kernel *gate, uint32_t compartment, struct
 	return bpf_map_lookup_elem(gate->maps[SHARES], &compartment, share) ? -errno : 0;
 }
 
+void bh_gate_room_read(const struct bh_gate_kernel *gate, struct bh_room *room)
+{
+	*room = *gate->room;
+}
+
 const struct bh_circle *bh_gate_circle(const struct bh_gate_kernel *gate)
 {
 	return gate->circle;

@@ -72,6 +72,8 @@ int bh_gate_hits_each(struct bh_gate_kernel *gate,
                       void *arg, struct bh_error *err);
 /* The account of a compartment; -ENOENT without one. */
 int bh_gate_share_read(struct bh_gate_kernel *gate, uint32_t compartment, struct bh_share *share);
+/* What all compartments together borrow now. */
+void bh_gate_room_read(const struct bh_gate_kernel *gate, struct bh_room *room);
 /* The records, as the kernel writes them; they live as long as the gate is open. */
 const struct bh_circle *bh_gate_circle(const struct bh_gate_kernel *gate);
 uint64_t bh_gate_now(void); /* CLOCK_MONOTONIC, as bpf_ktime_get_ns */

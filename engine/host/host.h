@@ -51,6 +51,8 @@ struct bh_network_spec {
 };
 
 int bh_network_add(struct bh_host *host, const struct bh_network_spec *spec, struct bh_error *err);
+/* Whether one item of `reach` names the network: its name, or `*`. */
+bool bh_reach_names(const char *item, size_t length, const char *name);
 int bh_network_remove(struct bh_host *host, const char *name, struct bh_error *err);
 
 struct bh_property {

@@ -183,6 +183,11 @@ int bh_network_add(struct bh_host *host, const struct bh_network_spec *spec, str
 	return rc ? rc : check_gateways(host, id, spec, err);
 }
 
+bool bh_reach_names(const char *item, size_t length, const char *name)
+{
+	return (length == 1 && *item == '*') || (length == strlen(name) && memcmp(item, name, length) == 0);
+}
+
 int bh_network_remove(struct bh_host *host, const char *name, struct bh_error *err)
 {
 	BH_AUTOSTATEMENT struct bh_statement *rows = NULL;

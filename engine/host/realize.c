@@ -58,13 +58,11 @@ int bh_realize_each(struct bh_host *host, const char *sql,
 	return rc;
 }
 
-/* Whether the name is in a list with commas; `*` is every name. */
+/* Whether the network of this name is in a list with commas. */
 static bool names(const char *list, const char *name)
 {
-	size_t length = strlen(name);
-
 	for (const char *p = list; *p; p += strcspn(p, ","), p += *p == ',')
-		if (!strncmp(p, "*", strcspn(p, ",")) || (strcspn(p, ",") == length && !strncmp(p, name, length)))
+		if (bh_reach_names(p, strcspn(p, ","), name))
 			return true;
 	return false;
 }

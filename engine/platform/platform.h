@@ -183,8 +183,9 @@ struct bh_platform_ops {
 	int (*hits_each)(struct bh_platform *, bh_hit_visitor *, void *, struct bh_error *);
 	/* Forgets what one rule decided at one endpoint. */
 	int (*hit_remove)(struct bh_platform *, uint32_t endpoint, uint32_t rule, struct bh_error *);
-	/* Flows that a compartment is charged for. */
-	int (*flows_used)(struct bh_platform *, uint32_t compartment, uint64_t *used, struct bh_error *);
+	/* What a compartment is charged for flows, and the room that all borrow from. */
+	int (*share_read)(struct bh_platform *, uint32_t compartment, struct bh_share *, struct bh_room *,
+	                  struct bh_error *);
 	/* What was dropped, audited or logged, as it is being written; NULL where no gate ever was. */
 	const struct bh_circle *(*records)(struct bh_platform *);
 	uint64_t (*now)(struct bh_platform *); /* the clock flows are stamped with, ns */

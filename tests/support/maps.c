@@ -1,6 +1,6 @@
 /*
  * maps.c - lists what the gate's maps hold: `NAME KEY VALUE` a line, the first word of each. Of the room
- * for flows it says for how many compartments it is held back: `guarantees N`.
+ * for flows it says for how many compartments it is held back: `guarantees N 0`.
  *
  *   maps DIRECTORY      of the pins
  */
@@ -23,7 +23,7 @@ static void list_room(int map)
 	uint32_t zero = 0;
 
 	if (!bpf_map_lookup_elem(map, &zero, &room))
-		printf("guarantees %llu\n",
+		printf("guarantees %llu 0\n",
 		       (unsigned long long)(BH_FLOWS_MAX - room.capacity) / BH_FLOWS_GUARANTEED);
 }
 

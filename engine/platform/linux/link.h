@@ -30,6 +30,7 @@ struct bh_link {
 	uint32_t mtu;
 	char name[BH_IFNAME_SIZE];
 	char kind[16]; /* "veth", "tun", "" */
+	bool up;       /* operationally: what is sent is not lost */
 };
 
 void bh_link_add_veth(struct bh_netlink *netlink, const struct bh_veth *veth);
@@ -62,6 +63,13 @@ int bh_link_find(struct bh_netlink *netlink, const char *name, struct bh_link *l
                  struct bh_error *err);
 /* Whether there is an interface of this index: 0 or -ENODEV. */
 int bh_link_probe(struct bh_netlink *netlink, uint32_t index);
+/*
+ * Waits until the interface, which is being brought up, carries packets. The kernel activates queue
+ * and bridge port of an interface that got its carrier only when its link watch runs: as a rule at
+ * once, but after up to a second for a veth whose peer has the same index. Until then what is sent is
+ * lost without a trace. Asking makes Linux 6.8 and newer do it on the spot. No error if it stays down.
+ */
+void bh_link_settle(struct bh_netlink *netlink, uint32_t index);
 /* `visit` returns non-zero to stop, which is then returned. */
 int bh_link_each(struct bh_netlink *netlink, int (*visit)(const struct bh_link *, void *),
                  void *arg, struct bh_error *err);
@@ -69,14 +77,19 @@ int bh_link_each(struct bh_netlink *netlink, int (*visit)(const struct bh_link *
 int bh_link_free_name(struct bh_netlink *netlink, const char *prefix, char name[BH_IFNAME_SIZE],
                       struct bh_error *err);
 
-#define BH_UPLINKS_MAX 16
+#define BH_UPLINKS_MAX 128
 
-/* The interfaces that have a default route, the preferred one first. */
+/* Interfaces, each once. */
 struct bh_uplinks {
 	size_t count;
 	struct bh_link links[BH_UPLINKS_MAX];
 };
 
+/* Those that have a default route, the preferred one first. */
 int bh_link_uplinks(struct bh_netlink *netlink, struct bh_uplinks *uplinks, struct bh_error *err);
+/* Those by which anything beyond the host is reached in a family (4 or 6), but for neighbours by
+ * link-local addresses. */
+int bh_link_routed(struct bh_netlink *netlink, int family, struct bh_uplinks *uplinks,
+                   struct bh_error *err);
 
 #endif

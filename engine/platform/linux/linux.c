@@ -283,17 +283,16 @@ static int hit_remove(struct bh_platform *platform, uint32_t endpoint, uint32_t 
 	return rc;
 }
 
-static int flows_used(struct bh_platform *platform, uint32_t compartment, uint64_t *used,
-                      struct bh_error *err)
+static int share_read(struct bh_platform *platform, uint32_t compartment, struct bh_share *share,
+                      struct bh_room *room, struct bh_error *err)
 {
 	struct bh_linux *self = bh_linux_of(platform);
-	struct bh_share share;
 	int rc = bh_linux_gate(self, false, err);
 
-	if (!rc && (rc = bh_gate_share_read(self->gate, compartment, &share)))
+	if (!rc && (rc = bh_gate_share_read(self->gate, compartment, share)))
 		bh_error_set(err, rc, "compartment %u has no flow account", compartment);
 	if (!rc)
-		*used = share.used[BH_IN] + share.used[BH_OUT];
+		bh_gate_room_read(self->gate, room);
 	return rc;
 }
 
@@ -439,7 +438,7 @@ static const struct bh_platform_ops ops = {
 	.counters_read = counters_read,
 	.hits_each = hits_each,
 	.hit_remove = hit_remove,
-	.flows_used = flows_used,
+	.share_read = share_read,
 	.records = records,
 	.now = now,
 	.reset = reset,

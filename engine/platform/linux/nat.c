@@ -8,11 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <nftables/libnftables.h>
-
 #include "../../base/buffer.h"
-#include "../../base/late.h"
 #include "../../filter/rule.h"
+#include "nftables.h"
 #include "switch.h"
 
 /* Only a `nat` network is routed to the world; the reserved drivers are closed like `internal`. */
@@ -205,51 +203,11 @@ static void write_publish(struct bh_buffer *text)
 		"\t}\n");
 }
 
-static struct {
-	struct nft_ctx *(*open)(uint32_t flags);
-	void (*close)(struct nft_ctx *);
-	int (*buffer_output)(struct nft_ctx *);
-	int (*buffer_error)(struct nft_ctx *);
-	const char *(*errors)(struct nft_ctx *);
-	int (*run)(struct nft_ctx *, const char *);
-} nftables;
-
-static int load(struct bh_error *err)
-{
-	static const char *const names[] = {
-		"nft_ctx_new", "nft_ctx_free", "nft_ctx_buffer_output", "nft_ctx_buffer_error",
-		"nft_ctx_get_error_buffer", "nft_run_cmd_from_buffer",
-	};
-
-	_Static_assert(sizeof(nftables) == sizeof(names), "a function for each name");
-	return nftables.run ? 0
-	                    : bh_late_load(BH_NFTABLES_SO, names, (void **)&nftables,
-	                                   sizeof(names) / sizeof(names[0]), err);
-}
-
-/* In the current namespace, because the context opens its socket there. */
 static int run(const struct bh_buffer *text, struct bh_error *err)
 {
-	struct nft_ctx *nft;
-	const char *message;
-	int rc = load(err);
-
-	if (rc)
-		return rc;
 	if (text->failed)
 		return bh_error_set(err, -ENOMEM, "there is not enough memory for the table of networks");
-	nft = nftables.open(NFT_CTX_DEFAULT);
-	if (!nft)
-		return bh_error_set(err, -ENOMEM, "cannot reach nftables in the kernel");
-	nftables.buffer_output(nft);
-	nftables.buffer_error(nft);
-	if (nftables.run(nft, text->data)) {
-		message = nftables.errors(nft);
-		rc = bh_error_set(err, -EIO, "nftables refused the table of networks: %.*s",
-		                  message ? (int)strcspn(message, "\n") : 0, message ? message : "");
-	}
-	nftables.close(nft);
-	return rc;
+	return bh_nftables_run(text->data, "the table of networks", err);
 }
 
 /* Deleting what is not there is an error, so it is added first. */
@@ -258,7 +216,55 @@ static void write_replace(struct bh_buffer *text, const char *tag)
 	bh_buffer_printf(text, "add table inet bulkhead_%s\ndelete table inet bulkhead_%s\n", tag, tag);
 }
 
-int bh_nat_apply(const char *tag, const struct bh_uplink *uplink, struct bh_error *err)
+/* --- lent interfaces --- */
+
+/* A name that nft would read otherwise is left out. */
+void bh_nat_lend(struct bh_lent *lent, int family, const char *interface)
+{
+	struct bh_buffer *names = &lent->names[family == 6];
+
+	if (!strpbrk(interface, "\"\\*"))
+		bh_buffer_printf(names, "%s\"%s\"", names->size ? ", " : "", interface);
+}
+
+void bh_lent_clear(struct bh_lent *lent)
+{
+	bh_buffer_clear(&lent->names[0]);
+	bh_buffer_clear(&lent->names[1]);
+}
+
+/* A chain a family, there only if it refuses something: its being there is what bh_nat_refuses() asks. */
+static void write_lent(struct bh_buffer *text, const char *tag, const struct bh_lent *lent)
+{
+	for (int i = 0; i < 2; i++) {
+		int version = i ? 6 : 4;
+
+		text->failed |= lent->names[i].failed;
+		if (!lent->names[i].size)
+			continue;
+		bh_buffer_printf(text,
+			"add set inet bulkhead_%s lent%d { type ifname; }\n"
+			"add element inet bulkhead_%s lent%d { %s }\n"
+			"add chain inet bulkhead_%s lent%d { type filter hook forward priority filter - 1; }\n"
+			"flush chain inet bulkhead_%s lent%d\n"
+			"add rule inet bulkhead_%s lent%d ct state established,related accept\n"
+			"add rule inet bulkhead_%s lent%d ct status dnat accept\n"
+			"add rule inet bulkhead_%s lent%d meta nfproto ipv%d iifname @lent%d oifname != @ours drop\n",
+			tag, version, tag, version, lent->names[i].data, tag, version, tag, version, tag, version,
+			tag, version, tag, version, version, version);
+	}
+}
+
+int bh_nat_refuse(const char *tag, const struct bh_lent *lent, struct bh_error *err)
+{
+	BH_AUTOBUFFER struct bh_buffer text = {0};
+
+	write_lent(&text, tag, lent);
+	return text.size || text.failed ? run(&text, err) : 0;
+}
+
+int bh_nat_apply(const char *tag, const struct bh_uplink *uplink, const struct bh_lent *lent,
+                 struct bh_error *err)
 {
 	BH_AUTOBUFFER struct bh_buffer text = {0};
 
@@ -273,6 +279,7 @@ int bh_nat_apply(const char *tag, const struct bh_uplink *uplink, struct bh_erro
 	write_forward(&text);
 	write_publish(&text);
 	bh_buffer_printf(&text, "}\n");
+	write_lent(&text, tag, lent);
 	return run(&text, err);
 }
 

@@ -7,12 +7,27 @@
 #ifndef BH_PLATFORM_LINUX_NAT_H
 #define BH_PLATFORM_LINUX_NAT_H
 
+#include "../../base/buffer.h"
 #include "../platform.h"
 
 struct bh_netlink;
 
-/* In the current namespace. */
-int bh_nat_apply(const char *tag, const struct bh_uplink *uplink, struct bh_error *err);
+/*
+ * Interfaces that forward only because we made them, IPv4's and IPv6's: from there nobody starts a
+ * conversation that leaves by an interface not ours. Zeroed = none.
+ */
+struct bh_lent {
+	struct bh_buffer names[2]; /* elements of an nft set */
+};
+
+void bh_nat_lend(struct bh_lent *lent, int family, const char *interface);
+void bh_lent_clear(struct bh_lent *lent);
+
+/* In the current namespace, here and below. */
+int bh_nat_apply(const char *tag, const struct bh_uplink *uplink, const struct bh_lent *lent,
+                 struct bh_error *err);
+/* Makes the table that is there refuse what comes in by more interfaces. */
+int bh_nat_refuse(const char *tag, const struct bh_lent *lent, struct bh_error *err);
 /* What is gone is success. */
 int bh_nat_remove(const char *tag, struct bh_error *err);
 
@@ -27,6 +42,8 @@ const char *bh_nat_map(const struct bh_mapping *mapping);
 
 /* Whether the table is there. Asked at each change: libnftables would first read all that is there. */
 bool bh_nat_intact(struct bh_netlink *netlink, const char *tag);
+/* Whether the table refuses anything from lent interfaces of a family (4 or 6). */
+bool bh_nat_refuses(struct bh_netlink *netlink, const char *tag, int family);
 /* Adds elements to the maps, all or none. */
 int bh_nat_publish(struct bh_netlink *netlink, const char *tag, const struct bh_mapping *mappings,
                    size_t count, struct bh_error *err);

@@ -182,7 +182,7 @@ int bh_nat_unpublish(struct bh_netlink *netlink, const char *tag, const struct b
 	return 0;
 }
 
-bool bh_nat_intact(struct bh_netlink *netlink, const char *tag)
+static bool has_chain(struct bh_netlink *netlink, const char *tag, const char *chain)
 {
 	struct nlmsghdr *message = bh_netlink_add(netlink, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETCHAIN, 0,
 	                                          "find the table of networks");
@@ -193,6 +193,16 @@ bool bh_nat_intact(struct bh_netlink *netlink, const char *tag)
 	general->nfgen_family = NFPROTO_INET;
 	general->version = NFNETLINK_V0;
 	mnl_attr_put_strz(message, NFTA_CHAIN_TABLE, table);
-	mnl_attr_put_strz(message, NFTA_CHAIN_NAME, "forward");
+	mnl_attr_put_strz(message, NFTA_CHAIN_NAME, chain);
 	return bh_netlink_run(netlink, NULL, NULL, NULL) == 0;
+}
+
+bool bh_nat_intact(struct bh_netlink *netlink, const char *tag)
+{
+	return has_chain(netlink, tag, "forward");
+}
+
+bool bh_nat_refuses(struct bh_netlink *netlink, const char *tag, int family)
+{
+	return has_chain(netlink, tag, family == 6 ? "lent6" : "lent4");
 }

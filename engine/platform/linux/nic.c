@@ -31,6 +31,7 @@ struct making {
 	char far[BH_IFNAME_SIZE];  /* the veth's other end; the NIC itself but for a synthetic one */
 	int namespace;
 	struct bh_netlink link; /* in it */
+	uint32_t far_index;
 	bool has_port, has_tap, has_table[2];
 };
 
@@ -170,6 +171,7 @@ static int configure_host_vnic(struct making *making, struct bh_error *err)
 		rc = bh_link_find(&making->link, making->name, &link, err);
 	if (rc)
 		return rc;
+	making->far_index = link.index;
 	if (nic->ipv6)
 		bh_link_add_eui64(&making->link, link.index);
 	bh_link_add_up(&making->link, 1, "lo");
@@ -204,6 +206,7 @@ static int configure_synthetic(struct making *making, struct bh_error *err)
 		rc = bh_gate_splice(tap.index, far.index, err);
 	if (rc)
 		return rc;
+	making->far_index = far.index;
 	bh_link_add_mtu(&making->link, tap.index, making->mtu);
 	bh_link_add_up(&making->link, tap.index, making->name);
 	bh_link_add_up(&making->link, far.index, making->far);
@@ -212,7 +215,8 @@ static int configure_synthetic(struct making *making, struct bh_error *err)
 
 /*
  * Its siblings' packets pass the switch by, which so could not learn where they are: it is told, and
- * no frame can tell it otherwise.
+ * no frame can tell it otherwise. With its port up the pair gets its carrier, and the container's first
+ * packet must not be lost.
  */
 static int port_up(struct making *making, struct bh_error *err)
 {
@@ -223,7 +227,11 @@ static int port_up(struct making *making, struct bh_error *err)
 	bh_link_add_station(link, making->port, making->nic->mac);
 	bh_link_add_up(link, making->port, "the port");
 	rc = bh_netlink_run(link, NULL, NULL, err);
-	return rc ? rc : bh_gate_forward_put(making->self->gate, making->port, making->mtu, err);
+	if (rc)
+		return rc;
+	bh_link_settle(link, making->port);
+	bh_link_settle(&making->link, making->far_index);
+	return bh_gate_forward_put(making->self->gate, making->port, making->mtu, err);
 }
 
 static void undo(struct making *making)

@@ -34,6 +34,17 @@ bool bh_switch_owns(const char *tag, const char *name)
 	               strlen(name + 2 + length);
 }
 
+/* Six characters are a tag's (host.c); Docker's bridges are br-… */
+bool bh_switch_is_vnic(const struct bh_link *link)
+{
+	char tag[7] = "";
+
+	if (strcmp(link->kind, "veth") || link->name[0] != 'b' || strlen(link->name) < 9)
+		return false;
+	memcpy(tag, link->name + 1, 6);
+	return strspn(tag, "0123456789abcdefghijklmnopqrstuvwxyz") == 6 && bh_switch_owns(tag, link->name);
+}
+
 uint32_t bh_switch_mtu(struct bh_platform *platform)
 {
 	struct bh_uplinks uplinks;
@@ -127,7 +138,12 @@ static int configure_vnic(struct bh_linux *self, const struct bh_switch *sw, con
 
 		bh_link_add_address(&self->default_link, link.index, &address);
 	}
-	return bh_netlink_run(&self->default_link, NULL, NULL, err);
+	rc = bh_netlink_run(&self->default_link, NULL, NULL, err);
+	if (rc)
+		return rc;
+	bh_link_settle(&self->default_link, link.index);
+	bh_link_settle(&self->switch_link, bh_switch_index(BH_INDEX_MANAGEMENT, sw->id));
+	return 0;
 }
 
 int bh_switch_create(struct bh_platform *platform, const struct bh_switch *sw,
