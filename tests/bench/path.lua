@@ -113,7 +113,7 @@ local function nft_sets(n, exact)
   end
   local text = {}
   for protocol, list in pairs(lists) do
-    text[#text + 1] = ("set %s { type ipv4_addr . inet_service; %s elements = { %s }\n}\n"):format(protocol,
+    text[#text + 1] = ("set %ss { type ipv4_addr . inet_service; %s elements = { %s }\n}\n"):format(protocol,
       exact and "" or "flags interval;", table.concat(list, ", "))
   end
   return table.concat(text)
@@ -127,10 +127,10 @@ table bridge f {
   %s
   chain c {
     type filter hook forward priority 0; policy drop;
-    ip saddr . udp dport @udp accept
-    ip saddr . tcp dport @tcp accept
-    ip daddr . tcp sport @tcp accept
-    ip daddr . udp sport @udp accept
+    ip saddr . udp dport @udps accept
+    ip saddr . tcp dport @tcps accept
+    ip daddr . tcp sport @tcps accept
+    ip daddr . udp sport @udps accept
     ether type arp accept
   }
 }]]):format(nft_sets(n, exact)),
@@ -154,8 +154,8 @@ table ip f {
   chain c {
     type filter hook forward priority 0; policy drop;
     ct state established,related accept
-    ip saddr . tcp dport @tcp accept
-    ip saddr . udp dport @udp accept
+    ip saddr . tcp dport @tcps accept
+    ip saddr . udp dport @udps accept
   }
 }]]):format(nft_sets(n)), ("ip netns exec %s nft -f -"):format(bridge.switch))
   return bridge
