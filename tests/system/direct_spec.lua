@@ -49,7 +49,8 @@ local function hold(s, from, to, frame, passes, directly, label)
   local arrived, went, moved = send(s, from, to, frame)
   assert.equal(passes and COPIES or 0, arrived, label)
   assert(directly == (went >= COPIES) and (directly or went < COPIES // 2), ("%s: %d went directly"):format(label, went))
-  assert(not moved or (passes and not directly) == (moved >= COPIES), ("%s: the switch sent %s"):format(label, moved))
+  assert(not moved or (passes and not directly) == (moved >= COPIES),
+    ("%s: the switch sent %s"):format(label, moved))
 end
 
 local function limit(s, actor, word)
@@ -221,7 +222,8 @@ stage.platforms(B, "a packet for a sibling", function(open)
     local s, web, db = cast_of(open)
     namespaces.inside(s, db.where, "ip link set eth0 mtu 4000")
     switch(s, ("ip link set p%d mtu 4000"):format(db.endpoint.id))
-    local big = frames.ethernet(web.mac, db.mac, IP4, udp(db, web, 80, { payload = frames.udp(40000, 80, ("x"):rep(2000)) }))
+    local payload = frames.udp(40000, 80, ("x"):rep(2000))
+    local big = frames.ethernet(web.mac, db.mac, IP4, udp(db, web, 80, { payload = payload }))
     hold(s, db, web, big, false, false, "large")
     switch(s, ("ip link set p%d mtu 4000"):format(web.endpoint.id))
     namespaces.inside(s, web.where, "ip link set eth0 mtu 4000")
@@ -248,8 +250,8 @@ stage.platforms(B, "a packet for a sibling", function(open)
   it("is lost if the receiver goes while it is on its way, and nothing of it is left", function()
     local s, web, db, vm = cast_of(open)
     local path = "/run/bulkhead/" .. s.tag .. "/c%d"
-    local pipe = assert(io.popen(("'%s' %s %s %s 80 udp 3000 2>&1"):format(audit.helper "traffic", path:format(db.where),
-      path:format(web.where), web.address)))
+    local pipe = assert(io.popen(("'%s' %s %s %s 80 udp 3000 2>&1"):format(audit.helper "traffic",
+      path:format(db.where), path:format(web.where), web.address)))
     local before = direct(s, db)
     for _ = 1, 200 do -- it has begun
       if direct(s, db) > before + 1000 then
