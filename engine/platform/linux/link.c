@@ -309,11 +309,9 @@ int bh_link_find(struct bh_netlink *netlink, const char *name, struct bh_link *l
 	return get_link(netlink, name, 0, link, err);
 }
 
-int bh_link_probe(struct bh_netlink *netlink, uint32_t index)
+int bh_link_probe(struct bh_netlink *netlink, uint32_t index, struct bh_link *link)
 {
-	struct bh_link link;
-
-	return get_link(netlink, NULL, index, &link, NULL);
+	return get_link(netlink, NULL, index, link, NULL);
 }
 
 #define SETTLE_STEPS 1500 /* of a millisecond; the kernel's longest delay is 1000 */

@@ -61,8 +61,8 @@ void bh_link_add_route(struct bh_netlink *netlink, uint32_t index, const struct 
 /* -ENODEV if there is none. */
 int bh_link_find(struct bh_netlink *netlink, const char *name, struct bh_link *link,
                  struct bh_error *err);
-/* Whether there is an interface of this index: 0 or -ENODEV. */
-int bh_link_probe(struct bh_netlink *netlink, uint32_t index);
+/* The interface of this index: 0 or -ENODEV. */
+int bh_link_probe(struct bh_netlink *netlink, uint32_t index, struct bh_link *link);
 /*
  * Waits until the interface, which is being brought up, carries packets. The kernel activates queue
  * and bridge port of an interface that got its carrier only when its link watch runs: as a rule at

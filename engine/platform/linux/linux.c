@@ -170,16 +170,18 @@ static int gate_renew(struct bh_platform *platform, const struct bh_gate *gate, 
 	struct bh_linux *self = bh_linux_of(platform);
 	uint32_t port = bh_switch_index(BH_INDEX_PORT, gate->conf.endpoint);
 	BH_AUTOVISIT struct bh_visit visit = {0};
+	struct bh_link link;
 	int rc = bh_linux_writable(self, err);
 
 	rc = rc ? rc : bh_linux_gate(self, true, err);
 	rc = rc ? rc : bh_gate_share_put(self->gate, gate->conf.compartment, err);
 	rc = rc ? rc : gate_replace(platform, gate, err);
 	rc = rc ? rc : bh_linux_switches(self, false, err);
-	if (rc || bh_link_probe(&self->switch_link, port))
+	if (rc || bh_link_probe(&self->switch_link, port, &link))
 		return rc;
 	rc = bh_namespace_enter(&visit, self->switch_namespace, err);
-	return rc ? rc : bh_gate_attach(self->gate, port, err);
+	rc = rc ? rc : bh_gate_attach(self->gate, port, err);
+	return rc ? rc : bh_gate_forward_put(self->gate, port, link.mtu, err);
 }
 
 static int gate_retire(struct bh_platform *platform, struct bh_error *err)

@@ -66,7 +66,9 @@ static int spawn(struct bh_linux *self, unsigned index)
 
 static bool is_there(struct bh_linux *self, unsigned index)
 {
-	return bh_link_probe(&self->switch_link, index) == 0;
+	struct bh_link link;
+
+	return bh_link_probe(&self->switch_link, index, &link) == 0;
 }
 
 int bh_unlink_port(struct bh_linux *self, unsigned index, struct bh_error *err)
