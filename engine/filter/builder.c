@@ -36,6 +36,7 @@ struct bh_builder {
 	bool fixed, loaded, has_words;
 	bool stale[BH_SPACES]; /* the forest is to be made anew */
 	struct bh_planting plantings[BH_SPACES];
+	struct bh_matrix matrices[BH_SPACES]; /* fixed: what is faster than the forest, if anything */
 	struct bh_ranks ranks[BH_SPACES][2];
 	struct bh_words words;
 };
@@ -82,6 +83,7 @@ void bh_builder_free(struct bh_builder **builder)
 			record_free(gone->order[i]);
 	for (int s = 0; s < BH_SPACES; s++) {
 		bh_planting_clear(&gone->plantings[s]);
+		bh_matrix_clear(&gone->matrices[s]);
 		free(gone->ranks[s][0].bounds);
 		free(gone->ranks[s][1].bounds);
 	}
@@ -195,6 +197,24 @@ static size_t forest_limit(uint32_t boxes)
 	return ((size_t)1 << 18) + (size_t)boxes * (boxes > 50000 ? 90 : 256);
 }
 
+/* A matrix instead of the space's forest, if it costs less. */
+static int matrix_make(struct bh_builder *builder, uint32_t space, const struct bh_box *boxes, uint32_t count)
+{
+	struct bh_planting *planting = &builder->plantings[space];
+	struct bh_matrix *matrix = &builder->matrices[space];
+	uint32_t values[2] = {0};
+	int rc;
+
+	for (int a = 0; a < 2 && is_v6(space); a++)
+		values[a] = builder->ranks[space][a].count;
+	bh_matrix_clear(matrix);
+	rc = bh_matrix_build(matrix, boxes, count, values, forest_limit(count));
+	if (!rc && bh_matrix_cost(matrix) < bh_planting_cost(planting, boxes, count))
+		return bh_planting_build(planting, NULL, 0, true, 0);
+	bh_matrix_clear(matrix);
+	return rc == -E2BIG ? 0 : rc;
+}
+
 /* Makes the forest of a space from the records. */
 static int space_make(struct bh_builder *builder, uint32_t space)
 {
@@ -216,6 +236,8 @@ static int space_make(struct bh_builder *builder, uint32_t space)
 				box_of(builder, &boxes[n++], &builder->order[i]->pieces[p], i);
 	rc = rc ? rc : bh_planting_build(&builder->plantings[space], boxes, count,
 	                                 builder->fixed || is_v6(space), forest_limit(count));
+	if (!rc && (builder->fixed || is_v6(space)))
+		rc = matrix_make(builder, space, boxes, count);
 	free(boxes);
 	builder->stale[space] = rc != 0;
 	return rc;
@@ -441,7 +463,14 @@ static void copy_space(char *memory, size_t *at, struct bh_space *to, const stru
                        uint32_t space)
 {
 	const struct bh_forest *forest = &builder->plantings[space].forest;
+	const struct bh_matrix *matrix = &builder->matrices[space];
 
+	to->matrix = *matrix;
+	to->matrix.keys = copy(memory, at, matrix->keys, matrix->keys_count * sizeof(*matrix->keys));
+	to->matrix.map = copy(memory, at, matrix->map, matrix->map_count * sizeof(*matrix->map));
+	to->matrix.rows = copy(memory, at, matrix->rows,
+	                       (size_t)matrix->rows_count * matrix->words * sizeof(*matrix->rows));
+	to->matrix.labels = copy(memory, at, matrix->labels, matrix->labels_count * sizeof(*matrix->labels));
 	to->forest = *forest;
 	qsort(to->forest.trees, to->forest.count, sizeof(struct bh_tree), by_best);
 	for (uint32_t t = 0; t < to->forest.count; t++) {

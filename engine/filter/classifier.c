@@ -78,7 +78,7 @@ static uint32_t try_fat(const struct bh_classifier *classifier, const struct bh_
 uint32_t bh_classifier_lookup(const struct bh_classifier *classifier, const struct bh_key *key)
 {
 	const struct bh_space *space = &classifier->spaces[bh_space_of(key->v6, key->direction)];
-	uint32_t place = classifier->variant->label(&space->forest, first_word(space, key), second_word(key));
+	uint32_t place = classifier->variant->label(space, first_word(space, key), second_word(key));
 
 	return classifier->fat_count ? try_fat(classifier, key, place) : place;
 }
@@ -97,7 +97,7 @@ void bh_classifier_lookup_batch(const struct bh_classifier *classifier, const st
 			words[n][1] = second_word(&keys[n]);
 			n++;
 		}
-		classifier->variant->labels(&space->forest, (const uint64_t (*)[2])words, n, places);
+		classifier->variant->labels(space, (const uint64_t (*)[2])words, n, places);
 		for (uint32_t i = 0; classifier->fat_count && i < n; i++)
 			places[i] = try_fat(classifier, &keys[i], places[i]);
 		keys += n;

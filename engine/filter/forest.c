@@ -393,9 +393,10 @@ static uint32_t cost_of(const struct bh_forest *forest, const uint64_t words[2])
 	return cost;
 }
 
-/* What a lookup costs, over packets that the rules speak of; larger forests miss caches more often. */
-static double cost_average(const struct bh_forest *forest, const struct bh_box *boxes, uint32_t count)
+/* Larger forests miss caches more often. */
+double bh_planting_cost(const struct bh_planting *planting, const struct bh_box *boxes, uint32_t count)
 {
+	const struct bh_forest *forest = &planting->forest;
 	uint32_t step = count / COST_SAMPLES + 1, packets = 0;
 	uint64_t total = 0, words[2];
 
@@ -451,7 +452,7 @@ int bh_planting_build(struct bh_planting *planting, const struct bh_box *boxes, 
 	for (uint32_t p = 0; fixed && count <= TRIALS_MAX && p < PARTITIONS && !growing.failed; p++) {
 		if (p)
 			make_partition(&growing, list, count, partitions[last = p]);
-		cost = cost_average(&planting->forest, boxes, count);
+		cost = bh_planting_cost(planting, boxes, count);
 		if (!p || cost < lowest) {
 			lowest = cost;
 			best = p;

@@ -1,17 +1,18 @@
 /*
- * lookup.h - the way of a packet through a forest. Included once per instruction set, which defines
+ * lookup.h - the way of a packet through a space. Included once per instruction set, which defines
  *
  *   BH_SELECT(word, mask)        the bits of `word` in `mask`, packed (PEXT)
  *   BH_COMPARE(leaf, w0, w1)     bit i: box i of the leaf matches
+ *   BH_BELOW(keys, value)        how many of 16 ascending keys are below the value
+ *   BH_MEET(rows, n, words)      the first bit of the AND of n rows, or 64 * words; words is 4, 8 or 16
  *   BH_NAME(name)                the variant's name for a function
  *
- * There is no branch on data but "no match, and more blocks follow" and "a later tree cannot win",
+ * In a matrix there is no branch on data. In a forest there is none but "no match, and more blocks follow" and "a later tree cannot win",
  * both of which are nearly always the same; nodes on a way are a constant of the tree, finished ways
  * go on through a dummy. Out of order, a processor then works on several packets at once.
  */
 #include "classifier.h"
-#include "forest.h"
-#include "variant.h"
+#include "space.h"
 
 /* BH_LABEL_NONE if no bit is set, else 0; and the lower label: without the branches compilers like. */
 static inline uint32_t BH_NAME(if_none)(uint32_t match)
@@ -79,11 +80,6 @@ static inline uint32_t BH_NAME(one)(const struct bh_forest *forest, uint64_t w0,
 	return best;
 }
 
-static uint32_t BH_NAME(label)(const struct bh_forest *forest, uint64_t w0, uint64_t w1)
-{
-	return BH_NAME(one)(forest, w0, w1);
-}
-
 /* Where packets of a batch are; those still on the way are in a list. */
 struct BH_NAME(batch) {
 	uint32_t at[BH_CHUNK];   /* a child word, then a leaf */
@@ -149,7 +145,7 @@ static inline void BH_NAME(scan_all)(struct BH_NAME(batch) *batch, const struct 
  * those that need another step are packed into a list without a branch, so nothing is mispredicted
  * but the ends of loops.
  */
-static void BH_NAME(labels)(const struct bh_forest *forest, const uint64_t (*words)[2],
+static void BH_NAME(through)(const struct bh_forest *forest, const uint64_t (*words)[2],
                             uint32_t count, uint32_t *labels)
 {
 	struct BH_NAME(batch) batch;
@@ -177,5 +173,88 @@ static void BH_NAME(labels)(const struct bh_forest *forest, const uint64_t (*wor
 		BH_NAME(scan_all)(&batch, forest, words, n, labels);
 	}
 }
+
+/* The row of a field's interval that has the value. */
+static inline const uint64_t *BH_NAME(row)(const struct bh_matrix *matrix, const struct bh_axis *axis,
+                                           uint32_t value)
+{
+	uint32_t at = axis->levels ? 0 : value;
+
+	for (uint32_t l = 0; l < axis->levels; l++)
+		at = at * (BH_AXIS_KEYS + 1) + BH_BELOW(matrix->keys + axis->at[l] + at * BH_AXIS_KEYS, value);
+	return matrix->rows + matrix->map[axis->map + at];
+}
+
+/* The rows of the fields that count; returns how many. */
+static inline uint32_t BH_NAME(rows)(const struct bh_matrix *matrix, uint64_t w0, uint64_t w1,
+                                     const uint64_t *rows[BH_MATRIX_FIELDS])
+{
+	const uint32_t values[BH_MATRIX_FIELDS] = {(uint32_t)w0, (uint32_t)(w0 >> 32), (uint16_t)w1,
+	                                           (uint16_t)(w1 >> 16), (uint16_t)(w1 >> 32)};
+	uint32_t n = 0;
+
+#pragma GCC unroll 5
+	for (int f = 0; f < BH_MATRIX_FIELDS; f++)
+		if (matrix->fields >> f & 1)
+			rows[n++] = BH_NAME(row)(matrix, &matrix->axes[f], values[f]);
+	return n;
+}
+
+static inline __attribute__((always_inline)) uint32_t
+BH_NAME(matrix)(const struct bh_matrix *matrix, uint32_t words, uint64_t w0, uint64_t w1)
+{
+	const uint64_t *rows[BH_MATRIX_FIELDS];
+	uint32_t n = BH_NAME(rows)(matrix, w0, w1, rows), bit = 0;
+
+	if (words == 1) {
+		uint64_t all = *rows[0];
+
+		for (uint32_t r = 1; r < n; r++)
+			all &= *rows[r];
+		bit = all ? (uint32_t)__builtin_ctzll(all) : 64;
+	} else if (words) {
+		bit = BH_MEET(rows, n, words);
+	} else {
+		for (uint32_t w = 0; w < matrix->words; w += 16) {
+			uint32_t first = BH_MEET(rows, n, 16);
+
+			bit += first;
+			if (first < 64 * 16)
+				break;
+			for (uint32_t r = 0; r < n; r++)
+				rows[r] += 16;
+		}
+	}
+	return matrix->labels[bit];
+}
+
+/* Does `lookup(words)` with a constant for the usual widths of a row, 0 = any. */
+#define BH_BY_WIDTH(matrix, lookup) 	switch ((matrix)->words) {      	case 1:                         		lookup(1);                  		break;                      	case 4:                         		lookup(4);                  		break;                      	case 8:                         		lookup(8);                  		break;                      	case 16:                        		lookup(16);                 		break;                      	default:                        		lookup(0);                  	}
+
+static uint32_t BH_NAME(label)(const struct bh_space *space, uint64_t w0, uint64_t w1)
+{
+	const struct bh_matrix *matrix = &space->matrix;
+
+#define BH_ONE(words) return BH_NAME(matrix)(matrix, words, w0, w1)
+	if (matrix->words)
+		BH_BY_WIDTH(matrix, BH_ONE)
+	return BH_NAME(one)(&space->forest, w0, w1);
+#undef BH_ONE
+}
+
+static void BH_NAME(labels)(const struct bh_space *space, const uint64_t (*words)[2], uint32_t count,
+                            uint32_t *labels)
+{
+	const struct bh_matrix *matrix = &space->matrix;
+
+#define BH_ALL(width)                    	for (uint32_t i = 0; i < count; i++) 		labels[i] = BH_NAME(matrix)(matrix, width, words[i][0], words[i][1])
+	if (matrix->words)
+		BH_BY_WIDTH(matrix, BH_ALL)
+	else
+		BH_NAME(through)(&space->forest, words, count, labels);
+#undef BH_ALL
+}
+
+#undef BH_BY_WIDTH
 
 const struct bh_variant BH_NAME(variant) = {BH_NAME(label), BH_NAME(labels)};

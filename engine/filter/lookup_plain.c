@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#include "forest.h"
+#include "space.h"
 
 static inline uint64_t plain_select(uint64_t word, uint64_t mask)
 {
@@ -32,6 +32,31 @@ static inline uint32_t plain_compare(const struct bh_leaf *leaf, uint64_t w0, ui
 	return match;
 }
 
+static inline uint32_t plain_below(const int32_t *keys, uint32_t value)
+{
+	int32_t biased = (int32_t)(value ^ BH_AXIS_BIAS);
+	uint32_t n = 0;
+
+	for (uint32_t half = 8; half; half /= 2)
+		n += keys[n + half - 1] < biased ? half : 0;
+	return n + (keys[n] < biased);
+}
+
+static inline uint32_t plain_meet(const uint64_t *const *rows, uint32_t n, uint32_t words)
+{
+	for (uint32_t w = 0; w < words; w++) {
+		uint64_t all = rows[0][w];
+
+		for (uint32_t r = 1; r < n; r++)
+			all &= rows[r][w];
+		if (all)
+			return 64 * w + (uint32_t)__builtin_ctzll(all);
+	}
+	return 64 * words;
+}
+
+#define BH_BELOW plain_below
+#define BH_MEET plain_meet
 #define BH_SELECT plain_select
 #define BH_COMPARE plain_compare
 

@@ -11,6 +11,8 @@
 #include <stdatomic.h>
 
 #include "classifier.h"
+#include "forest.h"
+#include "matrix.h"
 #include "pieces.h"
 #include "variant.h"
 
@@ -20,7 +22,8 @@ struct bh_ranks {
 };
 
 struct bh_space {
-	struct bh_forest forest;
+	struct bh_matrix matrix; /* what packets are looked up in, if there is one */
+	struct bh_forest forest; /* else this */
 	struct bh_ranks ranks[2]; /* local, remote; IPv6 only */
 };
 
