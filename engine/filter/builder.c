@@ -209,7 +209,7 @@ static int matrix_make(struct bh_builder *builder, uint32_t space, const struct 
 		values[a] = builder->ranks[space][a].count;
 	bh_matrix_clear(matrix);
 	rc = bh_matrix_build(matrix, boxes, count, values, forest_limit(count));
-	if (!rc && bh_matrix_cost(matrix) < bh_planting_cost(planting, boxes, count))
+	if (!rc && (getenv("MX") || bh_matrix_cost(matrix) < bh_planting_cost(planting, boxes, count)))
 		return bh_planting_build(planting, NULL, 0, true, 0);
 	bh_matrix_clear(matrix);
 	return rc == -E2BIG ? 0 : rc;
@@ -471,6 +471,7 @@ static void copy_space(char *memory, size_t *at, struct bh_space *to, const stru
 	to->matrix.rows = copy(memory, at, matrix->rows,
 	                       (size_t)matrix->rows_count * matrix->words * sizeof(*matrix->rows));
 	to->matrix.labels = copy(memory, at, matrix->labels, matrix->labels_count * sizeof(*matrix->labels));
+	to->staged = getenv("ST") != NULL;
 	to->forest = *forest;
 	qsort(to->forest.trees, to->forest.count, sizeof(struct bh_tree), by_best);
 	for (uint32_t t = 0; t < to->forest.count; t++) {
@@ -545,7 +546,7 @@ int bh_builder_publish(struct bh_builder *builder, struct bh_classifier **out, s
 	}
 	copy_all(classifier->memory, classifier, builder);
 	classifier->bytes += sizeof(*classifier);
-	classifier->variant = bh_variant_best();
+	bh_classifier_bind(classifier);
 	atomic_init(&classifier->references, 1);
 	*out = classifier;
 	return 0;

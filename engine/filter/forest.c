@@ -338,7 +338,7 @@ static void make_kinds(struct growing *growing, uint32_t *list, uint32_t count, 
 			planting->tree_of[k] = forest->count;
 	if (!n && planting->fixed)
 		return;
-	tree->depth = 1;
+	tree->depth = tree->usual = 1;
 	tree->best = n ? growing->boxes[list[0]].label : 0;
 	if (!planting->fixed)
 		tree->best = 0;

@@ -34,6 +34,8 @@ struct bh_leaf {
 } __attribute__((aligned(64)));
 
 #define BH_LEAF_MORE 0x8000u
+#define BH_LEAF_SHIFT 8 /* sizeof(struct bh_leaf) = 1 << 8 */
+#define BH_LEAVES_MAX (1u << (32 - BH_LEAF_SHIFT))
 
 static inline uint32_t bh_leaf_label_at(const struct bh_leaf *leaf, uint32_t i)
 {
@@ -65,6 +67,7 @@ struct bh_node {
 struct bh_tree {
 	struct bh_node root;
 	uint32_t depth; /* nodes on the longest way down */
+	uint32_t usual; /* nodes that nearly every packet meets at most */
 	uint32_t best;  /* no label in it is lower */
 	uint32_t skip;  /* the same, or 0 where asking whether it can win costs more than trying it */
 };

@@ -14,10 +14,10 @@
 #include "classifier.h"
 #include "space.h"
 
-/* BH_LABEL_NONE if no bit is set, else 0; and the lower label: without the branches compilers like. */
+/* All bits if none of these is set, which are at most 31; and the lower label: without branches. */
 static inline uint32_t BH_NAME(if_none)(uint32_t match)
 {
-	return (uint32_t)((int32_t)(match - 1) >> 31) & BH_LABEL_NONE;
+	return (uint32_t)((int32_t)(match - 1) >> 31);
 }
 
 static inline uint32_t BH_NAME(lower)(uint32_t a, uint32_t b)
@@ -33,6 +33,11 @@ static inline uint32_t BH_NAME(select)(const struct bh_node *node, uint64_t w0, 
 	       (uint32_t)(BH_SELECT(w0, node->mask[0]) | BH_SELECT(w1, node->mask[1]) << node->shift);
 }
 
+static inline const struct bh_leaf *BH_NAME(leaf)(const struct bh_forest *forest, uint32_t child)
+{
+	return (const struct bh_leaf *)((const char *)forest->leaves + (uint32_t)(child << BH_LEAF_SHIFT));
+}
+
 /* The first block of the leaf in which this packet ends. */
 static inline const struct bh_leaf *BH_NAME(descend)(const struct bh_forest *forest,
                                                      const struct bh_tree *tree, uint64_t w0,
@@ -40,42 +45,50 @@ static inline const struct bh_leaf *BH_NAME(descend)(const struct bh_forest *for
 {
 	uint32_t child = forest->children[BH_NAME(select)(&tree->root, w0, w1)];
 
-	for (uint32_t d = 1; d < tree->depth; d++) {
+	for (uint32_t d = 1; d < tree->usual; d++) {
 		uint32_t done = (uint32_t)((int32_t)child >> 31);
 		uint32_t next = forest->children[BH_NAME(select)(&forest->nodes[child & ~done], w0, w1)];
 
 		child = (child & done) | (next & ~done);
 	}
-	return &forest->leaves[child & ~BH_CHILD_LEAF];
+	while (__builtin_expect(!(child & BH_CHILD_LEAF), 0))
+		child = forest->children[BH_NAME(select)(&forest->nodes[child], w0, w1)];
+	return BH_NAME(leaf)(forest, child);
 }
 
 /* The lowest label in a leaf's run of blocks. */
 static inline uint32_t BH_NAME(scan)(const struct bh_leaf *leaf, uint64_t w0, uint64_t w1)
 {
 	for (;; leaf++) {
-		uint32_t match = BH_COMPARE(leaf, w0, w1), i = (uint32_t)__builtin_ctz(match | 0x80) & 7;
-		uint32_t label = bh_leaf_label_at(leaf, i);
+		uint32_t match = BH_COMPARE(leaf, w0, w1), none = BH_NAME(if_none)(match);
 
-		label |= BH_NAME(if_none)(match);
-		if (__builtin_expect(match || !(leaf->port_span[7][3] & BH_LEAF_MORE), 1))
-			return label;
+		if (__builtin_expect(leaf->port_span[7][3] >> 15 & none, 0))
+			continue;
+		return bh_leaf_label_at(leaf, (uint32_t)__builtin_ctz(match | 0x80)) | (none & BH_LABEL_NONE);
 	}
 }
 
-static inline uint32_t BH_NAME(one)(const struct bh_forest *forest, uint64_t w0, uint64_t w1)
+static uint32_t BH_NAME(flat)(const struct bh_space *space, uint64_t w0, uint64_t w1)
 {
+	return BH_NAME(scan)(&space->forest.leaves[space->forest.flat], w0, w1);
+}
+
+static uint32_t BH_NAME(tree)(const struct bh_space *space, uint64_t w0, uint64_t w1)
+{
+	return BH_NAME(scan)(BH_NAME(descend)(&space->forest, &space->forest.trees[0], w0, w1), w0, w1);
+}
+
+static uint32_t BH_NAME(trees)(const struct bh_space *space, uint64_t w0, uint64_t w1)
+{
+	const struct bh_forest *forest = &space->forest;
 	uint32_t best = BH_LABEL_NONE;
 
-	if (forest->flat)
-		return BH_NAME(scan)(&forest->leaves[forest->flat], w0, w1);
 	for (uint32_t t = 0; t < forest->count; t++) {
 		const struct bh_tree *tree = &forest->trees[t];
-		uint32_t label;
 
 		if (best < tree->skip)
 			break;
-		label = BH_NAME(scan)(BH_NAME(descend)(forest, tree, w0, w1), w0, w1);
-		best = BH_NAME(lower)(best, label);
+		best = BH_NAME(lower)(best, BH_NAME(scan)(BH_NAME(descend)(forest, tree, w0, w1), w0, w1));
 	}
 	return best;
 }
@@ -132,7 +145,7 @@ static inline void BH_NAME(scan_all)(struct BH_NAME(batch) *batch, const struct 
 			uint32_t i = (uint32_t)__builtin_ctz(match | 0x80);
 			uint32_t label = bh_leaf_label_at(leaf, i);
 
-			labels[at] = BH_NAME(lower)(labels[at], label | BH_NAME(if_none)(match));
+			labels[at] = BH_NAME(lower)(labels[at], label | (BH_NAME(if_none)(match) & BH_LABEL_NONE));
 			batch->at[at]++;
 			batch->list[count] = at;
 			count += (match == 0) & leaf->port_span[7][3] >> 15;
@@ -145,16 +158,12 @@ static inline void BH_NAME(scan_all)(struct BH_NAME(batch) *batch, const struct 
  * those that need another step are packed into a list without a branch, so nothing is mispredicted
  * but the ends of loops.
  */
-static void BH_NAME(through)(const struct bh_forest *forest, const uint64_t (*words)[2],
-                            uint32_t count, uint32_t *labels)
+static void BH_NAME(staged)(const struct bh_space *space, const uint64_t (*words)[2], uint32_t count,
+                            uint32_t *labels)
 {
+	const struct bh_forest *forest = &space->forest;
 	struct BH_NAME(batch) batch;
 
-	if (forest->flat) {
-		for (uint32_t i = 0; i < count; i++)
-			labels[i] = BH_NAME(scan)(&forest->leaves[forest->flat], words[i][0], words[i][1]);
-		return;
-	}
 	for (uint32_t i = 0; i < count; i++)
 		labels[i] = BH_LABEL_NONE;
 	for (uint32_t t = 0; t < forest->count; t++) {
@@ -228,33 +237,56 @@ BH_NAME(matrix)(const struct bh_matrix *matrix, uint32_t words, uint64_t w0, uin
 	return matrix->labels[bit];
 }
 
-/* Does `lookup(words)` with a constant for the usual widths of a row, 0 = any. */
-#define BH_BY_WIDTH(matrix, lookup) 	switch ((matrix)->words) {      	case 1:                         		lookup(1);                  		break;                      	case 4:                         		lookup(4);                  		break;                      	case 8:                         		lookup(8);                  		break;                      	case 16:                        		lookup(16);                 		break;                      	default:                        		lookup(0);                  	}
+#define BH_ONE_AND_ALL(name, lookup)                                                                \
+	static uint32_t BH_NAME(name##_one)(const struct bh_space *space, uint64_t w0, uint64_t w1)      \
+	{                                                                                                \
+		return lookup;                                                                               \
+	}                                                                                                \
+	static void BH_NAME(name##_all)(const struct bh_space *space, const uint64_t (*words)[2],        \
+	                                uint32_t count, uint32_t *labels)                                \
+	{                                                                                                \
+		for (uint32_t i = 0; i < count; i++) {                                                       \
+			uint64_t w0 = words[i][0], w1 = words[i][1];                                             \
+                                                                                                     \
+			labels[i] = lookup;                                                                      \
+		}                                                                                            \
+	}
 
-static uint32_t BH_NAME(label)(const struct bh_space *space, uint64_t w0, uint64_t w1)
+BH_ONE_AND_ALL(none, ((void)space, (void)w0, (void)w1, BH_LABEL_NONE))
+BH_ONE_AND_ALL(flat, BH_NAME(flat)(space, w0, w1))
+BH_ONE_AND_ALL(tree, BH_NAME(tree)(space, w0, w1))
+BH_ONE_AND_ALL(trees, BH_NAME(trees)(space, w0, w1))
+BH_ONE_AND_ALL(matrix1, BH_NAME(matrix)(&space->matrix, 1, w0, w1))
+BH_ONE_AND_ALL(matrix4, BH_NAME(matrix)(&space->matrix, 4, w0, w1))
+BH_ONE_AND_ALL(matrix8, BH_NAME(matrix)(&space->matrix, 8, w0, w1))
+BH_ONE_AND_ALL(matrix16, BH_NAME(matrix)(&space->matrix, 16, w0, w1))
+BH_ONE_AND_ALL(matrix, BH_NAME(matrix)(&space->matrix, 0, w0, w1))
+
+#undef BH_ONE_AND_ALL
+
+/* Gives the space the functions for its form. */
+void BH_NAME(bind)(struct bh_space *space)
 {
-	const struct bh_matrix *matrix = &space->matrix;
-
-#define BH_ONE(words) return BH_NAME(matrix)(matrix, words, w0, w1)
-	if (matrix->words)
-		BH_BY_WIDTH(matrix, BH_ONE)
-	return BH_NAME(one)(&space->forest, w0, w1);
-#undef BH_ONE
-}
-
-static void BH_NAME(labels)(const struct bh_space *space, const uint64_t (*words)[2], uint32_t count,
-                            uint32_t *labels)
-{
-	const struct bh_matrix *matrix = &space->matrix;
-
-#define BH_ALL(width)                    	for (uint32_t i = 0; i < count; i++) 		labels[i] = BH_NAME(matrix)(matrix, width, words[i][0], words[i][1])
-	if (matrix->words)
-		BH_BY_WIDTH(matrix, BH_ALL)
+#define BH_BIND(name) space->one = BH_NAME(name##_one), space->all = BH_NAME(name##_all)
+	if (space->matrix.words == 1)
+		BH_BIND(matrix1);
+	else if (space->matrix.words == 4)
+		BH_BIND(matrix4);
+	else if (space->matrix.words == 8)
+		BH_BIND(matrix8);
+	else if (space->matrix.words == 16)
+		BH_BIND(matrix16);
+	else if (space->matrix.words)
+		BH_BIND(matrix);
+	else if (space->forest.flat)
+		BH_BIND(flat);
+	else if (space->forest.count == 1)
+		BH_BIND(tree);
+	else if (space->forest.count)
+		BH_BIND(trees);
 	else
-		BH_NAME(through)(&space->forest, words, count, labels);
-#undef BH_ALL
+		BH_BIND(none);
+	if (space->staged)
+		space->all = BH_NAME(staged);
+#undef BH_BIND
 }
-
-#undef BH_BY_WIDTH
-
-const struct bh_variant BH_NAME(variant) = {BH_NAME(label), BH_NAME(labels)};

@@ -25,11 +25,15 @@ struct bh_space {
 	struct bh_matrix matrix; /* what packets are looked up in, if there is one */
 	struct bh_forest forest; /* else this */
 	struct bh_ranks ranks[2]; /* local, remote; IPv6 only */
+	bool staged;              /* a batch goes through the forest step by step */
+	uint32_t (*one)(const struct bh_space *space, uint64_t w0, uint64_t w1);
+	/* At most BH_CHUNK packets. */
+	void (*all)(const struct bh_space *space, const uint64_t (*words)[2], uint32_t count,
+	            uint32_t *labels);
 };
 
 struct bh_classifier {
 	struct bh_space spaces[BH_SPACES];
-	const struct bh_variant *variant;
 	struct bh_entry *entries; /* by label; rule 0 = a gap */
 	uint32_t entries_count;
 	uint32_t fat_count;
@@ -53,7 +57,7 @@ static inline uint32_t bh_rank(const struct bh_ranks *ranks, const struct bh_add
 	return (uint32_t)(base - ranks->bounds);
 }
 
-/* The best variant of this processor. */
-const struct bh_variant *bh_variant_best(void);
+/* Looks up with the best instruction set of this processor. */
+void bh_classifier_bind(struct bh_classifier *classifier);
 
 #endif

@@ -11,16 +11,11 @@
 
 struct bh_space;
 
-struct bh_variant {
-	uint32_t (*label)(const struct bh_space *space, uint64_t w0, uint64_t w1);
-	/* At most BH_CHUNK packets. */
-	void (*labels)(const struct bh_space *space, const uint64_t (*words)[2], uint32_t count,
-	               uint32_t *labels);
-};
-
-extern const struct bh_variant bh_plain_variant;
+/* Each gives a space the functions of its instruction set that suit the space's form. */
+void bh_plain_bind(struct bh_space *space);
 #ifdef __x86_64__
-extern const struct bh_variant bh_avx2_variant, bh_avx512_variant;
+void bh_avx2_bind(struct bh_space *space);
+void bh_avx512_bind(struct bh_space *space);
 #endif
 
 #endif
