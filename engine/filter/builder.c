@@ -209,7 +209,7 @@ static int matrix_make(struct bh_builder *builder, uint32_t space, const struct 
 		values[a] = builder->ranks[space][a].count;
 	bh_matrix_clear(matrix);
 	rc = bh_matrix_build(matrix, boxes, count, values, forest_limit(count));
-	if (!rc && (getenv("MX") || bh_matrix_cost(matrix) < bh_planting_cost(planting, boxes, count)))
+	if (!rc && (!getenv("NOMX") && (getenv("MX") || bh_matrix_cost(matrix) < bh_planting_cost(planting, boxes, count))))
 		return bh_planting_build(planting, NULL, 0, true, 0);
 	bh_matrix_clear(matrix);
 	return rc == -E2BIG ? 0 : rc;

@@ -74,10 +74,13 @@ static inline uint32_t space_of(uint64_t last)
 	return (uint32_t)(last >> 40 & 1) | (uint32_t)(last >> 47 & 2);
 }
 
-static inline uint64_t first_word(const struct bh_space *space, const struct bh_key *key, uint64_t last)
+static inline uint64_t first_word(const struct bh_key *key)
 {
-	if (!(last >> 48 & 1))
-		return (uint32_t)key->local.lo | key->remote.lo << 32;
+	return (uint32_t)key->local.lo | key->remote.lo << 32;
+}
+
+static uint64_t ranks_of(const struct bh_space *space, const struct bh_key *key)
+{
 	return bh_rank(&space->ranks[0], &key->local) | (uint64_t)bh_rank(&space->ranks[1], &key->remote) << 32;
 }
 
@@ -90,15 +93,25 @@ static uint32_t try_fat(const struct bh_classifier *classifier, const struct bh_
 	return place;
 }
 
+/* What few lookups need, apart from what all of them need. */
+static __attribute__((noinline)) uint32_t lookup_further(const struct bh_classifier *classifier,
+                                                         const struct bh_key *key)
+{
+	uint64_t last = last_word(key);
+	const struct bh_space *space = &classifier->spaces[space_of(last)];
+	uint64_t first = key->v6 ? ranks_of(space, key) : first_word(key);
+
+	return try_fat(classifier, key, space->one(space, first, last & SECOND_WORD));
+}
+
 uint32_t bh_classifier_lookup(const struct bh_classifier *classifier, const struct bh_key *key)
 {
 	uint64_t last = last_word(key);
 	const struct bh_space *space = &classifier->spaces[space_of(last)];
-	uint64_t first = first_word(space, key, last);
 
-	if (__builtin_expect(!classifier->fat_count, 1))
-		return space->one(space, first, last & SECOND_WORD);
-	return try_fat(classifier, key, space->one(space, first, last & SECOND_WORD));
+	if (__builtin_expect((last >> 48 & 1) | classifier->fat_count, 0))
+		return lookup_further(classifier, key);
+	return space->one(space, first_word(key), last & SECOND_WORD);
 }
 
 void bh_classifier_lookup_batch(const struct bh_classifier *classifier, const struct bh_key *keys,
@@ -115,9 +128,11 @@ void bh_classifier_lookup_batch(const struct bh_classifier *classifier, const st
 
 			if ((last & SPACE_BITS) != which)
 				break;
-			words[n][0] = first_word(space, &keys[n], which);
+			words[n][0] = first_word(&keys[n]);
 			words[n][1] = last & SECOND_WORD;
 		}
+		for (uint32_t i = 0; keys->v6 && i < n; i++)
+			words[i][0] = ranks_of(space, &keys[i]);
 		space->all(space, (const uint64_t (*)[2])words, n, places);
 		for (uint32_t i = 0; classifier->fat_count && i < n; i++)
 			places[i] = try_fat(classifier, &keys[i], places[i]);

@@ -361,50 +361,76 @@ static void packet_of(const struct bh_box *box, uint32_t seed, uint64_t words[2]
 	words[1] = port[0] | port[1] << 16 | (uint64_t)port[2] << 32;
 }
 
-/* Cycles, roughly, from measuring batches: a tree, a node, a block. */
-enum { COST_TREE = 8, COST_NODE = 8, COST_BLOCK = 14, COST_FLAT_BLOCK = 9, COST_MOST = 600 };
+/*
+ * Cycles, roughly, from measuring: a lookup, a tree, a node, a block, a block of a flat forest; a jump
+ * that goes the unexpected way. Beyond COST_MOST nobody asks how much it is.
+ */
+enum { COST_BASE = 20, COST_TREE = 6, COST_NODE = 5, COST_BLOCK = 9, COST_FLAT = 8, COST_JUMP = 14, COST_MOST = 4000 };
 
-static uint32_t cost_of(const struct bh_forest *forest, const uint64_t words[2])
+static const struct bh_node *child_of(const struct bh_forest *forest, const struct bh_node *node,
+                                      const uint64_t words[2], uint32_t *child)
 {
-	uint32_t cost = 0, best = BH_LABEL_NONE;
-
-	for (uint32_t t = 0; t < forest->count; t++) {
-		const struct bh_node *node = &forest->trees[t].root;
-		uint32_t child, label = BH_LABEL_NONE;
-
-		if (best < forest->trees[t].best)
-			continue;
-		cost += COST_TREE;
-		for (;; node = &forest->nodes[child]) {
-			cost += forest->flat ? 0 : COST_NODE;
-			child = forest->children[node->children + (extract(words[0], node->mask[0]) |
-			                                           extract(words[1], node->mask[1]) << node->shift)];
-			if (child & BH_CHILD_LEAF)
-				break;
-		}
-		for (const struct bh_leaf *leaf = &forest->leaves[child & ~BH_CHILD_LEAF];; leaf++) {
-			cost += forest->flat ? COST_FLAT_BLOCK : COST_BLOCK;
-			label = bh_leaf_label(leaf, words[0], words[1]);
-			if (label != BH_LABEL_NONE || !(leaf->port_span[7][3] & BH_LEAF_MORE) || cost > COST_MOST)
-				break;
-		}
-		best = label < best ? label : best;
-	}
-	return cost;
+	*child = forest->children[node->children + (extract(words[0], node->mask[0]) |
+	                                            extract(words[1], node->mask[1]) << node->shift)];
+	return *child & BH_CHILD_LEAF ? NULL : &forest->nodes[*child];
 }
 
-/* Larger forests miss caches more often. */
-double bh_planting_cost(const struct bh_planting *planting, const struct bh_box *boxes, uint32_t count)
-{
-	const struct bh_forest *forest = &planting->forest;
-	uint32_t step = count / COST_SAMPLES + 1, packets = 0;
-	uint64_t total = 0, words[2];
+/* What a packet meets in a tree. */
+struct way {
+	uint32_t nodes, blocks, label;
+};
 
-	for (uint32_t i = 0; i < count; i += step, packets++) {
-		packet_of(&boxes[i], i + 1, words);
-		total += cost_of(forest, words);
+static struct way way_of(const struct bh_forest *forest, const struct bh_tree *tree, const uint64_t words[2])
+{
+	struct way way = {0, 0, BH_LABEL_NONE};
+	const struct bh_leaf *leaf;
+	uint32_t child;
+
+	for (const struct bh_node *node = &tree->root; node; way.nodes++)
+		node = child_of(forest, node, words, &child);
+	for (leaf = &forest->leaves[child & ~BH_CHILD_LEAF];; leaf++) {
+		way.blocks++;
+		way.label = bh_leaf_label(leaf, words[0], words[1]);
+		if (way.label != BH_LABEL_NONE || !(leaf->port_span[7][3] & BH_LEAF_MORE) || way.blocks == COST_MOST / COST_FLAT)
+			return way;
 	}
-	return (double)total / (packets ? packets : 1) * (1 + (double)bh_forest_bytes(forest) / (2 << 20));
+}
+
+double bh_planting_cost(struct bh_planting *planting, const struct bh_box *boxes, uint32_t count)
+{
+	struct bh_forest *forest = &planting->forest;
+	uint32_t step = count / COST_SAMPLES + 1, packets = (count + step - 1) / step;
+	uint32_t most = forest->flat ? COST_FLAT : COST_BLOCK;
+	uint64_t words[2];
+	double cost = 0;
+
+	for (uint32_t t = 0; t < forest->count; t++) {
+		uint32_t ended[BH_FOREST_DEPTH + 1] = {0}, blocks = 0, longer = 0, deeper = 0, nodes = 0;
+		struct bh_tree *tree = &forest->trees[t];
+
+		for (uint32_t i = 0; i < count; i += step) {
+			struct way way;
+
+			packet_of(&boxes[i], i + 1, words);
+			way = way_of(forest, tree, words);
+			ended[way.nodes]++;
+			blocks += way.blocks;
+			longer += way.blocks > 1;
+		}
+		for (uint32_t d = BH_FOREST_DEPTH, n = packets; d; n -= ended[d--])
+			if ((packets - n) * USUALLY < packets)
+				tree->usual = d;
+		for (uint32_t d = 1; d <= BH_FOREST_DEPTH; d++) {
+			nodes += (d < tree->usual ? tree->usual : d) * ended[d];
+			deeper += d > tree->usual ? ended[d] : 0;
+		}
+		longer = longer < packets - longer ? longer : packets - longer;
+		cost += COST_TREE * packets + (forest->flat ? 0 : COST_NODE) * nodes + most * blocks +
+		        COST_JUMP * (deeper + longer);
+	}
+	cost = COST_BASE + cost / (packets ? packets : 1);
+	/* Larger forests miss caches more often. */
+	return cost * (1 + (double)bh_forest_bytes(forest) / (2 << 20));
 }
 
 /* Which kinds of boxes share a tree: bit k of an element is kind k. */
@@ -460,6 +486,8 @@ int bh_planting_build(struct bh_planting *planting, const struct bh_box *boxes, 
 	}
 	if (best != last && !growing.failed)
 		make_partition(&growing, list, count, partitions[best]);
+	if ((best != last || !last) && !growing.failed)
+		bh_planting_cost(planting, boxes, count); /* for what is usual */
 	free(list);
 	free(growing.forms);
 	return growing.failed ? -ENOMEM : 0;

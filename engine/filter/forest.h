@@ -105,8 +105,8 @@ struct bh_planting {
  */
 int bh_planting_build(struct bh_planting *planting, const struct bh_box *boxes, uint32_t count,
                       bool fixed, size_t max_bytes);
-/* Roughly the cycles of a lookup, over packets that the rules speak of. */
-double bh_planting_cost(const struct bh_planting *planting, const struct bh_box *boxes, uint32_t count);
+/* Roughly the cycles of a lookup, over packets that the rules speak of; sets what is `usual`. */
+double bh_planting_cost(struct bh_planting *planting, const struct bh_box *boxes, uint32_t count);
 void bh_planting_clear(struct bh_planting *planting);
 size_t bh_forest_bytes(const struct bh_forest *forest);
 

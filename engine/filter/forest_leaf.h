@@ -17,6 +17,7 @@
 #define SAMPLE 4096     /* boxes that choose a node's bits */
 #define NODE_BITS 12
 #define COST_SAMPLES 1000
+#define USUALLY 3 /* one packet of so many may meet more nodes than is usual */
 #define TRIALS_MAX 20000 /* boxes up to which every partition is tried */
 
 /* Which bits of the two words are fixed in a box, and to what. */

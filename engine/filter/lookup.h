@@ -38,14 +38,14 @@ static inline const struct bh_leaf *BH_NAME(leaf)(const struct bh_forest *forest
 	return (const struct bh_leaf *)((const char *)forest->leaves + (uint32_t)(child << BH_LEAF_SHIFT));
 }
 
-/* The first block of the leaf in which this packet ends. */
-static inline const struct bh_leaf *BH_NAME(descend)(const struct bh_forest *forest,
-                                                     const struct bh_tree *tree, uint64_t w0,
-                                                     uint64_t w1)
+/* The first block of the leaf in which this packet ends; `usual` nodes are gone through anyway. */
+static inline __attribute__((always_inline)) const struct bh_leaf *
+BH_NAME(descend)(const struct bh_forest *forest, const struct bh_tree *tree, uint32_t usual, uint64_t w0,
+                 uint64_t w1)
 {
 	uint32_t child = forest->children[BH_NAME(select)(&tree->root, w0, w1)];
 
-	for (uint32_t d = 1; d < tree->usual; d++) {
+	for (uint32_t d = 1; d < usual; d++) {
 		uint32_t done = (uint32_t)((int32_t)child >> 31);
 		uint32_t next = forest->children[BH_NAME(select)(&forest->nodes[child & ~done], w0, w1)];
 
@@ -68,17 +68,20 @@ static inline uint32_t BH_NAME(scan)(const struct bh_leaf *leaf, uint64_t w0, ui
 	}
 }
 
-static uint32_t BH_NAME(flat)(const struct bh_space *space, uint64_t w0, uint64_t w1)
+static inline uint32_t BH_NAME(flat)(const struct bh_space *space, uint64_t w0, uint64_t w1)
 {
 	return BH_NAME(scan)(&space->forest.leaves[space->forest.flat], w0, w1);
 }
 
-static uint32_t BH_NAME(tree)(const struct bh_space *space, uint64_t w0, uint64_t w1)
+static inline __attribute__((always_inline)) uint32_t
+BH_NAME(tree)(const struct bh_space *space, uint32_t usual, uint64_t w0, uint64_t w1)
 {
-	return BH_NAME(scan)(BH_NAME(descend)(&space->forest, &space->forest.trees[0], w0, w1), w0, w1);
+	const struct bh_tree *tree = &space->forest.trees[0];
+
+	return BH_NAME(scan)(BH_NAME(descend)(&space->forest, tree, usual, w0, w1), w0, w1);
 }
 
-static uint32_t BH_NAME(trees)(const struct bh_space *space, uint64_t w0, uint64_t w1)
+static inline uint32_t BH_NAME(trees)(const struct bh_space *space, uint64_t w0, uint64_t w1)
 {
 	const struct bh_forest *forest = &space->forest;
 	uint32_t best = BH_LABEL_NONE;
@@ -88,7 +91,7 @@ static uint32_t BH_NAME(trees)(const struct bh_space *space, uint64_t w0, uint64
 
 		if (best < tree->skip)
 			break;
-		best = BH_NAME(lower)(best, BH_NAME(scan)(BH_NAME(descend)(forest, tree, w0, w1), w0, w1));
+		best = BH_NAME(lower)(best, BH_NAME(scan)(BH_NAME(descend)(forest, tree, tree->usual, w0, w1), w0, w1));
 	}
 	return best;
 }
@@ -254,7 +257,9 @@ BH_NAME(matrix)(const struct bh_matrix *matrix, uint32_t words, uint64_t w0, uin
 
 BH_ONE_AND_ALL(none, ((void)space, (void)w0, (void)w1, BH_LABEL_NONE))
 BH_ONE_AND_ALL(flat, BH_NAME(flat)(space, w0, w1))
-BH_ONE_AND_ALL(tree, BH_NAME(tree)(space, w0, w1))
+BH_ONE_AND_ALL(tree1, BH_NAME(tree)(space, 1, w0, w1))
+BH_ONE_AND_ALL(tree2, BH_NAME(tree)(space, 2, w0, w1))
+BH_ONE_AND_ALL(tree, BH_NAME(tree)(space, space->forest.trees[0].usual, w0, w1))
 BH_ONE_AND_ALL(trees, BH_NAME(trees)(space, w0, w1))
 BH_ONE_AND_ALL(matrix1, BH_NAME(matrix)(&space->matrix, 1, w0, w1))
 BH_ONE_AND_ALL(matrix4, BH_NAME(matrix)(&space->matrix, 4, w0, w1))
@@ -280,6 +285,10 @@ void BH_NAME(bind)(struct bh_space *space)
 		BH_BIND(matrix);
 	else if (space->forest.flat)
 		BH_BIND(flat);
+	else if (space->forest.count == 1 && space->forest.trees[0].usual == 1)
+		BH_BIND(tree1);
+	else if (space->forest.count == 1 && space->forest.trees[0].usual == 2)
+		BH_BIND(tree2);
 	else if (space->forest.count == 1)
 		BH_BIND(tree);
 	else if (space->forest.count)

@@ -14,13 +14,13 @@
 static inline uint32_t avx2_half(const struct bh_leaf *leaf, int from, __m256i addresses,
                                  __m256i ports)
 {
-	const __m256i fields = _mm256_set1_epi64x(0xffffffffffff);
+	const __m256i zero = _mm256_setzero_si256();
 	__m256i at = _mm256_sub_epi32(addresses, *(const __m256i *)leaf->first[from]);
 	__m256i low = _mm256_min_epu32(at, *(const __m256i *)leaf->span[from]);
 	__m256i port = _mm256_sub_epi16(ports, *(const __m256i *)leaf->port_first[from]);
 	__m256i over = _mm256_subs_epu16(port, *(const __m256i *)leaf->port_span[from]);
-	__m256i fail = _mm256_or_si256(_mm256_xor_si256(at, low), _mm256_and_si256(over, fields));
-	__m256i hit = _mm256_cmpeq_epi64(fail, _mm256_setzero_si256());
+	__m256i fail = _mm256_or_si256(_mm256_xor_si256(at, low), _mm256_blend_epi16(over, zero, 0x88));
+	__m256i hit = _mm256_cmpeq_epi64(fail, zero);
 
 	return (uint32_t)_mm256_movemask_pd(_mm256_castsi256_pd(hit));
 }
