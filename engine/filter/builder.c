@@ -36,7 +36,7 @@ struct bh_builder {
 	bool fixed, loaded, has_words;
 	bool stale[BH_SPACES]; /* the forest is to be made anew */
 	struct bh_planting plantings[BH_SPACES];
-	struct bh_matrix matrices[BH_SPACES]; /* fixed: what is faster than the forest, if anything */
+	struct bh_strips strips[BH_SPACES]; /* fixed: where they are faster than the forest */
 	struct bh_ranks ranks[BH_SPACES][2];
 	struct bh_words words;
 };
@@ -83,7 +83,7 @@ void bh_builder_free(struct bh_builder **builder)
 			record_free(gone->order[i]);
 	for (int s = 0; s < BH_SPACES; s++) {
 		bh_planting_clear(&gone->plantings[s]);
-		bh_matrix_clear(&gone->matrices[s]);
+		bh_strips_clear(&gone->strips[s]);
 		free(gone->ranks[s][0].bounds);
 		free(gone->ranks[s][1].bounds);
 	}
@@ -197,22 +197,21 @@ static size_t forest_limit(uint32_t boxes)
 	return ((size_t)1 << 18) + (size_t)boxes * (boxes > 50000 ? 90 : 256);
 }
 
-/* A matrix instead of the space's forest, if it costs less. */
-static int matrix_make(struct bh_builder *builder, uint32_t space, const struct bh_box *boxes, uint32_t count)
+/* Strips instead of the space's forest, if they cost less. */
+static int strips_make(struct bh_builder *builder, uint32_t space, const struct bh_box *boxes, uint32_t count)
 {
 	struct bh_planting *planting = &builder->plantings[space];
-	struct bh_matrix *matrix = &builder->matrices[space];
-	uint32_t values[2] = {0};
+	struct bh_strips *strips = &builder->strips[space];
 	int rc;
 
-	for (int a = 0; a < 2 && is_v6(space); a++)
-		values[a] = builder->ranks[space][a].count;
-	bh_matrix_clear(matrix);
-	rc = bh_matrix_build(matrix, boxes, count, values, forest_limit(count));
-	if (!rc && (!getenv("NOMX") && (getenv("MX") || bh_matrix_cost(matrix) < bh_planting_cost(planting, boxes, count))))
+	bh_strips_clear(strips);
+	if (!count)
+		return 0;
+	rc = bh_strips_build(strips, boxes, count);
+	if (!rc && bh_strips_cost(strips, boxes, count) < bh_planting_cost(planting, boxes, count))
 		return bh_planting_build(planting, NULL, 0, true, 0);
-	bh_matrix_clear(matrix);
-	return rc == -E2BIG ? 0 : rc;
+	bh_strips_clear(strips);
+	return rc;
 }
 
 /* Makes the forest of a space from the records. */
@@ -237,7 +236,7 @@ static int space_make(struct bh_builder *builder, uint32_t space)
 	rc = rc ? rc : bh_planting_build(&builder->plantings[space], boxes, count,
 	                                 builder->fixed || is_v6(space), forest_limit(count));
 	if (!rc && (builder->fixed || is_v6(space)))
-		rc = matrix_make(builder, space, boxes, count);
+		rc = strips_make(builder, space, boxes, count);
 	free(boxes);
 	builder->stale[space] = rc != 0;
 	return rc;
@@ -463,23 +462,12 @@ static void copy_space(char *memory, size_t *at, struct bh_space *to, const stru
                        uint32_t space)
 {
 	const struct bh_forest *forest = &builder->plantings[space].forest;
-	const struct bh_matrix *matrix = &builder->matrices[space];
 
-	to->matrix = *matrix;
-	to->matrix.keys = copy(memory, at, matrix->keys, matrix->keys_count * sizeof(*matrix->keys));
-	to->matrix.map = copy(memory, at, matrix->map, matrix->map_count * sizeof(*matrix->map));
-	to->matrix.rows = copy(memory, at, matrix->rows,
-	                       (size_t)matrix->rows_count * matrix->words * sizeof(*matrix->rows));
-	to->matrix.labels = copy(memory, at, matrix->labels, matrix->labels_count * sizeof(*matrix->labels));
+	to->strips = builder->strips[space];
+	to->strips.strips = copy(memory, at, to->strips.strips, to->strips.count * sizeof(struct bh_strip));
 	to->staged = getenv("ST") != NULL;
 	to->forest = *forest;
 	qsort(to->forest.trees, to->forest.count, sizeof(struct bh_tree), by_best);
-	for (uint32_t t = 0; t < to->forest.count; t++) {
-		struct bh_tree *tree = &to->forest.trees[t];
-
-		/* A question answered "no" about half of the time is mispredicted as often. */
-		tree->skip = tree->best > builder->labels / 8 * 7 ? tree->best : 0;
-	}
 	to->forest.leaves = copy(memory, at, forest->leaves, forest->leaves_count * sizeof(struct bh_leaf));
 	to->forest.nodes = copy(memory, at, forest->nodes, forest->nodes_count * sizeof(struct bh_node));
 	to->forest.children = copy(memory, at, forest->children, forest->children_count * sizeof(uint32_t));

@@ -69,13 +69,13 @@ struct bh_tree {
 	uint32_t depth; /* nodes on the longest way down */
 	uint32_t usual; /* nodes that nearly every packet meets at most */
 	uint32_t best;  /* no label in it is lower */
+	uint32_t width; /* 4 or 8 = no leaf in it has more boxes and all ways are of `depth` nodes; else 0 */
 	uint32_t skip;  /* the same, or 0 where asking whether it can win costs more than trying it */
 };
 
 struct bh_forest {
 	struct bh_tree trees[BH_FOREST_TREES]; /* by best */
 	uint32_t count;
-	uint32_t flat; /* not 0: the leaf in which all boxes are, where a scan is the fastest */
 	uint32_t nodes_count, children_count, leaves_count;
 	struct bh_node *nodes; /* [0] is a dummy with one child */
 	uint32_t *children;
@@ -105,7 +105,7 @@ struct bh_planting {
  */
 int bh_planting_build(struct bh_planting *planting, const struct bh_box *boxes, uint32_t count,
                       bool fixed, size_t max_bytes);
-/* Roughly the cycles of a lookup, over packets that the rules speak of; sets what is `usual`. */
+/* Roughly the cycles of a lookup, over packets that the rules speak of; sets `usual` and `skip`. */
 double bh_planting_cost(struct bh_planting *planting, const struct bh_box *boxes, uint32_t count);
 void bh_planting_clear(struct bh_planting *planting);
 size_t bh_forest_bytes(const struct bh_forest *forest);

@@ -20,6 +20,11 @@
 #define USUALLY 3 /* one packet of so many may meet more nodes than is usual */
 #define TRIALS_MAX 20000 /* boxes up to which every partition is tried */
 
+#define STRIP_SAMPLE 500 /* strips after which nobody asks how much more it costs */
+
+/* Cycles, roughly, from measuring: a lookup; a jump that goes the unexpected way. */
+enum { COST_BASE = 8, COST_JUMP = 20, COST_STRIP = 7 };
+
 /* Which bits of the two words are fixed in a box, and to what. */
 struct form {
 	uint64_t care[2], value[2];
@@ -35,8 +40,8 @@ struct growing {
 	const struct bh_box *boxes;
 	struct form *forms;
 	uint32_t leaf_max; /* boxes of a leaf that is not worth another node */
+	float fill;        /* boxes that a packet may as well be compared with as with one */
 	double growth;     /* references a node may make of one */
-	bool flat;         /* one leaf for all */
 	bool failed;
 };
 
@@ -153,6 +158,15 @@ static inline uint32_t leaf_run(const struct bh_forest *forest, uint32_t leaf)
 	while (forest->leaves[leaf + run - 1].port_span[7][3] & BH_LEAF_MORE)
 		run++;
 	return run;
+}
+
+static inline uint32_t leaf_count(const struct bh_forest *forest, uint32_t leaf)
+{
+	uint32_t run = leaf_run(forest, leaf), count = 8 * run;
+
+	while (count > 8 * (run - 1) && forest->leaves[leaf + (count - 1) / 8].port_first[(count - 1) % 8][2] == 0xffff)
+		count--;
+	return count;
 }
 
 /* A run of unused, cleared leaves; 0 and the growing fails if there is no memory. */
@@ -278,6 +292,21 @@ static inline uint32_t make_leaf(struct growing *growing, const uint32_t *list, 
 		growing->planting->shared_count++;
 	}
 	return BH_CHILD_LEAF | at;
+}
+
+/* Some packet of the box: corners and inner points alike. */
+static inline void packet_of(const struct bh_box *box, uint32_t seed, uint64_t words[2])
+{
+	uint32_t at[2], port[3];
+
+	for (int a = 0; a < 2; a++)
+		at[a] = box->first[a] + (uint32_t)((uint64_t)(seed *= 2654435761u) *
+		        ((uint64_t)(box->last[a] - box->first[a]) + 1) >> 32);
+	for (int p = 0; p < 3; p++)
+		port[p] = box->port_first[p] + (uint32_t)((uint64_t)(seed *= 2654435761u) *
+		          (uint32_t)(box->port_last[p] - box->port_first[p] + 1) >> 32);
+	words[0] = at[0] | (uint64_t)at[1] << 32;
+	words[1] = port[0] | port[1] << 16 | (uint64_t)port[2] << 32;
 }
 
 struct span {

@@ -3,12 +3,12 @@
  *
  *   BH_SELECT(word, mask)        the bits of `word` in `mask`, packed (PEXT)
  *   BH_COMPARE(leaf, w0, w1)     bit i: box i of the leaf matches
- *   BH_BELOW(keys, value)        how many of 16 ascending keys are below the value
- *   BH_MEET(rows, n, words)      the first bit of the AND of n rows, or 64 * words; words is 4, 8 or 16
+ *   BH_COMPARE4(leaf, w0, w1)    the same of its first four boxes
+ *   BH_COMPARE16(strip, w0, w1)  bit i: box i of the strip matches
  *   BH_NAME(name)                the variant's name for a function
  *
- * In a matrix there is no branch on data. In a forest there is none but "no match, and more blocks follow" and "a later tree cannot win",
- * both of which are nearly always the same; nodes on a way are a constant of the tree, finished ways
+ * In a forest there is no branch on data but "no match, and more blocks follow", "not a leaf yet" and
+ * "a later tree cannot win", which are nearly always the same; nodes on a way are a constant of the tree, finished ways
  * go on through a dummy. Out of order, a processor then works on several packets at once.
  */
 #include "classifier.h"
@@ -68,17 +68,34 @@ static inline uint32_t BH_NAME(scan)(const struct bh_leaf *leaf, uint64_t w0, ui
 	}
 }
 
-static inline uint32_t BH_NAME(flat)(const struct bh_space *space, uint64_t w0, uint64_t w1)
+/* `usual` and `width` as in the tree, but constants where there is a function for them. */
+static inline __attribute__((always_inline)) uint32_t
+BH_NAME(tree)(const struct bh_forest *forest, const struct bh_tree *tree, uint32_t usual, uint32_t width,
+              uint64_t w0, uint64_t w1)
 {
-	return BH_NAME(scan)(&space->forest.leaves[space->forest.flat], w0, w1);
+	const struct bh_leaf *leaf;
+	uint32_t match;
+
+	if (!width)
+		return BH_NAME(scan)(BH_NAME(descend)(forest, tree, usual, w0, w1), w0, w1);
+	leaf = BH_NAME(leaf)(forest, forest->children[BH_NAME(select)(&tree->root, w0, w1)]);
+	match = width == 4 ? BH_COMPARE4(leaf, w0, w1) : BH_COMPARE(leaf, w0, w1);
+	return bh_leaf_label_at(leaf, (uint32_t)__builtin_ctz(match | 0x80)) |
+	       (BH_NAME(if_none)(match) & BH_LABEL_NONE);
 }
 
-static inline __attribute__((always_inline)) uint32_t
-BH_NAME(tree)(const struct bh_space *space, uint32_t usual, uint64_t w0, uint64_t w1)
+/* The label of the first box, strip after strip. */
+static inline uint32_t BH_NAME(strips)(const struct bh_strips *strips, uint64_t w0, uint64_t w1)
 {
-	const struct bh_tree *tree = &space->forest.trees[0];
+	const struct bh_strip *strip = strips->strips, *end = strip + strips->count;
 
-	return BH_NAME(scan)(BH_NAME(descend)(&space->forest, tree, usual, w0, w1), w0, w1);
+	for (; strip < end; strip++) {
+		uint32_t match = BH_COMPARE16(strip, w0, w1);
+
+		if (match)
+			return strip->labels[__builtin_ctz(match)];
+	}
+	return BH_LABEL_NONE;
 }
 
 static inline uint32_t BH_NAME(trees)(const struct bh_space *space, uint64_t w0, uint64_t w1)
@@ -91,7 +108,7 @@ static inline uint32_t BH_NAME(trees)(const struct bh_space *space, uint64_t w0,
 
 		if (best < tree->skip)
 			break;
-		best = BH_NAME(lower)(best, BH_NAME(scan)(BH_NAME(descend)(forest, tree, tree->usual, w0, w1), w0, w1));
+		best = BH_NAME(lower)(best, BH_NAME(tree)(forest, tree, tree->usual, 0, w0, w1));
 	}
 	return best;
 }
@@ -186,60 +203,6 @@ static void BH_NAME(staged)(const struct bh_space *space, const uint64_t (*words
 	}
 }
 
-/* The row of a field's interval that has the value. */
-static inline const uint64_t *BH_NAME(row)(const struct bh_matrix *matrix, const struct bh_axis *axis,
-                                           uint32_t value)
-{
-	uint32_t at = axis->levels ? 0 : value;
-
-	for (uint32_t l = 0; l < axis->levels; l++)
-		at = at * (BH_AXIS_KEYS + 1) + BH_BELOW(matrix->keys + axis->at[l] + at * BH_AXIS_KEYS, value);
-	return matrix->rows + matrix->map[axis->map + at];
-}
-
-/* The rows of the fields that count; returns how many. */
-static inline uint32_t BH_NAME(rows)(const struct bh_matrix *matrix, uint64_t w0, uint64_t w1,
-                                     const uint64_t *rows[BH_MATRIX_FIELDS])
-{
-	const uint32_t values[BH_MATRIX_FIELDS] = {(uint32_t)w0, (uint32_t)(w0 >> 32), (uint16_t)w1,
-	                                           (uint16_t)(w1 >> 16), (uint16_t)(w1 >> 32)};
-	uint32_t n = 0;
-
-#pragma GCC unroll 5
-	for (int f = 0; f < BH_MATRIX_FIELDS; f++)
-		if (matrix->fields >> f & 1)
-			rows[n++] = BH_NAME(row)(matrix, &matrix->axes[f], values[f]);
-	return n;
-}
-
-static inline __attribute__((always_inline)) uint32_t
-BH_NAME(matrix)(const struct bh_matrix *matrix, uint32_t words, uint64_t w0, uint64_t w1)
-{
-	const uint64_t *rows[BH_MATRIX_FIELDS];
-	uint32_t n = BH_NAME(rows)(matrix, w0, w1, rows), bit = 0;
-
-	if (words == 1) {
-		uint64_t all = *rows[0];
-
-		for (uint32_t r = 1; r < n; r++)
-			all &= *rows[r];
-		bit = all ? (uint32_t)__builtin_ctzll(all) : 64;
-	} else if (words) {
-		bit = BH_MEET(rows, n, words);
-	} else {
-		for (uint32_t w = 0; w < matrix->words; w += 16) {
-			uint32_t first = BH_MEET(rows, n, 16);
-
-			bit += first;
-			if (first < 64 * 16)
-				break;
-			for (uint32_t r = 0; r < n; r++)
-				rows[r] += 16;
-		}
-	}
-	return matrix->labels[bit];
-}
-
 #define BH_ONE_AND_ALL(name, lookup)                                                                \
 	static uint32_t BH_NAME(name##_one)(const struct bh_space *space, uint64_t w0, uint64_t w1)      \
 	{                                                                                                \
@@ -256,43 +219,34 @@ BH_NAME(matrix)(const struct bh_matrix *matrix, uint32_t words, uint64_t w0, uin
 	}
 
 BH_ONE_AND_ALL(none, ((void)space, (void)w0, (void)w1, BH_LABEL_NONE))
-BH_ONE_AND_ALL(flat, BH_NAME(flat)(space, w0, w1))
-BH_ONE_AND_ALL(tree1, BH_NAME(tree)(space, 1, w0, w1))
-BH_ONE_AND_ALL(tree2, BH_NAME(tree)(space, 2, w0, w1))
-BH_ONE_AND_ALL(tree, BH_NAME(tree)(space, space->forest.trees[0].usual, w0, w1))
+BH_ONE_AND_ALL(strips, BH_NAME(strips)(&space->strips, w0, w1))
+BH_ONE_AND_ALL(narrow, BH_NAME(tree)(&space->forest, &space->forest.trees[0], 1, 4, w0, w1))
+BH_ONE_AND_ALL(block, BH_NAME(tree)(&space->forest, &space->forest.trees[0], 1, 8, w0, w1))
+BH_ONE_AND_ALL(tree1, BH_NAME(tree)(&space->forest, &space->forest.trees[0], 1, 0, w0, w1))
+BH_ONE_AND_ALL(tree2, BH_NAME(tree)(&space->forest, &space->forest.trees[0], 2, 0, w0, w1))
+BH_ONE_AND_ALL(tree, BH_NAME(tree)(&space->forest, &space->forest.trees[0], space->forest.trees[0].usual, 0, w0, w1))
 BH_ONE_AND_ALL(trees, BH_NAME(trees)(space, w0, w1))
-BH_ONE_AND_ALL(matrix1, BH_NAME(matrix)(&space->matrix, 1, w0, w1))
-BH_ONE_AND_ALL(matrix4, BH_NAME(matrix)(&space->matrix, 4, w0, w1))
-BH_ONE_AND_ALL(matrix8, BH_NAME(matrix)(&space->matrix, 8, w0, w1))
-BH_ONE_AND_ALL(matrix16, BH_NAME(matrix)(&space->matrix, 16, w0, w1))
-BH_ONE_AND_ALL(matrix, BH_NAME(matrix)(&space->matrix, 0, w0, w1))
 
 #undef BH_ONE_AND_ALL
 
 /* Gives the space the functions for its form. */
 void BH_NAME(bind)(struct bh_space *space)
 {
+	const struct bh_tree *tree = &space->forest.trees[0];
+
 #define BH_BIND(name) space->one = BH_NAME(name##_one), space->all = BH_NAME(name##_all)
-	if (space->matrix.words == 1)
-		BH_BIND(matrix1);
-	else if (space->matrix.words == 4)
-		BH_BIND(matrix4);
-	else if (space->matrix.words == 8)
-		BH_BIND(matrix8);
-	else if (space->matrix.words == 16)
-		BH_BIND(matrix16);
-	else if (space->matrix.words)
-		BH_BIND(matrix);
-	else if (space->forest.flat)
-		BH_BIND(flat);
-	else if (space->forest.count == 1 && space->forest.trees[0].usual == 1)
-		BH_BIND(tree1);
-	else if (space->forest.count == 1 && space->forest.trees[0].usual == 2)
-		BH_BIND(tree2);
-	else if (space->forest.count == 1)
-		BH_BIND(tree);
-	else if (space->forest.count)
+	if (space->strips.count)
+		BH_BIND(strips);
+	else if (space->forest.count > 1)
 		BH_BIND(trees);
+	else if (space->forest.count && tree->width)
+		tree->width == 4 ? (BH_BIND(narrow)) : (BH_BIND(block));
+	else if (space->forest.count && tree->usual == 1)
+		BH_BIND(tree1);
+	else if (space->forest.count && tree->usual == 2)
+		BH_BIND(tree2);
+	else if (space->forest.count)
+		BH_BIND(tree);
 	else
 		BH_BIND(none);
 	if (space->staged)

@@ -8,7 +8,7 @@
 
 #include <immintrin.h>
 
-#include "space.h"
+#include "strip.h"
 
 /* A lane of 64 bits is one box: 0 where every field's key - first <= span. */
 static inline uint32_t avx512_compare(const struct bh_leaf *leaf, uint64_t w0, uint64_t w1)
@@ -23,52 +23,29 @@ static inline uint32_t avx512_compare(const struct bh_leaf *leaf, uint64_t w0, u
 	return (uint32_t)_mm512_testn_epi64_mask(fail, fail);
 }
 
-static inline uint32_t avx512_below(const int32_t *keys, uint32_t value)
+static inline uint32_t avx512_compare16(const struct bh_strip *strip, uint64_t w0, uint64_t w1)
 {
-	__m512i all = _mm512_set1_epi32((int)(value ^ BH_AXIS_BIAS));
+	__mmask16 match = 0xffff;
 
-	return (uint32_t)__builtin_popcount(_mm512_cmpgt_epi32_mask(all, _mm512_load_si512(keys)));
-}
+	for (int a = 0; a < 2; a++) {
+		__m512i at = _mm512_sub_epi32(_mm512_set1_epi32((int)(w0 >> 32 * a)),
+		                              _mm512_load_si512(strip->first[a]));
 
-static inline __attribute__((always_inline)) uint32_t avx512_meet(const uint64_t *const *rows, uint32_t n,
-                                                                  uint32_t words)
-{
-	uint64_t parts[17] __attribute__((aligned(64)));
-	uint32_t some, i;
-
-	if (words == 4) {
-		__m256i all = _mm256_load_si256((const __m256i *)rows[0]);
-
-		for (uint32_t r = 1; r < n; r++)
-			all = _mm256_and_si256(all, _mm256_load_si256((const __m256i *)rows[r]));
-		_mm256_store_si256((__m256i *)parts, all);
-		some = _mm256_test_epi64_mask(all, all);
-	} else {
-		__m512i low = _mm512_load_si512(rows[0]), high = _mm512_setzero_si512();
-
-		if (words == 16)
-			high = _mm512_load_si512(rows[0] + 8);
-		for (uint32_t r = 1; r < n; r++) {
-			low = _mm512_and_si512(low, _mm512_load_si512(rows[r]));
-			if (words == 16)
-				high = _mm512_and_si512(high, _mm512_load_si512(rows[r] + 8));
-		}
-		_mm512_store_si512(parts, low);
-		some = _mm512_test_epi64_mask(low, low);
-		if (words == 16) {
-			_mm512_store_si512(parts + 8, high);
-			some |= (uint32_t)_mm512_test_epi64_mask(high, high) << 8;
-		}
+		match = _mm512_mask_cmple_epu32_mask(match, at, _mm512_load_si512(strip->span[a]));
 	}
-	parts[words] = 1;
-	i = (uint32_t)__builtin_ctz(some | 1u << words);
-	return 64 * i + (uint32_t)__builtin_ctzll(parts[i]);
+	for (int p = 0; p < 3; p++) {
+		__m256i at = _mm256_sub_epi16(_mm256_set1_epi16((short)(w1 >> 16 * p)),
+		                              *(const __m256i *)strip->port_first[p]);
+
+		match = _mm256_mask_cmple_epu16_mask(match, at, *(const __m256i *)strip->port_span[p]);
+	}
+	return match;
 }
 
-#define BH_BELOW avx512_below
-#define BH_MEET avx512_meet
 #define BH_SELECT _pext_u64
 #define BH_COMPARE avx512_compare
+#define BH_COMPARE4 avx512_compare /* no cheaper for fewer */
+#define BH_COMPARE16 avx512_compare16
 
 #include "lookup.h"
 #endif

@@ -12,8 +12,8 @@
 
 #include "classifier.h"
 #include "forest.h"
-#include "matrix.h"
 #include "pieces.h"
+#include "strip.h"
 #include "variant.h"
 
 struct bh_ranks {
@@ -22,7 +22,7 @@ struct bh_ranks {
 };
 
 struct bh_space {
-	struct bh_matrix matrix; /* what packets are looked up in, if there is one */
+	struct bh_strips strips; /* what packets are looked up in, if there are any */
 	struct bh_forest forest; /* else this */
 	struct bh_ranks ranks[2]; /* local, remote; IPv6 only */
 	bool staged;              /* a batch goes through the forest step by step */
