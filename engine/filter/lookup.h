@@ -4,7 +4,7 @@
  *   BH_SELECT(word, mask)        the bits of `word` in `mask`, packed (PEXT)
  *   BH_COMPARE(leaf, w0, w1)     bit i: box i of the leaf matches
  *   BH_COMPARE4(leaf, w0, w1)    the same of its first four boxes
- *   BH_COMPARE16(strip, w0, w1)  bit i: box i of the strip matches
+ *   BH_COMPARE16(strip, words)   BH_COMPARE16_BITS bits for each box of the strip, set if it matches
  *   BH_NAME(name)                the variant's name for a function
  *
  * In a forest there is no branch on data but "no match, and more blocks follow", "not a leaf yet" and
@@ -85,15 +85,15 @@ BH_NAME(tree)(const struct bh_forest *forest, const struct bh_tree *tree, uint32
 }
 
 /* The label of the first box, strip after strip. */
-static inline uint32_t BH_NAME(strips)(const struct bh_strips *strips, uint64_t w0, uint64_t w1)
+static inline uint32_t BH_NAME(strips)(const struct bh_strips *strips, const uint64_t words[2])
 {
 	const struct bh_strip *strip = strips->strips, *end = strip + strips->count;
 
 	for (; strip < end; strip++) {
-		uint32_t match = BH_COMPARE16(strip, w0, w1);
+		uint32_t match = BH_COMPARE16(strip, words);
 
 		if (match)
-			return strip->labels[__builtin_ctz(match)];
+			return strip->labels[(uint32_t)__builtin_ctz(match) / BH_COMPARE16_BITS];
 	}
 	return BH_LABEL_NONE;
 }
@@ -219,7 +219,21 @@ static void BH_NAME(staged)(const struct bh_space *space, const uint64_t (*words
 	}
 
 BH_ONE_AND_ALL(none, ((void)space, (void)w0, (void)w1, BH_LABEL_NONE))
-BH_ONE_AND_ALL(strips, BH_NAME(strips)(&space->strips, w0, w1))
+
+static uint32_t BH_NAME(strips_one)(const struct bh_space *space, uint64_t w0, uint64_t w1)
+{
+	const uint64_t words[2] = {w0, w1};
+
+	return BH_NAME(strips)(&space->strips, words);
+}
+
+static void BH_NAME(strips_all)(const struct bh_space *space, const uint64_t (*words)[2], uint32_t count,
+                                uint32_t *labels)
+{
+	for (uint32_t i = 0; i < count; i++)
+		labels[i] = BH_NAME(strips)(&space->strips, words[i]);
+}
+
 BH_ONE_AND_ALL(narrow, BH_NAME(tree)(&space->forest, &space->forest.trees[0], 1, 4, w0, w1))
 BH_ONE_AND_ALL(block, BH_NAME(tree)(&space->forest, &space->forest.trees[0], 1, 8, w0, w1))
 BH_ONE_AND_ALL(tree1, BH_NAME(tree)(&space->forest, &space->forest.trees[0], 1, 0, w0, w1))

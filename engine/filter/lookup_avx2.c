@@ -37,37 +37,47 @@ static inline uint32_t avx2_compare4(const struct bh_leaf *leaf, uint64_t w0, ui
 	return avx2_half(leaf, 0, _mm256_set1_epi64x((long long)w0), _mm256_set1_epi64x((long long)w1));
 }
 
-/* Addresses by two registers, whose results are packed to the sixteen of the ports. */
-static inline uint32_t avx2_compare16(const struct bh_strip *strip, uint64_t w0, uint64_t w1)
+/* All bits of lane i: address `a` of box 8 * half + i. */
+static inline __m256i avx2_fit(const struct bh_strip *strip, int a, int half, __m256i address)
 {
-	__m256i address[2] = {_mm256_set1_epi32((int)w0), _mm256_set1_epi32((int)(w0 >> 32))}, half[2];
-	__m256i over = _mm256_setzero_si256();
+	__m256i at = _mm256_sub_epi32(address, ((const __m256i *)strip->first[a])[half]);
 
-	for (int h = 0; h < 2; h++) {
-		__m256i fit[2];
+	return _mm256_cmpeq_epi32(_mm256_min_epu32(at, ((const __m256i *)strip->span[a])[half]), at);
+}
 
-		for (int a = 0; a < 2; a++) {
-			__m256i at = _mm256_sub_epi32(address[a], ((const __m256i *)strip->first[a])[h]);
+/* 0 in lane i: port `p` of box i. */
+static inline __m256i avx2_over(const struct bh_strip *strip, int p, __m256i port)
+{
+	__m256i at = _mm256_sub_epi16(port, *(const __m256i *)strip->port_first[p]);
 
-			fit[a] = _mm256_cmpeq_epi32(_mm256_min_epu32(at, ((const __m256i *)strip->span[a])[h]), at);
-		}
-		half[h] = _mm256_and_si256(fit[0], fit[1]);
-	}
-	for (int p = 0; p < 3; p++) {
-		__m256i at = _mm256_sub_epi16(_mm256_set1_epi16((short)(w1 >> 16 * p)),
-		                              *(const __m256i *)strip->port_first[p]);
+	return _mm256_subs_epu16(at, *(const __m256i *)strip->port_span[p]);
+}
 
-		over = _mm256_or_si256(over, _mm256_subs_epu16(at, *(const __m256i *)strip->port_span[p]));
-	}
-	over = _mm256_cmpeq_epi16(over, _mm256_setzero_si256());
-	half[0] = _mm256_permute4x64_epi64(_mm256_packs_epi32(half[0], half[1]), 0xd8);
-	return _pext_u32((uint32_t)_mm256_movemask_epi8(_mm256_and_si256(over, half[0])), 0x55555555);
+/*
+ * Addresses take two registers, whose results are packed to the sixteen of the ports. The packet is
+ * in memory: what spreads it over a register reads it there.
+ */
+static inline uint32_t avx2_compare16(const struct bh_strip *strip, const uint64_t words[2])
+{
+	const int __attribute__((may_alias)) *addresses = (const int *)words;
+	const short __attribute__((may_alias)) *ports = (const short *)(words + 1);
+	__m256i local = _mm256_set1_epi32(addresses[0]), remote = _mm256_set1_epi32(addresses[1]);
+	__m256i low = _mm256_and_si256(avx2_fit(strip, 0, 0, local), avx2_fit(strip, 1, 0, remote));
+	__m256i high = _mm256_and_si256(avx2_fit(strip, 0, 1, local), avx2_fit(strip, 1, 1, remote));
+	__m256i over = _mm256_or_si256(_mm256_or_si256(avx2_over(strip, 0, _mm256_set1_epi16(ports[0])),
+	                                               avx2_over(strip, 1, _mm256_set1_epi16(ports[1]))),
+	                               avx2_over(strip, 2, _mm256_set1_epi16(ports[2])));
+	__m256i fit = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8);
+
+	fit = _mm256_and_si256(_mm256_cmpeq_epi16(over, _mm256_setzero_si256()), fit);
+	return (uint32_t)_mm256_movemask_epi8(fit);
 }
 
 #define BH_SELECT _pext_u64
 #define BH_COMPARE avx2_compare
 #define BH_COMPARE4 avx2_compare4
 #define BH_COMPARE16 avx2_compare16
+#define BH_COMPARE16_BITS 2
 
 #include "lookup.h"
 #endif

@@ -43,16 +43,16 @@ static inline uint32_t plain_compare4(const struct bh_leaf *leaf, uint64_t w0, u
 }
 
 /* Compilers make vectors of these loops. */
-static inline uint32_t plain_compare16(const struct bh_strip *strip, uint64_t w0, uint64_t w1)
+static inline uint32_t plain_compare16(const struct bh_strip *strip, const uint64_t words[2])
 {
 	uint32_t match = 0;
 
 	for (int i = 0; i < BH_STRIP_BOXES; i++) {
-		uint32_t in = (uint32_t)((uint32_t)w0 - strip->first[0][i] <= strip->span[0][i]) &
-		              (uint32_t)((uint32_t)(w0 >> 32) - strip->first[1][i] <= strip->span[1][i]);
+		uint32_t in = (uint32_t)((uint32_t)words[0] - strip->first[0][i] <= strip->span[0][i]) &
+		              (uint32_t)((uint32_t)(words[0] >> 32) - strip->first[1][i] <= strip->span[1][i]);
 
 		for (int p = 0; p < 3; p++)
-			in &= (uint32_t)((uint16_t)((uint16_t)(w1 >> 16 * p) - strip->port_first[p][i]) <= strip->port_span[p][i]);
+			in &= (uint32_t)((uint16_t)((uint16_t)(words[1] >> 16 * p) - strip->port_first[p][i]) <= strip->port_span[p][i]);
 		match |= in << i;
 	}
 	return match;
@@ -62,5 +62,6 @@ static inline uint32_t plain_compare16(const struct bh_strip *strip, uint64_t w0
 #define BH_COMPARE plain_compare
 #define BH_COMPARE4 plain_compare4
 #define BH_COMPARE16 plain_compare16
+#define BH_COMPARE16_BITS 1
 
 #include "lookup.h"
