@@ -465,7 +465,6 @@ static void copy_space(char *memory, size_t *at, struct bh_space *to, const stru
 
 	to->strips = builder->strips[space];
 	to->strips.strips = copy(memory, at, to->strips.strips, to->strips.count * sizeof(struct bh_strip));
-	to->staged = getenv("ST") != NULL;
 	to->forest = *forest;
 	qsort(to->forest.trees, to->forest.count, sizeof(struct bh_tree), by_best);
 	to->forest.leaves = copy(memory, at, forest->leaves, forest->leaves_count * sizeof(struct bh_leaf));

@@ -348,10 +348,10 @@ static void make_kinds(struct growing *growing, uint32_t *list, uint32_t count, 
 }
 
 /*
- * Cycles, roughly, from measuring: a tree, a node, a block. Beyond BLOCKS_MOST nobody asks how much it
- * is.
+ * Cycles, roughly, from measuring: a tree, a node, a block; what is worth going step by step. Beyond
+ * BLOCKS_MOST nobody asks how much it is.
  */
-enum { COST_TREE = 3, COST_NODE = 5, COST_BLOCK = 8, BLOCKS_MOST = 500 };
+enum { COST_TREE = 3, COST_NODE = 5, COST_BLOCK = 8, COST_STAGED = 36, BLOCKS_MOST = 500 };
 
 static const struct bh_node *child_of(const struct bh_forest *forest, const struct bh_node *node,
                                       const uint64_t words[2], uint32_t *child)
@@ -452,6 +452,7 @@ double bh_planting_cost(struct bh_planting *planting, const struct bh_box *boxes
 		cost += tree_cost(forest, tree, boxes, count, step, best);
 	}
 	cost = COST_BASE + cost / (packets ? packets : 1);
+	forest->staged = cost > COST_STAGED || forest->leaves_count >= BH_STAGED_LEAVES;
 	/* Larger forests miss caches more often. */
 	return cost * (1 + (double)bh_forest_bytes(forest) / (2 << 20));
 }

@@ -18,6 +18,7 @@
 #define BH_LABEL_NONE 0x7fffffffu /* above every label; BH_PLACE_NONE */
 #define BH_FOREST_TREES 4
 #define BH_FOREST_DEPTH 8 /* nodes on a way down, at most */
+#define BH_STAGED_LEAVES 6000 /* from here (1.5 MB) leaves are fetched ahead: they are not in L2 */
 #define BH_CHILD_LEAF 0x80000000u /* the rest is the index of its first block; else of a node */
 
 struct bh_box {
@@ -76,6 +77,7 @@ struct bh_tree {
 struct bh_forest {
 	struct bh_tree trees[BH_FOREST_TREES]; /* by best */
 	uint32_t count;
+	bool staged; /* a batch better goes through it step by step */
 	uint32_t nodes_count, children_count, leaves_count;
 	struct bh_node *nodes; /* [0] is a dummy with one child */
 	uint32_t *children;
@@ -105,7 +107,7 @@ struct bh_planting {
  */
 int bh_planting_build(struct bh_planting *planting, const struct bh_box *boxes, uint32_t count,
                       bool fixed, size_t max_bytes);
-/* Roughly the cycles of a lookup, over packets that the rules speak of; sets `usual` and `skip`. */
+/* Roughly the cycles of a lookup, over packets that the rules speak of; sets how to look up. */
 double bh_planting_cost(struct bh_planting *planting, const struct bh_box *boxes, uint32_t count);
 void bh_planting_clear(struct bh_planting *planting);
 size_t bh_forest_bytes(const struct bh_forest *forest);

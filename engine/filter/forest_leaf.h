@@ -23,7 +23,7 @@
 #define STRIP_SAMPLE 500 /* strips after which nobody asks how much more it costs */
 
 /* Cycles, roughly, from measuring: a lookup; a jump that goes the unexpected way. */
-enum { COST_BASE = 8, COST_JUMP = 20, COST_STRIP = 7 };
+enum { COST_BASE = 8, COST_JUMP = 40, COST_STRIP = 7 };
 
 /* Which bits of the two words are fixed in a box, and to what. */
 struct form {

@@ -263,7 +263,7 @@ void BH_NAME(bind)(struct bh_space *space)
 		BH_BIND(tree);
 	else
 		BH_BIND(none);
-	if (space->staged)
+	if (!space->strips.count && space->forest.staged)
 		space->all = BH_NAME(staged);
 #undef BH_BIND
 }

@@ -25,7 +25,6 @@ struct bh_space {
 	struct bh_strips strips; /* what packets are looked up in, if there are any */
 	struct bh_forest forest; /* else this */
 	struct bh_ranks ranks[2]; /* local, remote; IPv6 only */
-	bool staged;              /* a batch goes through the forest step by step */
 	uint32_t (*one)(const struct bh_space *space, uint64_t w0, uint64_t w1);
 	/* At most BH_CHUNK packets. */
 	void (*all)(const struct bh_space *space, const uint64_t (*words)[2], uint32_t count,

@@ -7,7 +7,6 @@
 #include <stdint.h>
 
 #define BH_CHUNK 128          /* packets of a batch that are under way together */
-#define BH_STAGED_LEAVES 6000 /* from here (1.5 MB) leaves are fetched ahead: they are not in L2 */
 
 struct bh_space;
 
