@@ -14,7 +14,6 @@
 #include <string.h>
 
 #include "../base/hash.h"
-#include "../base/pages.h"
 #include "space.h"
 
 #define GAP 4 /* labels a rule */
@@ -39,6 +38,7 @@ struct bh_builder {
 	struct bh_strips strips[BH_SPACES]; /* fixed: where they are faster than the forest */
 	struct bh_ranks ranks[BH_SPACES][2];
 	struct bh_words words;
+	struct bh_spare *spare;
 };
 
 static int no_memory(struct bh_error *err)
@@ -50,12 +50,17 @@ int bh_builder_new(struct bh_builder **out, const struct bh_words *words, struct
 {
 	struct bh_builder *builder = calloc(1, sizeof(*builder));
 
-	if (builder)
+	if (builder) {
 		builder->records = bh_hash_new(sizeof(uint32_t), sizeof(struct record *));
-	if (!builder || !builder->records) {
+		builder->spare = calloc(1, sizeof(*builder->spare));
+	}
+	if (!builder || !builder->records || !builder->spare) {
+		if (builder)
+			bh_hash_free(&builder->records);
 		free(builder);
 		return no_memory(err);
 	}
+	atomic_init(&builder->spare->references, 1);
 	if (words) {
 		builder->words = *words;
 		builder->has_words = true;
@@ -88,6 +93,7 @@ void bh_builder_free(struct bh_builder **builder)
 		free(gone->ranks[s][1].bounds);
 	}
 	bh_hash_free(&gone->records);
+	bh_spare_drop(gone->spare);
 	free(gone->order);
 	free(gone->entries);
 	free(gone);
@@ -524,7 +530,7 @@ int bh_builder_publish(struct bh_builder *builder, struct bh_classifier **out, s
 			rc = space_make(builder, s);
 	if (!rc) {
 		classifier->bytes = copy_all(NULL, classifier, builder);
-		classifier->memory = bh_pages_alloc(classifier->bytes);
+		classifier->memory = bh_spare_take(builder->spare, classifier->bytes);
 		rc = classifier->memory ? 0 : -ENOMEM;
 	}
 	if (rc) {
@@ -533,6 +539,8 @@ int bh_builder_publish(struct bh_builder *builder, struct bh_classifier **out, s
 	}
 	copy_all(classifier->memory, classifier, builder);
 	classifier->bytes += sizeof(*classifier);
+	classifier->spare = builder->spare;
+	atomic_fetch_add_explicit(&builder->spare->references, 1, memory_order_relaxed);
 	bh_classifier_bind(classifier);
 	atomic_init(&classifier->references, 1);
 	*out = classifier;

@@ -165,6 +165,7 @@ void bh_classifier_free(struct bh_classifier **classifier)
 	*classifier = NULL;
 	if (!gone || atomic_fetch_sub_explicit(&gone->references, 1, memory_order_acq_rel) != 1)
 		return;
-	free(gone->memory);
+	bh_spare_give(gone->spare, gone->memory);
+	bh_spare_drop(gone->spare);
 	free(gone);
 }

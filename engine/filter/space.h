@@ -31,6 +31,19 @@ struct bh_space {
 	            uint32_t *labels);
 };
 
+/*
+ * Memory of a classifier that nobody reads any more, for the builder's next: touching fresh pages costs
+ * more than copying to them. Shared by a builder and all it published.
+ */
+struct bh_spare {
+	_Atomic(void *) memory; /* starts with its size */
+	atomic_uint references;
+};
+
+void *bh_spare_take(struct bh_spare *spare, size_t size); /* 64-byte aligned; NULL if there is none */
+void bh_spare_give(struct bh_spare *spare, void *memory);
+void bh_spare_drop(struct bh_spare *spare); /* a reference */
+
 struct bh_classifier {
 	struct bh_space spaces[BH_SPACES];
 	struct bh_entry *entries; /* by label; rule 0 = a gap */
@@ -39,7 +52,8 @@ struct bh_classifier {
 	const struct bh_fat *fat; /* by label; their lists belong to `fat_owner` */
 	size_t bytes;
 	atomic_uint references;
-	void *memory;
+	void *memory;           /* of bh_spare_take() */
+	struct bh_spare *spare; /* a reference */
 };
 
 /* Index of the last bound that is not above the address. */
