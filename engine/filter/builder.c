@@ -22,6 +22,7 @@ struct record {
 	struct bh_entry entry;
 	uint32_t label;
 	uint32_t count;
+	uint8_t spaces;          /* bit per space that has a piece of it */
 	struct bh_piece *pieces; /* owned */
 	struct bh_fat *fat;      /* owned, or NULL */
 };
@@ -30,6 +31,7 @@ struct bh_builder {
 	struct bh_hash *records; /* id → struct record *, owned */
 	struct record **order;   /* by label, NULL = a gap; before the first publication: as inserted */
 	struct bh_entry *entries; /* by label; a gap repeats what precedes it, with rule 0 */
+	uint8_t *spaces; /* by label: of the record; anything for a gap */
 	uint32_t labels, room;
 	uint32_t fat_count;
 	bool fixed, loaded, has_words;
@@ -96,13 +98,14 @@ void bh_builder_free(struct bh_builder **builder)
 	bh_spare_drop(gone->spare);
 	free(gone->order);
 	free(gone->entries);
+	free(gone->spaces);
 	free(gone);
 }
 
 static int reserve(struct bh_builder *builder, uint32_t labels)
 {
 	uint32_t room = builder->room ? builder->room : 256;
-	void *order, *entries;
+	void *order, *entries, *spaces;
 
 	if (labels <= builder->room)
 		return 0;
@@ -114,7 +117,10 @@ static int reserve(struct bh_builder *builder, uint32_t labels)
 	entries = realloc(builder->entries, room * sizeof(*builder->entries));
 	if (entries)
 		builder->entries = entries;
-	if (!order || !entries)
+	spaces = realloc(builder->spaces, room);
+	if (spaces)
+		builder->spaces = spaces;
+	if (!order || !entries || !spaces)
 		return -ENOMEM;
 	builder->room = room;
 	return 0;
@@ -131,6 +137,8 @@ static int record_new(struct record **out, const struct bh_builder *builder,
 		free(record);
 		return -ENOMEM;
 	}
+	for (uint32_t p = 0; p < record->count; p++)
+		record->spaces |= (uint8_t)(1 << record->pieces[p].space);
 	record->entry.rule = rule->id;
 	record->entry.priority = rule->priority;
 	record->entry.flags = (uint16_t)((rule->action == BH_BLOCK ? BH_ENTRY_BLOCK : 0) |
@@ -168,6 +176,12 @@ static int by_address(const void *a, const void *b)
 	return bh_address_below(a, b) ? -1 : bh_address_below(b, a);
 }
 
+/* The record with a label if it has a piece in the space. */
+static const struct record *record_in(const struct bh_builder *builder, uint32_t label, uint32_t space)
+{
+	return builder->spaces[label] >> space & 1 ? builder->order[label] : NULL;
+}
+
 /* Collects the bounds of a space's pieces. */
 static int ranks_make(struct bh_builder *builder, uint32_t space, int which, uint32_t pieces)
 {
@@ -178,15 +192,18 @@ static int ranks_make(struct bh_builder *builder, uint32_t space, int which, uin
 	if (!bounds)
 		return -ENOMEM;
 	bounds[n++] = (struct bh_address){0, 0};
-	for (uint32_t i = 0; i < builder->labels; i++)
-		for (uint32_t p = 0; builder->order[i] && p < builder->order[i]->count; p++) {
-			const struct bh_piece *piece = &builder->order[i]->pieces[p];
+	for (uint32_t i = 0; i < builder->labels; i++) {
+		const struct record *record = record_in(builder, i, space);
+
+		for (uint32_t p = 0; record && p < record->count; p++) {
+			const struct bh_piece *piece = &record->pieces[p];
 
 			if (piece->space != space)
 				continue;
 			bounds[n++] = piece->ranges[which].first;
 			bounds[n++] = bh_address_next(piece->ranges[which].last);
 		}
+	}
 	qsort(bounds, n, sizeof(*bounds), by_address);
 	for (uint32_t i = 1; i < n; i++)
 		if (!bh_address_equal(&bounds[i], &bounds[unique - 1]))
@@ -227,18 +244,24 @@ static int space_make(struct bh_builder *builder, uint32_t space)
 	uint32_t count = 0, n = 0;
 	int rc = 0;
 
-	for (uint32_t i = 0; i < builder->labels; i++)
-		for (uint32_t p = 0; builder->order[i] && p < builder->order[i]->count; p++)
-			count += builder->order[i]->pieces[p].space == space;
+	for (uint32_t i = 0; i < builder->labels; i++) {
+		const struct record *record = record_in(builder, i, space);
+
+		for (uint32_t p = 0; record && p < record->count; p++)
+			count += record->pieces[p].space == space;
+	}
 	boxes = malloc((count + 1) * sizeof(*boxes));
 	if (!boxes)
 		return -ENOMEM;
 	for (int a = 0; a < 2 && is_v6(space) && !rc; a++)
 		rc = ranks_make(builder, space, a, count);
-	for (uint32_t i = 0; i < builder->labels && !rc; i++)
-		for (uint32_t p = 0; builder->order[i] && p < builder->order[i]->count; p++)
-			if (builder->order[i]->pieces[p].space == space)
-				box_of(builder, &boxes[n++], &builder->order[i]->pieces[p], i);
+	for (uint32_t i = 0; i < builder->labels && !rc; i++) {
+		const struct record *record = record_in(builder, i, space);
+
+		for (uint32_t p = 0; record && p < record->count; p++)
+			if (record->pieces[p].space == space)
+				box_of(builder, &boxes[n++], &record->pieces[p], i);
+	}
 	rc = rc ? rc : bh_planting_build(&builder->plantings[space], boxes, count,
 	                                 builder->fixed || is_v6(space), forest_limit(count));
 	if (!rc && (builder->fixed || is_v6(space)))
@@ -277,6 +300,7 @@ static int load(struct bh_builder *builder)
 		for (uint32_t g = 1; g < gap; g++)
 			builder->order[i * gap + g] = NULL;
 		builder->order[i * gap] = record;
+		builder->spaces[i * gap] = record->spaces;
 		record->label = i * gap;
 		for (uint32_t g = 0; g < gap; g++) {
 			builder->entries[i * gap + g] = record->entry;
@@ -329,6 +353,7 @@ static void move(struct bh_builder *builder, uint32_t from, uint32_t to)
 	struct record *record = builder->order[from];
 
 	builder->order[to] = record;
+	builder->spaces[to] = record->spaces;
 	builder->order[from] = NULL;
 	builder->entries[to] = builder->entries[from];
 	for (uint32_t p = 0; p < record->count; p++) {
@@ -404,6 +429,7 @@ int bh_builder_insert(struct bh_builder *builder, const struct bh_rule *rule, st
 	}
 	record->label = (uint32_t)label;
 	builder->order[label] = record;
+	builder->spaces[label] = record->spaces;
 	builder->fat_count += record->fat != NULL;
 	if (!builder->loaded)
 		return 0;
