@@ -53,7 +53,20 @@ $(B)/tests/%: tests/%.c $(ENGINE_OBJS) $(wildcard tests/support/*.h)
 	@echo "  LD $@"
 	$(Q)$(CC) $(ALL_CFLAGS) -I$(B) -o $@ $< $(ENGINE_OBJS) $(LIBS)
 
-tests: $(B)/bulkhead $(TESTS)
+# The evaluator's plain variant on another processor, run by qemu-user; on arm64 the tests above are it.
+ARM64   := $(if $(filter x86_64,$(shell uname -m)),aarch64-linux-gnu-gcc)
+ARM64_SOURCES := tests/filter/classifier.c $(wildcard engine/base/*.c engine/filter/*.c)
+ARM64_OBJS := $(patsubst %.c,$(B)/arm64/%.o,$(ARM64_SOURCES))
+
+$(B)/arm64/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  ARM64 $<"
+	$(Q)$(ARM64) -std=gnu11 -O2 -D_GNU_SOURCE -MMD -MP -c -o $@ $<
+
+$(B)/arm64/classifier: $(ARM64_OBJS)
+	$(Q)$(ARM64) -static -o $@ $^ -lm
+
+tests: $(B)/bulkhead $(TESTS) $(if $(shell command -v $(or $(ARM64),none)),$(B)/arm64/classifier)
 
 # Peers are linked where they are installed; `make bench` installs them.
 DPDK    := $(shell pkg-config --exists libdpdk 2>/dev/null && echo yes)
@@ -75,7 +88,7 @@ $(B)/%.bpf.inc: $(B)/%.bpf.o
 	$(Q)od -An -v -tu1 $< | sed 's/[0-9][0-9]*/&,/g' > $@
 
 $(filter $(B)/engine/gate/%.o $(B)/engine/platform/%.o,$(OBJS)): | $(EMBEDS)
--include $(OBJS:.o=.d) $(BENCHES:.o=.d) $(patsubst %.bpf.c,$(B)/%.bpf.d,$(BPF))
+-include $(OBJS:.o=.d) $(ARM64_OBJS:.o=.d) $(BENCHES:.o=.d) $(patsubst %.bpf.c,$(B)/%.bpf.d,$(BPF))
 $(B)/engine/gate/gate.o $(B)/engine/gate/splice.o: $(EMBEDS)
 
 # One line for what is missing, instead of a compiler's complaints.

@@ -56,18 +56,18 @@ struct bh_classifier {
 	struct bh_spare *spare; /* a reference */
 };
 
-/* Index of the last bound that is not above the address. */
+/* Index of the last bound that is not above the address. No step depends on a guess. */
 static inline uint32_t bh_rank(const struct bh_ranks *ranks, const struct bh_address *address)
 {
-	const struct bh_address *base = ranks->bounds;
+	unsigned __int128 value = (unsigned __int128)address->hi << 64 | address->lo;
+	uint32_t at = 0;
 
-	for (uint32_t n = ranks->count; n > 1;) {
-		uint32_t half = n / 2;
+	for (uint32_t n = ranks->count, half; n > 1; n -= half) {
+		const struct bh_address *bound = &ranks->bounds[at + (half = n / 2)];
 
-		base = bh_address_below(address, &base[half]) ? base : base + half;
-		n -= half;
+		at += half & -(uint32_t)(value >= ((unsigned __int128)bound->hi << 64 | bound->lo));
 	}
-	return (uint32_t)(base - ranks->bounds);
+	return at;
 }
 
 /* Looks up with the best instruction set of this processor. */
