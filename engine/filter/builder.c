@@ -35,6 +35,7 @@ struct bh_builder {
 	uint32_t labels, room;
 	uint32_t fat_count;
 	bool fixed, loaded, has_words;
+	uint32_t boxes[BH_SPACES];
 	bool stale[BH_SPACES]; /* the forest is to be made anew */
 	struct bh_planting plantings[BH_SPACES];
 	struct bh_strips strips[BH_SPACES]; /* fixed: where they are faster than the forest */
@@ -327,7 +328,8 @@ static int plant(struct bh_builder *builder, const struct record *record)
 			continue;
 		box_of(builder, &box, &record->pieces[p], record->label);
 		rc = bh_planting_insert(&builder->plantings[space], &box);
-		if (rc)
+		/* What grew too large in place is made anew when published. */
+		if (rc || bh_forest_bytes(&builder->plantings[space].forest) > 2 * forest_limit(builder->boxes[space]))
 			builder->stale[space] = true;
 	}
 	return rc;
@@ -431,6 +433,8 @@ int bh_builder_insert(struct bh_builder *builder, const struct bh_rule *rule, st
 	builder->order[label] = record;
 	builder->spaces[label] = record->spaces;
 	builder->fat_count += record->fat != NULL;
+	for (uint32_t p = 0; p < record->count; p++)
+		builder->boxes[record->pieces[p].space]++;
 	if (!builder->loaded)
 		return 0;
 	builder->entries[label] = record->entry;
@@ -447,6 +451,8 @@ int bh_builder_delete(struct bh_builder *builder, uint32_t id, struct bh_error *
 	record = *found;
 	bh_hash_remove(builder->records, &id);
 	builder->fat_count -= record->fat != NULL;
+	for (uint32_t p = 0; p < record->count; p++)
+		builder->boxes[record->pieces[p].space]--;
 	if (builder->loaded) {
 		uproot(builder, record);
 		builder->order[record->label] = NULL;

@@ -64,7 +64,7 @@ struct cells {
 };
 
 /* The bit that leaves the cheapest cells, and their cost. */
-static int best_bit(const struct growing *growing, const struct cells *cells, float scale, float *cost)
+static int best_bit(struct growing *growing, const struct cells *cells, float scale, float *cost)
 {
 	float costs[BITS] = {0};
 	struct tally tally;
@@ -76,6 +76,7 @@ static int best_bit(const struct growing *growing, const struct cells *cells, fl
 
 		if (!count)
 			continue;
+		growing->planting->work += count;
 		tally_cell(&tally, growing->forms, cells->refs + cells->starts[c], count);
 		for (int b = 0; b < BITS; b++)
 			costs[b] += cell_cost(n - tally.one[b], scale, growing->fill) +
@@ -205,6 +206,20 @@ static uint64_t deposit(uint32_t bits, uint64_t mask)
 	return word;
 }
 
+/* Whether the boxes have more places in the node's cells than it may make. */
+static bool node_bursts(const struct growing *growing, const struct bh_node *node, const uint32_t *list,
+                        uint32_t count)
+{
+	uint64_t total = 0, most = 2 * (uint64_t)(growing->growth * count) + 64;
+
+	for (uint32_t i = 0; i < count && total <= most; i++)
+		total += 1ULL << __builtin_popcount(span_of(node, &growing->forms[list[i]]).open);
+	growing->planting->work += total;
+	return total > most ||
+	       bh_forest_bytes(&growing->planting->forest) + total * sizeof(struct bh_leaf) / LEAF_BOXES +
+	               (sizeof(uint32_t) << node_bits(node)) > growing->planting->max_bytes;
+}
+
 /* Makes the children of a chosen node, which are at forest->children[node->children]. */
 static void make_children(struct growing *growing, const struct bh_node *node, const uint32_t *list,
                           uint32_t count, const struct region *region, uint32_t level, uint32_t *depth)
@@ -268,8 +283,9 @@ uint32_t bh_forest_make_tree(struct growing *growing, struct bh_node *root, uint
 		if (box_covers(&growing->boxes[list[i]], &region))
 			count = i + 1;
 	if (count > (root ? LEAF_BOXES : growing->leaf_max) && level < BH_FOREST_DEPTH &&
-	    bh_forest_bytes(forest) + count * (sizeof(struct bh_leaf) / 4) < planting->max_bytes)
-		choose_bits(growing, list, count, &node);
+	    bh_forest_bytes(forest) < planting->max_bytes && planting->work < growing->work_max &&
+	    (!choose_bits(growing, list, count, &node) || node_bursts(growing, &node, list, count)))
+		node = (struct bh_node){{0}};
 	cells = 1u << node_bits(&node);
 	if (growing->failed || (cells == 1 && !root))
 		return make_leaf(growing, list, count);
@@ -504,6 +520,8 @@ int bh_planting_build(struct bh_planting *planting, const struct bh_box *boxes, 
 	growing.forms = malloc((count + 1) * sizeof(*growing.forms));
 	planting->fixed = fixed;
 	planting->max_bytes = max_bytes;
+	planting->work = 0;
+	growing.work_max = BH_PLANTING_START + (uint64_t)count * BH_PLANTING_WORK;
 	planting->wide[0] = planting->wide[1] = 1u << 24;
 	growing.failed = !list || !growing.forms;
 	for (uint32_t i = 0; i < count && !growing.failed; i++)
@@ -512,11 +530,13 @@ int bh_planting_build(struct bh_planting *planting, const struct bh_box *boxes, 
 		make_one(&growing, list, count, 0);
 	/* The first suits any rules; where there is time for it, others are tried. */
 	for (uint32_t t = 0; fixed && count <= TRIALS_MAX && t < PARTITIONS * MANNERS && !growing.failed; t++) {
-		if (count > manners[t / PARTITIONS].boxes_max)
+		if (count > manners[t / PARTITIONS].boxes_max || planting->work > growing.work_max / 4)
 			break;
 		if (t)
 			make_one(&growing, list, count, last = t);
 		cost = bh_planting_cost(planting, boxes, count);
+		if (bh_forest_bytes(&planting->forest) > max_bytes)
+			cost *= 1000;
 		if (!t || cost < lowest) {
 			lowest = cost;
 			best = t;
@@ -524,6 +544,11 @@ int bh_planting_build(struct bh_planting *planting, const struct bh_box *boxes, 
 	}
 	if (best != last && !growing.failed)
 		make_one(&growing, list, count, best);
+	/* Copies below many leaves can still be too much: then one leaf a tree. */
+	if (bh_forest_bytes(&planting->forest) > max_bytes && !growing.failed) {
+		growing.work_max = 0;
+		make_one(&growing, list, count, last = PARTITIONS);
+	}
 	if ((best != last || !last) && !growing.failed)
 		bh_planting_cost(planting, boxes, count); /* for what is usual */
 	free(list);

@@ -92,6 +92,7 @@ struct bh_planting {
 	struct bh_forest forest;
 	uint32_t nodes_room, children_room, leaves_room;
 	size_t max_bytes;
+	uint64_t work; /* references looked at by the last build, which ends with long leaves beyond its budget */
 	bool fixed;
 	uint32_t wide[2];       /* a local or remote range of at least so many addresses is not specific */
 	uint32_t tree_of[4];    /* of each kind: bit 0 local not specific, bit 1 remote */
@@ -101,9 +102,13 @@ struct bh_planting {
 	uint32_t free_count[5], free_room[5];
 };
 
+#define BH_PLANTING_WORK 1000 /* references looked at, a box, at most; and so much for a start */
+#define BH_PLANTING_START ((uint64_t)1 << 20)
+
 /*
- * Makes the forest of the boxes, sorted by label. -ENOMEM. Beyond `max_bytes` nodes are not split
- * any further, so that a forest degrades towards a linear scan and never fails for its size.
+ * Makes the forest of the boxes, sorted by label. -ENOMEM. Beyond `max_bytes` (at least 128 a box), or
+ * after BH_PLANTING_WORK, nodes are not split any further: a forest degrades towards a linear scan and
+ * never fails for its size.
  */
 int bh_planting_build(struct bh_planting *planting, const struct bh_box *boxes, uint32_t count,
                       bool fixed, size_t max_bytes);

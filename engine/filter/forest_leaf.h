@@ -42,6 +42,7 @@ struct growing {
 	uint32_t leaf_max; /* boxes of a leaf that is not worth another node */
 	float fill;        /* boxes that a packet may as well be compared with as with one */
 	double growth;     /* references a node may make of one */
+	uint64_t work_max; /* of the planting's work */
 	bool failed;
 };
 
