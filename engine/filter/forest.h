@@ -106,7 +106,7 @@ struct bh_planting {
 #define BH_PLANTING_START ((uint64_t)1 << 20)
 
 /*
- * Makes the forest of the boxes, sorted by label. -ENOMEM. Beyond `max_bytes` (at least 128 a box), or
+ * Makes the forest of the boxes, sorted by label. -ENOMEM. Beyond `max_bytes` (at least 4096 and 48 a box), or
  * after BH_PLANTING_WORK, nodes are not split any further: a forest degrades towards a linear scan and
  * never fails for its size.
  */

@@ -471,7 +471,7 @@ static void hard_box(struct bh_box *box, uint32_t label, uint32_t shape)
 static void hold_budgets(void)
 {
 	static const uint32_t sizes[] = {10, 300, 3000, 30000};
-	static const uint32_t each[] = {128, 192, 256};
+	static const uint32_t each[] = {48, 96, 256};
 	struct bh_box *boxes = calloc(30000, sizeof(*boxes));
 	uint32_t over = 0, built = 0;
 	char detail[80];
@@ -480,7 +480,7 @@ static void hold_budgets(void)
 		for (uint32_t shape = 0; shape < 6; shape++)
 			for (int e = 0; e < 3; e++) {
 				struct bh_planting planting = {0};
-				size_t most = 65536 + (size_t)sizes[s] * each[e];
+				size_t most = 4096 + (size_t)sizes[s] * each[e];
 
 				for (uint32_t i = 0; i < sizes[s]; i++)
 					hard_box(&boxes[i], i, shape);
