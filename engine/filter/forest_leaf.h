@@ -180,7 +180,8 @@ static inline uint32_t leaves_take(struct growing *growing, uint32_t run)
 	if (run <= 4 && planting->free_count[run]) {
 		at = planting->free_runs[run][--planting->free_count[run]];
 	} else {
-		if (grow(&forest->leaves, &planting->leaves_room, forest->leaves_count + run,
+		if (forest->leaves_count + run > BH_LEAVES_MAX ||
+		    grow(&forest->leaves, &planting->leaves_room, forest->leaves_count + run,
 		         sizeof(struct bh_leaf), 64)) {
 			growing->failed = true;
 			return 0;

@@ -1,6 +1,6 @@
 /*
  * strip.h - boxes one after the other, sixteen compared at once: the form for rules that no bit of a
- * packet tells apart, and for few. Inside filter/. Never slower than a linear scan, since it is one.
+ * packet tells apart, and for few: what is left of a linear scan. Inside filter/.
  */
 #ifndef BH_FILTER_STRIP_H
 #define BH_FILTER_STRIP_H
