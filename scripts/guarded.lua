@@ -5,6 +5,7 @@ local guarded = {}
 local CHANGING = {
   "begin", "commit", "abort", "add_network", "remove_network", "add_container", "remove_container",
   "add_endpoint", "remove_endpoint", "add_rules", "change_endpoint", "set_phase", "set_policies", "reset",
+  "forget_lost",
 }
 
 local READ_ONLY = "this session only reads the host; `bulkhead repl --linux --write` may change it"

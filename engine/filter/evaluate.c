@@ -8,7 +8,7 @@
 static int bh_rules_lookup(struct bh_env *env, const struct bh_conf *conf, const struct bh_key *key,
                            struct bh_entry *entry);
 
-#include "verdict.h"
+#include "express.h"
 
 /* The first block of the table's direction in which a rule matches. */
 static bool table_lookup(struct bh_env *env, const struct bh_table_ref *ref,
@@ -54,6 +54,18 @@ void bh_evaluate(struct bh_env *env, const struct bh_conf *conf, enum bh_directi
 		packet = &parsed;
 	bh_evaluate_parse(env, direction, packet);
 	bh_judge(env, conf, packet, verdict);
+}
+
+bool bh_evaluate_express(struct bh_env *env, const struct bh_conf *conf, enum bh_direction direction,
+                         struct bh_verdict *verdict)
+{
+	struct bh_plain plain;
+
+	if (!bh_plain_read(env, &plain))
+		return false;
+	if (direction == BH_IN)
+		bh_plain_turn(&plain);
+	return bh_express(env, conf, &plain, direction, verdict);
 }
 
 static const void *page_of_table(void *arg, uint32_t id, uint32_t page)

@@ -258,7 +258,11 @@ BH_GLOBAL int bh_parse_inner(BH_CTX *ctx, struct bh_packet *packet, uint32_t off
 	} else if (inner->v6 && bh_is_extension(inner->protocol)) {
 		return 0;
 	}
-	packet->has_inner = bh_address_equal(&inner->local, &packet->key.local);
+	/* An error from here goes to whom it speaks of; else a flow to one would let errors, and what they
+	 * carry, out to all. One from outside may come from any router on the way. */
+	packet->has_inner = bh_address_equal(&inner->local, &packet->key.local) &&
+	                    (packet->key.direction == BH_IN ||
+	                     bh_address_equal(&inner->remote, &packet->key.remote));
 	return 0;
 }
 

@@ -151,7 +151,7 @@ BH_GLOBAL int bh_identity(const struct bh_conf *conf, const struct bh_packet *pa
 	          packet->fragment == BH_WHOLE &&
 	          (bh_icmp_type(key) == 135 || bh_icmp_type(key) == 136);
 
-	if (packet->form == BH_FORM_IP && bh_is_loopback4(&key->remote))
+	if (packet->form == BH_FORM_IP && (bh_is_loopback4(&key->remote) || bh_is_loopback4(&key->local)))
 		return key->direction == BH_OUT ? BH_IDENTITY_SPOOF : BH_IDENTITY_NOT_OURS;
 	if (!(conf->flags & BH_CONF_ANTISPOOF))
 		return packet->form == BH_FORM_ARP || nd ? BH_IDENTITY_NEIGHBOUR : BH_IDENTITY_OK;
@@ -177,6 +177,9 @@ BH_GLOBAL int bh_identity(const struct bh_conf *conf, const struct bh_packet *pa
 			return BH_IDENTITY_NOT_OURS;
 		}
 	}
+	/* A router learns the address of who asks for it, too. */
+	if (key->direction == BH_OUT && packet->lladdr_option == 1 && !bh_mac_equal(packet->lladdr, conf->mac))
+		return BH_IDENTITY_SPOOF;
 	return nd ? bh_identity_neighbour(conf, packet) : BH_IDENTITY_OK;
 }
 

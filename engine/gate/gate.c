@@ -1,8 +1,8 @@
 /*
  * gate.c - loads, pins, opens and attaches the gate, and reads and writes its maps. See gate.h.
  *
- * The object is embedded in the program. Everything is pinned by name in one directory; opening is
- * getting each pin. The pin `abi` names the layout, so that a later version knows what it finds.
+ * The object is embedded in the program. Everything is pinned by name and layout in one directory;
+ * opening is getting each pin. What another version left there is upgrade.h's.
  */
 #include "gate.h"
 
@@ -21,17 +21,23 @@
 #include "../base/cleanup.h"
 #include "attach.h"
 #include "maps.h"
+#include "upgrade.h"
 
 static const _Alignas(8) unsigned char gate_object[] = {
 #include "engine/gate/gate.bpf.inc"
 };
 
-enum { PORTS, PAGES, FLOWS, LEDGER, SHARES, ROOMS, COUNTS, HITS, RECORDS, MAPS };
+enum { PORTS, PAGES, FLOWS, LEDGER, SHARES, ROOMS, FORWARDS, COUNTS, HITS, RECORDS, MAPS };
 enum { GATE_OUT, GATE_IN, GATE_PROBE, GATE_FORGET, PROGRAMS };
 
 static const char *const map_names[MAPS] = {
-	"bh_ports", "bh_pages", "bh_flows", "bh_ledger", "bh_shares", "bh_rooms", "bh_counts", "bh_hits",
-	"bh_records",
+	"bh_ports", "bh_pages", "bh_flows", "bh_ledger", "bh_shares", "bh_rooms", "bh_forwards",
+	"bh_counts", "bh_hits", "bh_records",
+};
+static const int map_layouts[MAPS] = {
+	[PORTS] = BH_ABI, [PAGES] = BH_ABI, [FLOWS] = BH_LAYOUT_FLOWS, [LEDGER] = BH_LAYOUT_FLOWS,
+	[SHARES] = BH_LAYOUT_FLOWS, [ROOMS] = BH_LAYOUT_FLOWS, [COUNTS] = BH_LAYOUT_COUNTS,
+	[HITS] = BH_LAYOUT_COUNTS, [RECORDS] = BH_LAYOUT_RECORDS,
 };
 static const char *const program_names[PROGRAMS] = {"bh_gate_out", "bh_gate_in", "bh_gate_probe",
                                                     "bh_gate_forget"};
@@ -70,10 +76,32 @@ void bh_gate_close(struct bh_gate_kernel **gate)
 	*gate = NULL;
 }
 
-static char *pin_path(char *path, const char *directory, const char *name)
+/* Maps come first, then programs. */
+static char *pin_name(char name[BH_PIN_NAME], int i)
 {
-	snprintf(path, 512, "%s/%s-%d", directory, name, BH_ABI);
+	if (i < MAPS)
+		snprintf(name, BH_PIN_NAME, "%s-%d", map_names[i], map_layouts[i]);
+	else
+		snprintf(name, BH_PIN_NAME, "%s-%d", program_names[i - MAPS], BH_ABI);
+	return name;
+}
+
+static char *pin_path(char path[512], const char *directory, int i)
+{
+	char name[BH_PIN_NAME];
+
+	snprintf(path, 512, "%s/%s", directory, pin_name(name, i));
 	return path;
+}
+
+bool bh_gate_has_pin(const char *entry)
+{
+	char name[BH_PIN_NAME];
+
+	for (int i = 0; i < MAPS + PROGRAMS; i++)
+		if (!strcmp(entry, pin_name(name, i)))
+			return true;
+	return false;
 }
 
 /* Gets every pin. -ENOENT if one is missing. */
@@ -83,12 +111,12 @@ static int gate_get(struct bh_gate_kernel *gate, const char *directory)
 	void *circle;
 
 	for (int i = 0; i < MAPS; i++) {
-		gate->maps[i] = bpf_obj_get(pin_path(path, directory, map_names[i]));
+		gate->maps[i] = bpf_obj_get(pin_path(path, directory, i));
 		if (gate->maps[i] < 0)
 			return -errno;
 	}
 	for (int i = 0; i < PROGRAMS; i++) {
-		gate->programs[i] = bpf_obj_get(pin_path(path, directory, program_names[i]));
+		gate->programs[i] = bpf_obj_get(pin_path(path, directory, MAPS + i));
 		if (gate->programs[i] < 0)
 			return -errno;
 	}
@@ -114,30 +142,54 @@ static int gate_set_room(struct bpf_object *object)
 	return bpf_map_update_elem(rooms, &zero, &room, BPF_ANY) ? -errno : 0;
 }
 
+/* Goes on with the maps that are pinned: of a load that was cut short, or of another version. */
+static int gate_reuse(struct bpf_object *object, const char *directory, bool reused[MAPS],
+                      struct bh_error *err)
+{
+	char path[512];
+	int rc = 0;
+
+	for (int i = 0; !rc && i < MAPS; i++) {
+		BH_AUTOFD int fd = bpf_obj_get(pin_path(path, directory, i));
+
+		reused[i] = fd >= 0;
+		if (fd >= 0 && (rc = bpf_map__reuse_fd(bpf_object__find_map_by_name(object, map_names[i]), fd)))
+			bh_error_errno(err, rc, "cannot go on with the map pinned as '%s'", path);
+	}
+	return rc;
+}
+
 /* Loads the object and pins its parts; the programs last, so that a half pinned set is not found. */
 static int gate_load(const char *directory, struct bh_error *err)
 {
+	bool reused[MAPS] = {false};
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = "bulkhead");
 	struct bpf_object *object = bpf_object__open_mem(gate_object, sizeof(gate_object), &opts);
 	char path[512];
-	int rc = object ? bpf_object__load(object) : -errno;
+	int rc = object ? gate_reuse(object, directory, reused, err) : -errno;
 
+	if (rc && object) {
+		bpf_object__close(object);
+		return rc;
+	}
+	rc = rc ? rc : bpf_object__load(object);
 	if (rc)
 		bh_error_errno(err, rc, "the kernel does not load the gate (Linux 6.1 or newer with BPF is needed)");
-	else if ((rc = gate_set_room(object)))
+	else if (!reused[ROOMS] && (rc = gate_set_room(object)))
 		bh_error_errno(err, rc, "cannot set what the gate may keep");
 	for (int i = 0; !rc && i < MAPS; i++) {
 		struct bpf_map *map = bpf_object__find_map_by_name(object, map_names[i]);
 
-		unlink(pin_path(path, directory, map_names[i]));
-		rc = bpf_map__pin(map, path);
+		if (reused[i])
+			continue;
+		rc = bpf_map__pin(map, pin_path(path, directory, i));
 		if (rc)
 			bh_error_errno(err, rc, "cannot pin '%s'", path);
 	}
 	for (int i = 0; !rc && i < PROGRAMS; i++) {
 		struct bpf_program *program = bpf_object__find_program_by_name(object, program_names[i]);
 
-		unlink(pin_path(path, directory, program_names[i]));
+		unlink(pin_path(path, directory, MAPS + i));
 		rc = bpf_program__pin(program, path);
 		if (rc)
 			bh_error_errno(err, rc, "cannot pin '%s'", path);
@@ -151,12 +203,17 @@ int bh_gate_open(struct bh_gate_kernel **out, const char *directory, bool create
                  struct bh_error *err)
 {
 	struct bh_gate_kernel *gate = gate_new();
-	int rc;
+	int rc, other;
 
 	bh_attach_quiet();
 	if (!gate)
 		return bh_error_set(err, -ENOMEM, "not enough memory for the gate");
 	rc = gate_get(gate, directory);
+	other = rc == -ENOENT ? bh_upgrade_other(directory) : 0;
+	if (other > BH_ABI || (other && !create)) {
+		bh_gate_close(&gate);
+		return bh_upgrade_refuse(other, err);
+	}
 	if (rc == -ENOENT && create) {
 		bh_gate_close(&gate);
 		rc = gate_load(directory, err);
@@ -173,18 +230,6 @@ int bh_gate_open(struct bh_gate_kernel **out, const char *directory, bool create
 	return 0;
 }
 
-int bh_gate_unpin(const char *directory, struct bh_error *err)
-{
-	char path[512];
-
-	for (int i = 0; i < MAPS + PROGRAMS; i++) {
-		pin_path(path, directory, i < MAPS ? map_names[i] : program_names[i - MAPS]);
-		if (unlink(path) && errno != ENOENT)
-			return bh_error_errno(err, -errno, "cannot remove '%s'", path);
-	}
-	return 0;
-}
-
 int bh_gate_attach(struct bh_gate_kernel *gate, unsigned ifindex, struct bh_error *err)
 {
 	int rc = bh_attach_program(ifindex, BPF_TC_INGRESS, gate->programs[GATE_OUT], err);
@@ -192,18 +237,61 @@ int bh_gate_attach(struct bh_gate_kernel *gate, unsigned ifindex, struct bh_erro
 	return rc ? rc : bh_attach_program(ifindex, BPF_TC_EGRESS, gate->programs[GATE_IN], err);
 }
 
+/* One set for each processor, which counts without minding the others. */
+static int counters_make(struct bh_gate_kernel *gate, uint32_t endpoint, struct bh_error *err)
+{
+	int cpus = libbpf_num_possible_cpus();
+	BH_AUTOFREE struct bh_counters *zero = cpus > 0 ? calloc((size_t)cpus, sizeof(*zero)) : NULL;
+
+	if (!zero)
+		return bh_error_set(err, -ENOMEM, "not enough memory for the counters of endpoint %u", endpoint);
+	if (bpf_map_update_elem(gate->maps[COUNTS], &endpoint, zero, BPF_NOEXIST) && errno != EEXIST)
+		return bh_error_errno(err, -errno, "cannot make the counters of endpoint %u", endpoint);
+	return 0;
+}
+
 int bh_gate_conf_put(struct bh_gate_kernel *gate, uint32_t ifindex, const struct bh_conf *conf,
                      struct bh_error *err)
 {
-	struct bh_counters zero = {0};
-
 	/* The conf first: what is left after a crash is found by it. */
 	if (bpf_map_update_elem(gate->maps[PORTS], &ifindex, conf, BPF_ANY))
 		return bh_error_errno(err, -errno, "cannot set the gate of endpoint %u", conf->endpoint);
-	if (bpf_map_update_elem(gate->maps[COUNTS], &conf->endpoint, &zero, BPF_NOEXIST) &&
-	    errno != EEXIST)
-		return bh_error_errno(err, -errno, "cannot make the counters of endpoint %u", conf->endpoint);
+	return counters_make(gate, conf->endpoint, err);
+}
+
+static struct bh_forward_key forward_key(const struct bh_conf *conf)
+{
+	struct bh_forward_key key = {.network = conf->network};
+
+	memcpy(key.mac, conf->mac, 6);
+	return key;
+}
+
+int bh_gate_forward_put(struct bh_gate_kernel *gate, uint32_t ifindex, uint32_t mtu,
+                        struct bh_error *err)
+{
+	struct bh_forward forward = {.port = ifindex, .mtu = mtu};
+	struct bh_forward_key key;
+	struct bh_conf conf;
+	int rc = bh_gate_conf_read(gate, ifindex, &conf, err);
+
+	if (rc)
+		return rc;
+	key = forward_key(&conf);
+	if (bpf_map_update_elem(gate->maps[FORWARDS], &key, &forward, BPF_ANY))
+		return bh_error_errno(err, -errno, "cannot put endpoint %u into the forwarding table",
+		                      conf.endpoint);
 	return 0;
+}
+
+/* Its place in the forwarding table, unless another has it by now. */
+static void forward_remove(struct bh_gate_kernel *gate, uint32_t ifindex, const struct bh_conf *conf)
+{
+	struct bh_forward_key key = forward_key(conf);
+	struct bh_forward forward;
+
+	if (!bpf_map_lookup_elem(gate->maps[FORWARDS], &key, &forward) && forward.port == ifindex)
+		bpf_map_delete_elem(gate->maps[FORWARDS], &key);
 }
 
 int bh_gate_conf_read(struct bh_gate_kernel *gate, uint32_t ifindex, struct bh_conf *conf,
@@ -261,38 +349,6 @@ int bh_gate_table_remove(struct bh_gate_kernel *gate, uint32_t id, struct bh_err
 	return 0;
 }
 
-/* What no guarantee can claim may be borrowed: it shrinks by one guarantee a compartment. */
-int bh_gate_share_put(struct bh_gate_kernel *gate, uint32_t compartment, struct bh_error *err)
-{
-	struct bh_share share = {0};
-
-	if (gate->room->capacity < BH_FLOWS_GUARANTEED)
-		return bh_error_set(err, -ENOSPC, "the flow table guarantees %d flows to at most %u compartments",
-		                    BH_FLOWS_GUARANTEED, BH_FLOWS_MAX / BH_FLOWS_GUARANTEED);
-	if (!bpf_map_update_elem(gate->maps[SHARES], &compartment, &share, BPF_NOEXIST))
-		__sync_fetch_and_sub(&gate->room->capacity, BH_FLOWS_GUARANTEED);
-	else if (errno != EEXIST)
-		return bh_error_errno(err, -errno, "cannot make the flow account of compartment %u",
-		                      compartment);
-	return 0;
-}
-
-int bh_gate_share_remove(struct bh_gate_kernel *gate, uint32_t compartment, struct bh_error *err)
-{
-	if (!bpf_map_delete_elem(gate->maps[SHARES], &compartment))
-		__sync_fetch_and_add(&gate->room->capacity, BH_FLOWS_GUARANTEED);
-	else if (errno != ENOENT)
-		return bh_error_errno(err, -errno, "cannot remove the flow account of compartment %u",
-		                      compartment);
-	return 0;
-}
-
-int bh_gate_flow_read(struct bh_gate_kernel *gate, const struct bh_flow_key *key,
-                      struct bh_flow *flow)
-{
-	return bpf_map_lookup_elem(gate->maps[FLOWS], key, flow) ? -errno : 0;
-}
-
 #define BATCH 4096
 
 /* All rows of a map, many at a time; `visit` returns non-zero to stop, which is then returned. */
@@ -322,6 +378,57 @@ static int map_each(int fd, size_t key_size, size_t value_size,
 		}
 	}
 	return 0;
+}
+
+static int count_share(const void *key, const void *value, void *arg)
+{
+	(void)key;
+	(void)value;
+	++*(uint64_t *)arg;
+	return 0;
+}
+
+/* What no guarantee can claim may be borrowed. Counted anew each time: a kill may have come between. */
+static int gate_share_out(struct bh_gate_kernel *gate, struct bh_error *err)
+{
+	uint64_t shares = 0;
+	int rc = map_each(gate->maps[SHARES], sizeof(uint32_t), sizeof(struct bh_share), count_share, &shares, err);
+
+	if (rc)
+		return rc;
+	if (shares * BH_FLOWS_GUARANTEED > BH_FLOWS_MAX)
+		return bh_error_set(err, -ENOSPC, "the flow table guarantees %d flows to at most %u compartments",
+		                    BH_FLOWS_GUARANTEED, BH_FLOWS_MAX / BH_FLOWS_GUARANTEED);
+	__atomic_store_n(&gate->room->capacity, BH_FLOWS_MAX - shares * BH_FLOWS_GUARANTEED, __ATOMIC_RELAXED);
+	return 0;
+}
+
+int bh_gate_share_put(struct bh_gate_kernel *gate, uint32_t compartment, struct bh_error *err)
+{
+	struct bh_share share = {0};
+	int rc;
+
+	if (bpf_map_update_elem(gate->maps[SHARES], &compartment, &share, BPF_NOEXIST) && errno != EEXIST)
+		return bh_error_errno(err, -errno, "cannot make the flow account of compartment %u",
+		                      compartment);
+	rc = gate_share_out(gate, err);
+	if (rc)
+		bpf_map_delete_elem(gate->maps[SHARES], &compartment);
+	return rc;
+}
+
+int bh_gate_share_remove(struct bh_gate_kernel *gate, uint32_t compartment, struct bh_error *err)
+{
+	if (bpf_map_delete_elem(gate->maps[SHARES], &compartment) && errno != ENOENT)
+		return bh_error_errno(err, -errno, "cannot remove the flow account of compartment %u",
+		                      compartment);
+	return gate_share_out(gate, err);
+}
+
+int bh_gate_flow_read(struct bh_gate_kernel *gate, const struct bh_flow_key *key,
+                      struct bh_flow *flow)
+{
+	return bpf_map_lookup_elem(gate->maps[FLOWS], key, flow) ? -errno : 0;
 }
 
 struct flow_visit {
@@ -389,6 +496,28 @@ static int gate_collect(struct bh_gate_kernel *gate, const struct bh_conf *conf,
 	return 0;
 }
 
+int bh_gate_flow_each_of(struct bh_gate_kernel *gate, uint32_t ifindex,
+                         int (*visit)(const struct bh_flow_key *, void *), void *arg,
+                         struct bh_error *err)
+{
+	struct bh_conf conf;
+	struct doomed found = {0};
+	int rc;
+
+	if (bpf_map_lookup_elem(gate->maps[PORTS], &ifindex, &conf))
+		return 0;
+	found.endpoint = conf.endpoint;
+	rc = gate_collect(gate, &conf, &found, err);
+	for (size_t at = 0; !rc && at < found.keys.size; at += sizeof(struct bh_flow_key)) {
+		struct bh_flow_key key;
+
+		memcpy(&key, found.keys.data + at, sizeof(key));
+		rc = visit(&key, arg);
+	}
+	bh_buffer_clear(&found.keys);
+	return rc;
+}
+
 /* The kernel forgets them itself, with the accounts that it may be charging at this moment. */
 static int gate_forget_flows(struct bh_gate_kernel *gate, const struct bh_conf *conf,
                              struct bh_error *err)
@@ -411,8 +540,18 @@ static int gate_forget_flows(struct bh_gate_kernel *gate, const struct bh_conf *
 int bh_gate_counters_read(struct bh_gate_kernel *gate, uint32_t endpoint,
                           struct bh_counters *counters, struct bh_error *err)
 {
-	if (bpf_map_lookup_elem(gate->maps[COUNTS], &endpoint, counters))
+	int cpus = libbpf_num_possible_cpus();
+	BH_AUTOFREE struct bh_counters *each = cpus > 0 ? calloc((size_t)cpus, sizeof(*each)) : NULL;
+	uint64_t *sum = (uint64_t *)counters;
+
+	if (!each)
+		return bh_error_set(err, -ENOMEM, "not enough memory for the counters of endpoint %u", endpoint);
+	if (bpf_map_lookup_elem(gate->maps[COUNTS], &endpoint, each))
 		return bh_error_errno(err, -errno, "cannot read the counters of endpoint %u", endpoint);
+	*counters = (struct bh_counters){0};
+	for (int cpu = 0; cpu < cpus; cpu++)
+		for (size_t i = 0; i < sizeof(*each) / sizeof(*sum); i++)
+			sum[i] += ((const uint64_t *)&each[cpu])[i];
 	return 0;
 }
 
@@ -459,31 +598,6 @@ void bh_gate_hit_move(struct bh_gate_kernel *gate, uint32_t endpoint, uint32_t f
 	bpf_map_delete_elem(gate->maps[HITS], &old);
 }
 
-/* Keys of an endpoint's hits, collected first. */
-static int doom_hit(uint32_t endpoint, uint32_t rule, uint64_t packets, void *arg)
-{
-	struct doomed *doomed = arg;
-
-	(void)packets;
-	if (endpoint == doomed->endpoint)
-		bh_buffer_append(&doomed->keys, &rule, sizeof(rule));
-	return 0;
-}
-
-static void gate_forget_hits(struct bh_gate_kernel *gate, uint32_t endpoint)
-{
-	struct doomed doomed = {.endpoint = endpoint};
-
-	bh_gate_hits_each(gate, doom_hit, &doomed, NULL);
-	for (size_t at = 0; at < doomed.keys.size; at += sizeof(uint32_t)) {
-		uint32_t rule;
-
-		memcpy(&rule, doomed.keys.data + at, sizeof(rule));
-		bh_gate_hit_remove(gate, endpoint, rule);
-	}
-	bh_buffer_clear(&doomed.keys);
-}
-
 int bh_gate_conf_remove(struct bh_gate_kernel *gate, uint32_t ifindex, struct bh_error *err)
 {
 	struct bh_conf conf;
@@ -491,8 +605,8 @@ int bh_gate_conf_remove(struct bh_gate_kernel *gate, uint32_t ifindex, struct bh
 
 	if (bpf_map_lookup_elem(gate->maps[PORTS], &ifindex, &conf))
 		return 0;
+	forward_remove(gate, ifindex, &conf);
 	rc = gate_forget_flows(gate, &conf, err);
-	gate_forget_hits(gate, conf.endpoint);
 	bpf_map_delete_elem(gate->maps[COUNTS], &conf.endpoint);
 	/* Last: it is what a removal that a crash cut short is found by. */
 	if (bpf_map_delete_elem(gate->maps[PORTS], &ifindex) && errno != ENOENT)
@@ -503,6 +617,11 @@ int bh_gate_conf_remove(struct bh_gate_kernel *gate, uint32_t ifindex, struct bh
 int bh_gate_share_read(struct bh_gate_kernel *gate, uint32_t compartment, struct bh_share *share)
 {
 	return bpf_map_lookup_elem(gate->maps[SHARES], &compartment, share) ? -errno : 0;
+}
+
+void bh_gate_room_read(const struct bh_gate_kernel *gate, struct bh_room *room)
+{
+	*room = *gate->room;
 }
 
 const struct bh_circle *bh_gate_circle(const struct bh_gate_kernel *gate)

@@ -89,6 +89,7 @@ describe("the words of a session", function()
 block: in tcp 172.16.0.3:51000 -> 172.16.0.2:81
   by default policies/default/container/process.lua:7
   gate out db -> switch nat -> gate in web [blocked: default]
+  so far: in 0 packets, 0 bytes; out 0 packets, 0 bytes
 ]], 'explain "in tcp 172.16.0.3:51000 -> 172.16.0.2:81"')
     prints("allow\npublished 8080\n", 'a = explain("web", "in tcp 172.16.0.3:51000 -> 172.16.0.2:80")',
       "a.verdict, a.rule")
@@ -222,7 +223,7 @@ describe("a session that only reads", function()
     local sentence = "this session only reads the host; `bulkhead repl --linux --write` may change it"
     for _, method in ipairs { "begin", "commit", "abort", "add_network", "remove_network", "add_container",
       "remove_container", "add_endpoint", "remove_endpoint", "add_rules", "change_endpoint", "set_phase",
-      "set_policies", "reset" } do
+      "set_policies", "reset", "forget_lost" } do
       assert.has_error(function() env.host[method](env.host) end, sentence)
     end
     assert.has_error(function() env.add("web", env.block.inbound { protocol = "tcp" }) end, sentence)
@@ -241,12 +242,12 @@ describe("a session that only reads", function()
   it("has every method of a host: what is not a list of those that change, reads", function()
     local changing = {}
     for name in ("begin commit abort add_network remove_network add_container remove_container add_endpoint "
-      .. "remove_endpoint add_rules change_endpoint set_phase set_policies reset"):gmatch "[%w_]+" do
+      .. "remove_endpoint add_rules change_endpoint set_phase set_policies reset forget_lost"):gmatch "[%w_]+" do
       changing[name] = true
     end
     local reading = {}
     for name in ("close platform networks compartments containers container endpoints counters rules flows drops "
-      .. "flows_used gate check_endpoint check_container"):gmatch "[%w_]+" do
+      .. "flows_used gate check_endpoint check_container visit lost"):gmatch "[%w_]+" do
       reading[name] = true
     end
     for name in pairs(stubs.load().classes.host.methods) do

@@ -21,7 +21,7 @@ int bh_barrier_table_publish(struct bh_platform *, uint32_t id, const struct bh_
                              struct bh_error *);
 int bh_barrier_hit_remove(struct bh_platform *, uint32_t endpoint, uint32_t rule, struct bh_error *);
 int bh_barrier_hit_move(struct bh_platform *, uint32_t endpoint, uint32_t from, uint32_t to, struct bh_error *);
-int bh_barrier_flows_used(struct bh_platform *, uint32_t compartment, uint64_t *used,
+int bh_barrier_share_read(struct bh_platform *, uint32_t compartment, struct bh_share *, struct bh_room *,
                           struct bh_error *);
 const struct bh_circle *bh_barrier_records(struct bh_platform *);
 int bh_barrier_replace(struct bh_platform *, const struct bh_gate *, struct bh_error *);
