@@ -54,11 +54,23 @@ static int make_private(const char *path, struct bh_error *err)
 	return 0;
 }
 
+/* One thread, nobody who asks for statistics, and room for statements to be compiled without malloc(). */
+#define LOOKASIDE_BYTES 1024
+#define LOOKASIDE_SLOTS 512
+
+static void be_plain(void)
+{
+	sqlite3_config(SQLITE_CONFIG_SINGLETHREAD); /* refused, and not needed, from the second store on */
+	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+	sqlite3_config(SQLITE_CONFIG_LOOKASIDE, LOOKASIDE_BYTES, LOOKASIDE_SLOTS);
+}
+
 int bh_store_open(struct bh_store **out, const char *path, bool write, struct bh_error *err)
 {
 	struct bh_store *store = calloc(1, sizeof(*store));
 	int rc = store ? 0 : bh_error_set(err, -ENOMEM, "not enough memory for the store"), keep = 1;
 
+	be_plain();
 	if (!rc && path && write)
 		rc = make_private(path, err);
 	if (!rc && path && !write && access(path, F_OK))

@@ -6,7 +6,8 @@
  * The calls of the program and of its children are counted together, in the order the kernel sees them:
  * whatever can change links, routes, mounts, namespaces, maps, files or the store. All of it is killed with
  * SIGKILL as it enters the N-th, which is therefore not done. Exit status: the program's, or 137 if it was
- * killed. N = 0 never kills and writes the number of calls to standard error.
+ * killed. N = 0 never kills and writes to standard error how many calls there were, but for those that
+ * write a file: how many pages a store writes, and when, is not its user's to say.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -53,6 +54,12 @@ static bool changes(const struct __ptrace_syscall_info *info)
 	return false;
 }
 
+static bool writes_file(uint64_t call)
+{
+	return call == SYS_write || call == SYS_pwrite64 || call == SYS_writev || call == SYS_ftruncate ||
+	       call == SYS_fsync || call == SYS_fdatasync;
+}
+
 struct victims {
 	pid_t pids[64];
 	size_t count;
@@ -75,7 +82,8 @@ static int visit(pid_t pid, int status, unsigned long n, unsigned long *count)
 
 	if (sig == (SIGTRAP | 0x80)) {
 		if (ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof(info), &info) > 0 &&
-		    info.op == PTRACE_SYSCALL_INFO_ENTRY && changes(&info) && ++*count == n)
+		    info.op == PTRACE_SYSCALL_INFO_ENTRY && changes(&info) &&
+		    (n || !writes_file(info.entry.nr)) && ++*count == n)
 			return -1;
 		return 0;
 	}

@@ -19,21 +19,26 @@ static int make_fresh(struct bh_error *err)
 	return rc ? rc : bh_namespace_current(err);
 }
 
+struct search {
+	int top;       /* the directory of all states */
+	int namespace; /* the one asked about */
+};
+
 /* Stops at a state whose switches or whose host stand in the namespace. */
 static int is_of_state(const char *tag, void *arg)
 {
 	static const char *const names[] = {"default", "switch"};
-	const int *namespace = arg;
-	struct bh_runtime runtime;
+	const struct search *search = arg;
 	int found = 0;
 
-	if (bh_runtime_open(&runtime, tag, false, NULL) == 0)
-		for (size_t i = 0; i < 2 && !found; i++) {
-			BH_AUTOFD int fd = bh_runtime_namespace(&runtime, names[i]);
+	for (size_t i = 0; i < 2 && !found; i++) {
+		char path[BH_PIN_SIZE + 8];
+		BH_AUTOFD int fd = -1;
 
-			found = fd >= 0 && bh_namespace_same(fd, *namespace);
-		}
-	bh_runtime_close(&runtime);
+		snprintf(path, sizeof(path), "%.6s/%s", tag, names[i]);
+		fd = bh_namespace_open(search->top, path);
+		found = fd >= 0 && bh_namespace_same(fd, search->namespace);
+	}
 	return found;
 }
 
@@ -44,6 +49,8 @@ static int is_of_state(const char *tag, void *arg)
 static bool is_inhabited(struct bh_linux *self, int namespace)
 {
 	static const char *const paths[] = {"/proc/1/ns/net", "/proc/self/ns/net"};
+	struct search search;
+	BH_AUTOFD int top = -1;
 
 	for (size_t i = 0; i < 2; i++) {
 		BH_AUTOFD int fd = bh_namespace_open(AT_FDCWD, paths[i]);
@@ -51,7 +58,9 @@ static bool is_inhabited(struct bh_linux *self, int namespace)
 		if (fd >= 0 && bh_namespace_same(fd, namespace))
 			return true;
 	}
-	return bh_runtime_states(&self->runtime, is_of_state, &namespace) != 0;
+	top = bh_runtime_top(&self->runtime);
+	search = (struct search){top, namespace};
+	return top >= 0 && bh_runtime_states(&self->runtime, is_of_state, &search) != 0;
 }
 
 static int adopt_path(struct bh_linux *self, const char *path, struct bh_error *err)
