@@ -252,7 +252,7 @@ function config.read(object, lenient)
     version = config.version(object), name = valid(cni.BAD_CONFIGURATION, validate.id(name)),
     previous = field(object, "prevresult", "object", "the configuration"),
     state = optional(object, "state", function(text)
-      return validate.path(text, "state")
+      return validate.absolute_path(text, "state")
     end),
   }
   if lenient then
@@ -272,7 +272,7 @@ function config.read(object, lenient)
   configuration.mtu = field(object, "mtu", "integer", "the configuration")
   configuration.type = optional(object, "containertype", validate.type)
   configuration.policies = optional(object, "policies", function(text)
-    return validate.path(text, "policies")
+    return validate.absolute_path(text, "policies")
   end)
   configuration.policy = optional(object, "policy", validate.policy_name)
   configuration.dns = read_dns(field(object, "dns", "object", "the configuration"), "dns")

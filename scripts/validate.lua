@@ -9,6 +9,7 @@ validate.DRIVERS = { "nat", "l2bridge", "transparent", "internal", "overlay" }
 validate.PROTOCOLS = { "tcp", "udp", "sctp" }
 validate.ID_MAX = 255
 validate.NAME_MAX = 63
+validate.ADDRESSES_MAX = 8 -- of one endpoint, as the host takes them
 validate.PUBLISHED_MAX = 4096 -- ports of one container: a bound for what one annotation can ask for
 
 --- Untrusted text, short and harmless enough for a sentence.
@@ -104,6 +105,15 @@ function validate.path(text, what)
     return nil, ("%s is no path for %s"):format(quoted(text), what)
   end
   return text
+end
+
+--- A path from the root: who reads it may stand anywhere.
+function validate.absolute_path(text, what)
+  local path, why = validate.path(text, what)
+  if path and path:sub(1, 1) ~= "/" then
+    return nil, ("%s is no path for %s: it begins with /"):format(quoted(text), what)
+  end
+  return path, why
 end
 
 --- An address, with a prefix length if `length` says "/LEN" may stand.
@@ -312,6 +322,9 @@ function validate.wishes(annotations)
   end, {})
   take("addresses", "address", function(text)
     local list = validate.list(text)
+    if #list > validate.ADDRESSES_MAX then
+      return nil, ("%d addresses are too many: an endpoint has at most %d"):format(#list, validate.ADDRESSES_MAX)
+    end
     for _, address in ipairs(list) do
       local ok, reason = validate.address(address, true)
       if not ok then

@@ -336,7 +336,7 @@ static inline __attribute__((always_inline)) int judge(struct __sk_buff *skb,
  * The port to hand a packet to directly: of another endpoint on the sender's network, with no
  * bandwidth limit at either end. What the forwarding table does not know (the host, groups, other
  * networks) goes the way of the switch, and so does what the switch would not deliver, for it to
- * say so. 0: none.
+ * say so: larger than the port takes, or of a sender that is a group or nobody. 0: none.
  */
 static inline __attribute__((always_inline)) uint32_t peer_of(struct __sk_buff *skb,
                                                               const struct bh_conf *sender)
@@ -348,6 +348,8 @@ static inline __attribute__((always_inline)) uint32_t peer_of(struct __sk_buff *
 	struct bh_forward *forward;
 
 	if (!frame || frame[0] & 1 || sender->flags & BH_CONF_LIMITED)
+		return 0;
+	if (frame[6] & 1 || !(*(const uint16_t *)(frame + 6) | *(const uint32_t *)(frame + 8)))
 		return 0;
 	key.network = sender->network;
 	key.high = *(const uint32_t *)frame;

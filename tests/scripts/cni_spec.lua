@@ -71,6 +71,7 @@ describe("a CNI configuration", function()
     { cni.BAD_CONFIGURATION, '"subnet":"10.9.0.1/24",' }, { cni.BAD_CONFIGURATION, '"subnet":["10.9.0.0"],' },
     { cni.BAD_CONFIGURATION, '"driver":"bridge",' }, { cni.BAD_CONFIGURATION, '"containerType":"vm",' },
     { cni.BAD_CONFIGURATION, '"mtu":20,' }, { cni.BAD_CONFIGURATION, '"network":"a/b",' },
+    { cni.BAD_CONFIGURATION, '"state":"run/x",' }, { cni.BAD_CONFIGURATION, '"policies":"p",' },
     { cni.BAD_CONFIGURATION, '"policy":"../x",' }, { cni.BAD_CONFIGURATION, '"dns":{"nameservers":["x"]},' },
     { cni.BAD_CONFIGURATION, '"dns":{"search":["a b"]},' }, { cni.BAD_CONFIGURATION, '"policies":"",' },
     { cni.BAD_CONFIGURATION, '"runtimeConfig":{"mac":"01:00:5e:00:00:01"},' },

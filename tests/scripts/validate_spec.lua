@@ -117,5 +117,10 @@ describe("annotations", function()
     local wishes, why = validate.wishes { ["bulkhead.publish"] = "80:80,,81:81" }
     assert.is_nil(wishes)
     assert.matches("^annotation bulkhead.publish: '' is no published port", why)
+    wishes, why = validate.wishes { ["bulkhead.address"] = ("172.16.0.9,"):rep(8) .. "172.16.0.9" }
+    assert.is_nil(wishes)
+    assert.equal("annotation bulkhead.address: 9 addresses are too many: an endpoint has at most 8", why)
+    wishes = assert(validate.wishes { ["bulkhead.address"] = ("172.16.0.9,"):rep(7) .. "172.16.0.9" })
+    assert.equal(8, #wishes.addresses)
   end)
 end)

@@ -218,6 +218,16 @@ stage.platforms(B, "a packet for a sibling", function(open)
     assert.equal(spoofed + 1, s:counters(web).dropped_in.spoof)
   end)
 
+  it("from a group or from nobody is dropped by the switch, as ever, whoever may lie", function()
+    local s, web = cast_of(open)
+    local liar = s:add { id = "liar", policies = sets.make { ["container/process.lua"] =
+      'return { default = { inbound = "allow", outbound = "allow" }, antispoof = false }' } }
+    for _, mac in ipairs { "01:00:5e:00:00:01", "00:00:00:00:00:00" } do
+      hold(s, liar, web, frames.ethernet(web.mac, mac, IP4, udp(liar, web)), false, false, mac)
+    end
+    hold(s, liar, web, frames.ethernet(web.mac, "02:00:00:00:00:01", IP4, udp(liar, web)), true, true, "anybody")
+  end)
+
   it("larger than the receiver's port takes is dropped by the switch, as ever", function()
     local s, web, db = cast_of(open)
     namespaces.inside(s, db.where, "ip link set eth0 mtu 4000")
