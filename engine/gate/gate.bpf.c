@@ -47,7 +47,6 @@ struct bh_key;
 struct bh_entry;
 
 static uint64_t bh_now(BH_CTX *skb);
-static const void *bh_page(BH_CTX *skb, uint32_t table, uint32_t page);
 static struct bh_flow *bh_flow_find(BH_CTX *skb, const struct bh_flow_key *key);
 static struct bh_flow *bh_flow_blank(BH_CTX *skb);
 static int bh_flow_insert(BH_CTX *skb, const struct bh_flow_key *key, const struct bh_flow *flow);
@@ -74,9 +73,7 @@ static int bh_rules_lookup(BH_CTX *skb, const struct bh_conf *conf, const struct
 		__type(value, value_);                            \
 	} name_ SEC(".maps")
 
-struct page {
-	uint8_t bytes[BH_PAGE_SIZE];
-};
+#include "lookup.h"
 
 struct scratch {
 	struct bh_packet packet;
@@ -85,8 +82,10 @@ struct scratch {
 	struct bh_flow flow;
 };
 
-MAP(bh_ports, BPF_MAP_TYPE_HASH, uint32_t, struct bh_conf, BH_PORTS_MAX, BPF_F_NO_PREALLOC);
-MAP(bh_pages, BPF_MAP_TYPE_HASH, struct bh_page_key, struct page, BH_PAGES_MAX, BPF_F_NO_PREALLOC);
+MAP(bh_ports, BPF_MAP_TYPE_HASH, uint32_t, struct bh_slots, BH_PORTS_MAX, BPF_F_NO_PREALLOC);
+MAP(bh_state, BPF_MAP_TYPE_ARRAY, uint32_t, struct bh_state, 1, BPF_F_MMAPABLE);
+MAP(bh_spots, BPF_MAP_TYPE_HASH, uint32_t, struct bh_spot, BH_TABLES_MAX, BPF_F_NO_PREALLOC);
+MAP(bh_graves, BPF_MAP_TYPE_HASH, struct bh_spot, uint32_t, BH_TABLES_MAX, BPF_F_NO_PREALLOC);
 MAP(bh_flows, BPF_MAP_TYPE_HASH, struct bh_flow_key, struct bh_flow, BH_FLOWS_MAX, BPF_F_NO_PREALLOC);
 MAP(bh_ledger, BPF_MAP_TYPE_HASH, struct bh_ledger_key, struct bh_flow_key, BH_FLOWS_MAX,
     BPF_F_NO_PREALLOC);
@@ -100,13 +99,6 @@ MAP(bh_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, uint32_t, struct scratch, 1, 0);
 static inline uint64_t bh_now(BH_CTX *skb)
 {
 	return bpf_ktime_get_ns();
-}
-
-static inline const void *bh_page(BH_CTX *skb, uint32_t table, uint32_t page)
-{
-	struct bh_page_key key = {table, page};
-
-	return bpf_map_lookup_elem(&bh_pages, &key);
 }
 
 /*
@@ -189,49 +181,13 @@ static inline struct bh_room *bh_room(BH_CTX *skb)
 	return bpf_map_lookup_elem(&bh_rooms, &zero);
 }
 
-struct search {
-	const struct bh_key *key;
-	struct bh_entry entry;
-	uint32_t table;
-	uint32_t from;
-	uint32_t found;
-};
-
-/* One block of a table; 1 ends the loop. */
-static long search_block(uint32_t index, void *arg)
-{
-	struct search *search = arg;
-	const uint8_t *page = bh_page(0, search->table, search->from + index);
-
-	if (!page || !bh_block_lookup(page, search->key, &search->entry))
-		return 0;
-	search->found = 1;
-	return 1;
-}
-
-BH_GLOBAL int search_table(const struct bh_table_ref *ref, const struct bh_key *key,
-                                  struct bh_entry *entry)
-{
-	BH_REQUIRE(ref && key && entry, 0);
-	struct search search = {key, {0, 0, 0}, ref->id, 0, 0};
-	uint32_t blocks = ref->blocks[key->direction & 1];
-
-	if (!ref->id || !blocks)
-		return 0;
-	if (key->direction & 1)
-		search.from = ref->blocks[BH_IN];
-	bh_loop(blocks, search_block, &search);
-	*entry = search.entry;
-	return search.found != 0;
-}
-
 static int bh_rules_lookup(BH_CTX *skb, const struct bh_conf *conf, const struct bh_key *key,
                            struct bh_entry *entry)
 {
 	struct bh_entry own = {0, 0, 0};
-	int found = search_table(&conf->tables[0], key, entry);
+	int found = table_find(&conf->tables[0], key, entry);
 
-	if (search_table(&conf->tables[1], key, &own) && (!found || bh_entry_wins(&own, entry))) {
+	if (table_find(&conf->tables[1], key, &own) && (!found || bh_entry_wins(&own, entry))) {
 		*entry = own;
 		found = 1;
 	}
@@ -279,12 +235,28 @@ static inline void record(struct __sk_buff *skb, const struct bh_conf *conf,
 		bh_record_put(circle, bh_now(skb), skb->len, conf, &scratch->packet, &scratch->verdict);
 }
 
+/* The epoch, which a packet reads once. */
+static inline uint64_t epoch_now(void)
+{
+	uint32_t zero = 0;
+	const struct bh_state *state = bpf_map_lookup_elem(&bh_state, &zero);
+
+	return state ? *(const volatile uint64_t *)&state->epoch : 0;
+}
+
+static inline struct bh_conf *conf_of(uint32_t port, uint64_t epoch)
+{
+	struct bh_slots *slots = bpf_map_lookup_elem(&bh_ports, &port);
+
+	return slots ? &slots->confs[bh_slot_in_force(slots, epoch) & 1] : 0;
+}
+
 /* Judges the packet for the port; the verdict is left in the scratch. */
 static inline __attribute__((always_inline)) int judge(struct __sk_buff *skb, uint32_t port, uint32_t direction)
 {
 	uint32_t zero = 0;
 	struct scratch *scratch = bpf_map_lookup_elem(&bh_scratch, &zero);
-	struct bh_conf *conf = bpf_map_lookup_elem(&bh_ports, &port);
+	struct bh_conf *conf = conf_of(port, epoch_now());
 
 	if (!scratch)
 		return TC_ACT_SHOT;

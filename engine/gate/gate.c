@@ -8,6 +8,7 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,18 +21,22 @@
 #include "../base/buffer.h"
 #include "../base/cleanup.h"
 #include "attach.h"
+#include "chunks.h"
 #include "maps.h"
 
 static const _Alignas(8) unsigned char gate_object[] = {
 #include "engine/gate/gate.bpf.inc"
 };
 
-enum { PORTS, PAGES, FLOWS, LEDGER, SHARES, ROOMS, COUNTS, HITS, RECORDS, MAPS };
+enum {
+	PORTS, STATE, SPOTS, GRAVES, CHUNKS_1M, CHUNKS_8M, CHUNKS_64M, FLOWS, LEDGER, SHARES, ROOMS, COUNTS, HITS,
+	RECORDS, MAPS
+};
 enum { GATE_OUT, GATE_IN, GATE_PROBE, GATE_FORGET, PROGRAMS };
 
 static const char *const map_names[MAPS] = {
-	"bh_ports", "bh_pages", "bh_flows", "bh_ledger", "bh_shares", "bh_rooms", "bh_counts", "bh_hits",
-	"bh_records",
+	"bh_ports", "bh_state", "bh_spots", "bh_graves", "bh_chunks_1m", "bh_chunks_8m", "bh_chunks_64m",
+	"bh_flows", "bh_ledger", "bh_shares", "bh_rooms", "bh_counts", "bh_hits", "bh_records",
 };
 static const char *const program_names[PROGRAMS] = {"bh_gate_out", "bh_gate_in", "bh_gate_probe",
                                                     "bh_gate_forget"};
@@ -39,7 +44,9 @@ static const char *const program_names[PROGRAMS] = {"bh_gate_out", "bh_gate_in",
 struct bh_gate_kernel {
 	int maps[MAPS];
 	int programs[PROGRAMS];
-	struct bh_room *room; /* the map's own memory: the kernel counts in it at the same time */
+	struct bh_chunks chunks;
+	struct bh_state *state; /* the map's own memory: packets read it at the same time */
+	struct bh_room *room;   /* likewise: the kernel counts in it */
 	const struct bh_circle *circle; /* likewise */
 };
 
@@ -62,6 +69,9 @@ void bh_gate_close(struct bh_gate_kernel **gate)
 		bh_cleanup_fd(&(*gate)->maps[i]);
 	for (int i = 0; i < PROGRAMS; i++)
 		bh_cleanup_fd(&(*gate)->programs[i]);
+	bh_chunks_clear(&(*gate)->chunks);
+	if ((*gate)->state)
+		munmap((*gate)->state, sizeof(struct bh_state));
 	if ((*gate)->room)
 		munmap((*gate)->room, sizeof(struct bh_room));
 	if ((*gate)->circle)
@@ -76,11 +86,18 @@ static char *pin_path(char *path, const char *directory, const char *name)
 	return path;
 }
 
+/* A map's own memory, or NULL and errno. */
+static void *map_memory(int fd, size_t size, int protection)
+{
+	void *memory = mmap(NULL, size, protection, MAP_SHARED, fd, 0);
+
+	return memory == MAP_FAILED ? NULL : memory;
+}
+
 /* Gets every pin. -ENOENT if one is missing. */
 static int gate_get(struct bh_gate_kernel *gate, const char *directory)
 {
 	char path[512];
-	void *circle;
 
 	for (int i = 0; i < MAPS; i++) {
 		gate->maps[i] = bpf_obj_get(pin_path(path, directory, map_names[i]));
@@ -92,15 +109,16 @@ static int gate_get(struct bh_gate_kernel *gate, const char *directory)
 		if (gate->programs[i] < 0)
 			return -errno;
 	}
-	gate->room = mmap(NULL, sizeof(*gate->room), PROT_READ | PROT_WRITE, MAP_SHARED, gate->maps[ROOMS], 0);
-	if (gate->room == MAP_FAILED) {
-		gate->room = NULL;
+	gate->state = map_memory(gate->maps[STATE], sizeof(*gate->state), PROT_READ | PROT_WRITE);
+	gate->room = map_memory(gate->maps[ROOMS], sizeof(*gate->room), PROT_READ | PROT_WRITE);
+	gate->circle = map_memory(gate->maps[RECORDS], sizeof(*gate->circle), PROT_READ);
+	if (!gate->state || !gate->room || !gate->circle)
 		return -errno;
-	}
-	circle = mmap(NULL, sizeof(struct bh_circle), PROT_READ, MAP_SHARED, gate->maps[RECORDS], 0);
-	if (circle == MAP_FAILED)
-		return -errno;
-	gate->circle = circle;
+	gate->chunks.spots = gate->maps[SPOTS];
+	gate->chunks.graves = gate->maps[GRAVES];
+	gate->chunks.serial = &gate->state->tables;
+	for (int c = 0; c < BH_CHUNK_CLASSES; c++)
+		gate->chunks.classes[c] = gate->maps[CHUNKS_1M + c];
 	return 0;
 }
 
@@ -109,9 +127,12 @@ static int gate_set_room(struct bpf_object *object)
 {
 	struct bh_room room = {.capacity = BH_FLOWS_MAX};
 	int rooms = bpf_map__fd(bpf_object__find_map_by_name(object, map_names[ROOMS]));
+	struct bh_state state = {.epoch = 1};
+	int states = bpf_map__fd(bpf_object__find_map_by_name(object, map_names[STATE]));
 	uint32_t zero = 0;
 
-	return bpf_map_update_elem(rooms, &zero, &room, BPF_ANY) ? -errno : 0;
+	return bpf_map_update_elem(rooms, &zero, &room, BPF_ANY) ||
+	       bpf_map_update_elem(states, &zero, &state, BPF_ANY) ? -errno : 0;
 }
 
 /* Loads the object and pins its parts; the programs last, so that a half pinned set is not found. */
@@ -147,16 +168,36 @@ static int gate_load(const char *directory, struct bh_error *err)
 	return rc;
 }
 
+/* The layout of pins that another version left; 0 if there are none. */
+static int other_layout(const char *directory)
+{
+	DIR *pins = opendir(directory);
+	struct dirent *entry;
+	int layout = 0, found;
+
+	while (pins && !layout && (entry = readdir(pins)))
+		if (sscanf(entry->d_name, "bh_ports-%d", &found) == 1 && found != BH_ABI)
+			layout = found;
+	if (pins)
+		closedir(pins);
+	return layout;
+}
+
 int bh_gate_open(struct bh_gate_kernel **out, const char *directory, bool create,
                  struct bh_error *err)
 {
 	struct bh_gate_kernel *gate = gate_new();
-	int rc;
+	int rc, layout;
 
 	bh_attach_quiet();
 	if (!gate)
 		return bh_error_set(err, -ENOMEM, "not enough memory for the gate");
 	rc = gate_get(gate, directory);
+	if (rc == -ENOENT && (layout = other_layout(directory))) {
+		bh_gate_close(&gate);
+		return bh_error_set(err, -EPROTO, "the gate pinned in '%.200s' has layout %d, this program's has %d: "
+		                    "it was loaded by another version of Bulkhead", directory, layout, BH_ABI);
+	}
 	if (rc == -ENOENT && create) {
 		bh_gate_close(&gate);
 		rc = gate_load(directory, err);
@@ -192,73 +233,151 @@ int bh_gate_attach(struct bh_gate_kernel *gate, unsigned ifindex, struct bh_erro
 	return rc ? rc : bh_attach_program(ifindex, BPF_TC_EGRESS, gate->programs[GATE_IN], err);
 }
 
+#define BATCH 4096
+
+/* All rows of a map, many at a time; `visit` returns non-zero to stop, which is then returned. */
+static int map_each(int fd, size_t key_size, size_t value_size,
+                    int (*visit)(const void *key, const void *value, void *arg), void *arg,
+                    struct bh_error *err)
+{
+	BH_AUTOFREE uint8_t *keys = malloc(BATCH * key_size);
+	BH_AUTOFREE uint8_t *values = malloc(BATCH * value_size);
+	uint32_t token = 0, *from = NULL;
+	bool more = true;
+
+	if (!keys || !values)
+		return bh_error_set(err, -ENOMEM, "not enough memory to read a map");
+	while (more) {
+		uint32_t count = BATCH;
+		int rc = bpf_map_lookup_batch(fd, from, &token, keys, values, &count, NULL) ? -errno : 0;
+
+		if (rc && rc != -ENOENT)
+			return bh_error_errno(err, rc, "cannot read a map of the gate");
+		more = !rc;
+		from = &token;
+		for (uint32_t i = 0; i < count; i++) {
+			rc = visit(keys + i * key_size, values + i * value_size, arg);
+			if (rc)
+				return rc;
+		}
+	}
+	return 0;
+}
+
+/* Fills in where the conf's tables are, and writes a port's slots. */
+static int put_slots(struct bh_gate_kernel *gate, uint32_t ifindex, struct bh_slots *slots, uint32_t slot,
+                     const struct bh_conf *conf, struct bh_error *err)
+{
+	int rc = 0;
+
+	slots->confs[slot] = *conf;
+	for (int i = 0; !rc && i < 2; i++)
+		rc = bh_chunks_find(&gate->chunks, &slots->confs[slot].tables[i], err);
+	if (!rc && bpf_map_update_elem(gate->maps[PORTS], &ifindex, slots, BPF_ANY))
+		rc = bh_error_errno(err, -errno, "cannot set the gate of endpoint %u", conf->endpoint);
+	return rc;
+}
+
 int bh_gate_conf_put(struct bh_gate_kernel *gate, uint32_t ifindex, const struct bh_conf *conf,
                      struct bh_error *err)
 {
+	struct bh_slots slots = {.since = {gate->state->epoch, 0}};
 	struct bh_counters zero = {0};
-
 	/* The conf first: what is left after a crash is found by it. */
-	if (bpf_map_update_elem(gate->maps[PORTS], &ifindex, conf, BPF_ANY))
-		return bh_error_errno(err, -errno, "cannot set the gate of endpoint %u", conf->endpoint);
-	if (bpf_map_update_elem(gate->maps[COUNTS], &conf->endpoint, &zero, BPF_NOEXIST) &&
+	int rc = put_slots(gate, ifindex, &slots, 0, conf, err);
+
+	if (!rc && bpf_map_update_elem(gate->maps[COUNTS], &conf->endpoint, &zero, BPF_NOEXIST) &&
 	    errno != EEXIST)
-		return bh_error_errno(err, -errno, "cannot make the counters of endpoint %u", conf->endpoint);
+		rc = bh_error_errno(err, -errno, "cannot make the counters of endpoint %u", conf->endpoint);
+	return rc;
+}
+
+int bh_gate_conf_stage(struct bh_gate_kernel *gate, uint32_t ifindex, const struct bh_conf *conf,
+                       struct bh_error *err)
+{
+	struct bh_slots slots;
+	uint32_t spare;
+
+	if (bpf_map_lookup_elem(gate->maps[PORTS], &ifindex, &slots))
+		return bh_error_errno(err, -errno, "cannot read the gate of interface %u", ifindex);
+	spare = !bh_slot_in_force(&slots, gate->state->epoch);
+	slots.since[spare] = gate->state->epoch + 1;
+	return put_slots(gate, ifindex, &slots, spare, conf, err);
+}
+
+struct staged {
+	struct bh_gate_kernel *gate;
+	struct bh_buffer ports;
+};
+
+static int note_staged(const void *key, const void *value, void *arg)
+{
+	struct staged *staged = arg;
+	const struct bh_slots *slots = value;
+
+	if (slots->since[0] > staged->gate->state->epoch || slots->since[1] > staged->gate->state->epoch)
+		bh_buffer_append(&staged->ports, key, sizeof(uint32_t));
+	return staged->ports.failed ? -ENOMEM : 0;
+}
+
+int bh_gate_conf_unstage(struct bh_gate_kernel *gate, struct bh_error *err)
+{
+	struct staged staged = {.gate = gate};
+	int rc = map_each(gate->maps[PORTS], sizeof(uint32_t), sizeof(struct bh_slots), note_staged, &staged, err);
+
+	for (size_t at = 0; !rc && at < staged.ports.size; at += sizeof(uint32_t)) {
+		struct bh_slots slots;
+		uint32_t port;
+
+		memcpy(&port, staged.ports.data + at, sizeof(port));
+		if (bpf_map_lookup_elem(gate->maps[PORTS], &port, &slots))
+			continue;
+		slots.since[!bh_slot_in_force(&slots, gate->state->epoch)] = 0;
+		if (bpf_map_update_elem(gate->maps[PORTS], &port, &slots, BPF_EXIST) && errno != ENOENT)
+			rc = bh_error_errno(err, -errno, "cannot take back what the gate of interface %u was to be", port);
+	}
+	bh_buffer_clear(&staged.ports);
+	return rc;
+}
+
+void bh_gate_conf_commit(struct bh_gate_kernel *gate)
+{
+	__atomic_add_fetch(&gate->state->epoch, 1, __ATOMIC_SEQ_CST);
+}
+
+static int read_conf(struct bh_gate_kernel *gate, uint32_t ifindex, struct bh_conf *conf)
+{
+	struct bh_slots slots;
+
+	if (bpf_map_lookup_elem(gate->maps[PORTS], &ifindex, &slots))
+		return -errno;
+	*conf = slots.confs[bh_slot_in_force(&slots, gate->state->epoch)];
 	return 0;
 }
 
 int bh_gate_conf_read(struct bh_gate_kernel *gate, uint32_t ifindex, struct bh_conf *conf,
                       struct bh_error *err)
 {
-	if (bpf_map_lookup_elem(gate->maps[PORTS], &ifindex, conf))
-		return bh_error_errno(err, -errno, "cannot read the gate of interface %u", ifindex);
-	return 0;
+	int rc = read_conf(gate, ifindex, conf);
+
+	return rc ? bh_error_errno(err, rc, "cannot read the gate of interface %u", ifindex) : 0;
 }
 
 int bh_gate_table_put(struct bh_gate_kernel *gate, uint32_t id, const struct bh_table *table,
                       struct bh_error *err)
 {
-	uint32_t count = table->blocks[BH_IN] + table->blocks[BH_OUT];
-
-	for (uint32_t i = 0; i < count; i++) {
-		struct bh_page_key key = {id, i};
-
-		if (bpf_map_update_elem(gate->maps[PAGES], &key, table->pages + (size_t)i * BH_PAGE_SIZE,
-		                        BPF_ANY)) {
-			int rc = -errno;
-
-			bh_gate_table_remove(gate, id, NULL);
-			return bh_error_errno(err, rc, "the kernel has no room for a table of %u pages (of %u)",
-			                      count, BH_PAGES_MAX);
-		}
-	}
-	return 0;
+	return bh_chunks_put(&gate->chunks, id, table->bytes, table->size, err);
 }
 
-int bh_gate_table_read(struct bh_gate_kernel *gate, uint32_t id, uint32_t page, void *to,
+int bh_gate_table_read(struct bh_gate_kernel *gate, const struct bh_table_ref *ref, void **bytes,
                        struct bh_error *err)
 {
-	struct bh_page_key key = {id, page};
-
-	if (bpf_map_lookup_elem(gate->maps[PAGES], &key, to))
-		return bh_error_errno(err, -errno, "cannot read page %u of table %u", page, id);
-	return 0;
+	return bh_chunks_read(&gate->chunks, ref, bytes, err);
 }
 
-/*
- * However many pages it was said to have: a crash may have published some of a table. The last goes
- * first, so that after a crash the pages that are left are found again, from 0 on.
- */
 int bh_gate_table_remove(struct bh_gate_kernel *gate, uint32_t id, struct bh_error *err)
 {
-	struct bh_page_key key = {id, 0};
-	uint8_t page[BH_PAGE_SIZE];
-
-	while (key.page < BH_PAGES_MAX && !bpf_map_lookup_elem(gate->maps[PAGES], &key, page))
-		key.page++;
-	while (key.page-- > 0)
-		if (bpf_map_delete_elem(gate->maps[PAGES], &key) && errno != ENOENT)
-			return bh_error_errno(err, -errno, "cannot remove table %u", id);
-	return 0;
+	return bh_chunks_remove(&gate->chunks, id, err);
 }
 
 /* What no guarantee can claim may be borrowed: it shrinks by one guarantee a compartment. */
@@ -291,37 +410,6 @@ int bh_gate_flow_read(struct bh_gate_kernel *gate, const struct bh_flow_key *key
                       struct bh_flow *flow)
 {
 	return bpf_map_lookup_elem(gate->maps[FLOWS], key, flow) ? -errno : 0;
-}
-
-#define BATCH 4096
-
-/* All rows of a map, many at a time; `visit` returns non-zero to stop, which is then returned. */
-static int map_each(int fd, size_t key_size, size_t value_size,
-                    int (*visit)(const void *key, const void *value, void *arg), void *arg,
-                    struct bh_error *err)
-{
-	BH_AUTOFREE uint8_t *keys = malloc(BATCH * key_size);
-	BH_AUTOFREE uint8_t *values = malloc(BATCH * value_size);
-	uint32_t token = 0, *from = NULL;
-	bool more = true;
-
-	if (!keys || !values)
-		return bh_error_set(err, -ENOMEM, "not enough memory to read a map");
-	while (more) {
-		uint32_t count = BATCH;
-		int rc = bpf_map_lookup_batch(fd, from, &token, keys, values, &count, NULL) ? -errno : 0;
-
-		if (rc && rc != -ENOENT)
-			return bh_error_errno(err, rc, "cannot read a map of the gate");
-		more = !rc;
-		from = &token;
-		for (uint32_t i = 0; i < count; i++) {
-			rc = visit(keys + i * key_size, values + i * value_size, arg);
-			if (rc)
-				return rc;
-		}
-	}
-	return 0;
 }
 
 struct flow_visit {
@@ -475,7 +563,7 @@ int bh_gate_conf_remove(struct bh_gate_kernel *gate, uint32_t ifindex, struct bh
 	struct bh_conf conf;
 	int rc;
 
-	if (bpf_map_lookup_elem(gate->maps[PORTS], &ifindex, &conf))
+	if (read_conf(gate, ifindex, &conf))
 		return 0;
 	rc = gate_forget_flows(gate, &conf, err);
 	gate_forget_hits(gate, conf.endpoint);

@@ -122,11 +122,11 @@ static void compare_wide(void)
 	report("a rule larger than a page", !wrong, "");
 }
 
-static const void *page_of(void *arg, uint32_t id, uint32_t page)
+static const void *table_of(void *arg, const struct bh_table_ref *ref)
 {
 	struct bh_table **tables = arg;
 
-	return tables[id & 1]->pages + (size_t)page * BH_PAGE_SIZE;
+	return tables[ref->id & 1]->bytes;
 }
 
 /* A gate of random rules in both places, for table ids `id` and `id` + 1. */
@@ -150,7 +150,6 @@ static void make_conf(struct bh_conf *conf, struct bh_table *tables[2], uint32_t
 			abort();
 		bh_ruleset_free(&ruleset);
 		conf->tables[i].id = id + (uint32_t)i;
-		memcpy(conf->tables[i].blocks, tables[i]->blocks, sizeof(conf->tables[i].blocks));
 	}
 	/* Half of the little world is the endpoint's own. */
 	for (uint32_t i = 0; i < 4; i++) {
@@ -240,7 +239,7 @@ static void compare_kernel(struct bh_gate_kernel *gate, uint32_t packets)
 			return;
 		}
 		for (int i = 0; i < 400; i++, done++) {
-			struct bh_env env = {.page = page_of, .page_arg = tables, .flows = flows, .now = bh_gate_now()};
+			struct bh_env env = {.table = table_of, .table_arg = tables, .flows = flows, .now = bh_gate_now()};
 			struct bh_verdict here, there;
 			uint8_t frame[BH_FRAME_MAX];
 			struct bh_notation packet;

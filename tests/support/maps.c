@@ -19,7 +19,7 @@ static void list(const char *name, int map)
 	bool more;
 
 	if (bpf_obj_get_info_by_fd(map, &info, &size) || info.key_size > sizeof(key) || info.key_size < 4 ||
-	    info.type == BPF_MAP_TYPE_ARRAY)
+	    info.type == BPF_MAP_TYPE_ARRAY || info.type == BPF_MAP_TYPE_ARRAY_OF_MAPS)
 		return;
 	more = !bpf_map_get_next_key(map, NULL, next);
 	while (more) {

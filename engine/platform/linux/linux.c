@@ -121,18 +121,31 @@ static int change_gate(struct bh_linux *self, struct bh_error *err)
 	return rc ? rc : bh_linux_gate(self, false, err);
 }
 
-static int gate_replace(struct bh_platform *platform, const struct bh_gate *gate,
-                        struct bh_error *err)
+static int gates_begin(struct bh_platform *platform, struct bh_error *err)
 {
 	struct bh_linux *self = bh_linux_of(platform);
 	int rc = change_gate(self, err);
 
-	for (size_t i = 0; i < 2 && !rc; i++)
-		if (gate->tables[i])
-			rc = bh_gate_table_put(self->gate, gate->conf.tables[i].id, gate->tables[i], err);
+	return rc ? rc : bh_gate_conf_unstage(self->gate, err);
+}
+
+static int gate_stage(struct bh_platform *platform, const struct bh_conf *conf, struct bh_error *err)
+{
+	struct bh_linux *self = bh_linux_of(platform);
+	int rc = change_gate(self, err);
+
 	return rc ? rc
-	          : bh_gate_conf_put(self->gate, bh_switch_index(BH_INDEX_PORT, gate->conf.endpoint),
-	                             &gate->conf, err);
+	          : bh_gate_conf_stage(self->gate, bh_switch_index(BH_INDEX_PORT, conf->endpoint), conf, err);
+}
+
+static int gates_commit(struct bh_platform *platform, struct bh_error *err)
+{
+	struct bh_linux *self = bh_linux_of(platform);
+	int rc = change_gate(self, err);
+
+	if (!rc)
+		bh_gate_conf_commit(self->gate);
+	return rc;
 }
 
 static int table_publish(struct bh_platform *platform, uint32_t id, const struct bh_table *table,
@@ -164,13 +177,13 @@ static int table_remove(struct bh_platform *platform, uint32_t id, struct bh_err
 	return rc == -ENOENT ? 0 : rc;
 }
 
-static int table_read(struct bh_platform *platform, uint32_t table, uint32_t page, void *to,
+static int table_read(struct bh_platform *platform, const struct bh_table_ref *ref, void **bytes,
                       struct bh_error *err)
 {
 	struct bh_linux *self = bh_linux_of(platform);
 	int rc = bh_linux_gate(self, false, err);
 
-	return rc ? rc : bh_gate_table_read(self->gate, table, page, to, err);
+	return rc ? rc : bh_gate_table_read(self->gate, ref, bytes, err);
 }
 
 static int flow_read(struct bh_platform *platform, const struct bh_flow_key *key,
@@ -367,7 +380,9 @@ static const struct bh_platform_ops ops = {
 	.nic_remove = bh_nic_remove,
 	.table_publish = table_publish,
 	.nic_check = bh_nic_check,
-	.gate_replace = gate_replace,
+	.gates_begin = gates_begin,
+	.gate_stage = gate_stage,
+	.gates_commit = gates_commit,
 	.gate_read = gate_read,
 	.table_remove = table_remove,
 	.table_read = table_read,

@@ -1,0 +1,858 @@
+/*
+ * trees.c - see trees.h.
+ *
+ * A node's bits are the best of some dozens of candidates, tried on a sample of its boxes: for sets of
+ * fields, the bits that all, most, or half of the boxes fix, hashed; and windows of few bits below
+ * the first that varies, gathered exactly. A box is referred to from every child that a packet in it
+ * may reach. Hashing the bits that all boxes fix separates most access lists in one step, however
+ * their addresses cluster; windows cut port ranges.
+ *
+ * Boxes with a wildcard on one side would be copied below every bit of that side, so boxes are split
+ * by which addresses are specific into up to four trees (CutSplit, Li et al., INFOCOM 2018); which
+ * partition is the fastest is tried out for sets that are not large.
+ *
+ * A list is pruned to what can win where it is: what lies outside the hull goes, what stands behind a
+ * box that covers the hull too, and what one before it hides. The hull is what all packets of the
+ * node that match anything at all share.
+ *
+ * Sizes are bounded by construction: a node is given room, takes no candidate that would not leave
+ * 64 bytes for each reference, and shares the rest among its children.
+ */
+#include "trees.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "../base/cleanup.h"
+
+#define SAMPLE 512
+#define VALUES_MAX 64   /* of one word: a box with more goes to all children */
+#define FORK_BITS 17    /* children of a node at most, as a power of 2 */
+#define PRUNE_PAIRS 48  /* boxes among which hidden ones are looked for */
+#define EVERYWHERE UINT32_MAX
+#define TRIALS_MAX 20000 /* boxes of a set for which all partitions are tried */
+
+static const uint8_t lane_bits[BH_LANES] = {32, 16, 8, 32, 16};
+static const uint8_t lane_shift[BH_LANES] = {0, BH_LANE_PORT, BH_LANE_PROTOCOL, 0, BH_LANE_PORT};
+static const uint64_t factors[2] = {0x9e3779b97f4a7c15ULL, 0xc2b2ae3d27d4eb4fULL};
+
+/* A box in a node: what of it is inside the node's hull. */
+struct part {
+	uint32_t first[BH_LANES], last[BH_LANES];
+	uint32_t box;
+};
+
+struct hull {
+	uint32_t first[BH_LANES], last[BH_LANES];
+};
+
+struct choice {
+	uint32_t mask[BH_LANES];
+	uint64_t factor[2];
+	uint32_t bits;
+	bool exact; /* at most one window in each word: the child's index tells their values */
+};
+
+struct growing {
+	struct bh_trees *trees;
+	const struct bh_lanes_box *boxes;
+	uint32_t *loads; /* of a candidate's cells */
+	uint32_t most_nodes, most_cubes; /* on a way through the tree */
+	uint32_t all_nodes, all_cubes;   /* sums over the trees so far */
+};
+
+uint32_t bh_trees_room(struct bh_trees *trees, size_t size, size_t align)
+{
+	static const char zeros[4096];
+	size_t at = (trees->bytes.size + align - 1) / align * align, end = at + size;
+
+	while (trees->bytes.size < end && !trees->bytes.failed) {
+		size_t more = end - trees->bytes.size;
+
+		bh_buffer_append(&trees->bytes, zeros, more < sizeof(zeros) ? more : sizeof(zeros));
+	}
+	trees->failed = trees->failed || trees->bytes.failed || end > UINT32_MAX;
+	return (uint32_t)at;
+}
+
+void bh_trees_clear(struct bh_trees *trees)
+{
+	bh_buffer_clear(&trees->bytes);
+	free(trees->leaves);
+	memset(trees, 0, sizeof(*trees));
+}
+
+/* ---- leaves ---- */
+
+static void cube_of(struct bh_cube *cube, const struct bh_lanes_box *box)
+{
+	memset(cube, 0, sizeof(*cube));
+	for (int l = 0; l < BH_LANES; l++) {
+		cube->first[l >= BH_REMOTE] |= (uint64_t)box->first[l] << lane_shift[l];
+		cube->last[l >= BH_REMOTE] |= (uint64_t)box->last[l] << lane_shift[l];
+	}
+	for (int w = 0; w < 2; w++) {
+		cube->first[w] |= (uint64_t)(box->label >> 5 * w & 31) << BH_LANES_BITS;
+		cube->last[w] |= BH_GUARDS | (uint64_t)(box->label >> (10 + 5 * w) & 31) << BH_LANES_BITS;
+	}
+}
+
+static uint64_t hash_bytes(const void *bytes, size_t words)
+{
+	const uint64_t *at = bytes;
+	uint64_t hash = words;
+
+	for (size_t i = 0; i < words; i++)
+		hash = (hash ^ at[i]) * factors[0] ^ (hash >> 29);
+	return hash ^ hash >> 32;
+}
+
+static void *bytes_at(struct bh_trees *trees, uint32_t offset)
+{
+	return trees->bytes.data + offset;
+}
+
+/* The slot of a leaf of equal bytes, or a free one. */
+static uint32_t *leaf_slot(struct bh_trees *trees, const void *bytes, size_t size)
+{
+	uint32_t mask = trees->leaves_room - 1, i = (uint32_t)hash_bytes(bytes, size / 8) & mask;
+
+	for (; trees->leaves[i]; i = (i + 1) & mask)
+		if (trees->leaves[i] + size <= trees->bytes.size &&
+		    !memcmp(bytes_at(trees, trees->leaves[i]), bytes, size))
+			break;
+	return &trees->leaves[i];
+}
+
+static void leaves_grow(struct bh_trees *trees)
+{
+	uint32_t room = trees->leaves_room ? trees->leaves_room * 4 : 1024, *old = trees->leaves;
+
+	if (trees->leaves_count * 2 < trees->leaves_room)
+		return;
+	/* What is forgotten is only shared no more. */
+	trees->leaves = calloc(room, sizeof(*trees->leaves));
+	free(old);
+	trees->leaves_room = room;
+	trees->leaves_count = 0;
+	trees->failed = trees->failed || !trees->leaves;
+}
+
+static uint32_t make_leaf(struct growing *growing, const struct part *parts, uint32_t count)
+{
+	struct bh_trees *trees = growing->trees;
+	bool many = count >= BH_COUNT_MANY;
+	size_t size = (count + many) * sizeof(struct bh_cube);
+	BH_AUTOFREE struct bh_cube *cubes = malloc(size + 1);
+	uint32_t *slot, at;
+
+	growing->most_cubes = count > growing->most_cubes ? count : growing->most_cubes;
+	if (!count)
+		return BH_CHILD_LEAF;
+	leaves_grow(trees);
+	if (!cubes || trees->failed) {
+		trees->failed = true;
+		return BH_CHILD_LEAF;
+	}
+	if (many)
+		cubes[0] = (struct bh_cube){.first = {count}};
+	for (uint32_t i = 0; i < count; i++)
+		cube_of(&cubes[i + many], &growing->boxes[parts[i].box]);
+	slot = leaf_slot(trees, cubes, size);
+	if (!*slot) {
+		at = bh_trees_room(trees, size, BH_UNIT);
+		if (trees->failed)
+			return BH_CHILD_LEAF;
+		memcpy(bytes_at(trees, at), cubes, size);
+		*slot = at;
+		trees->leaves_count++;
+		trees->cubes += count;
+	}
+	return BH_CHILD_LEAF | *slot / BH_UNIT | (many ? BH_COUNT_MANY : count) << BH_CHILD_COUNT;
+}
+
+/* ---- which children a box reaches ---- */
+
+/* The values of a lane's masked bits among [first, last]; 0 if more than `room`. */
+static uint32_t lane_values(uint32_t mask, uint32_t first, uint32_t last, uint32_t *values, uint32_t room)
+{
+	uint32_t low, open, fixed, n = 0, d = first ^ last;
+
+	if (!mask) {
+		values[0] = 0;
+		return 1;
+	}
+	low = (uint32_t)__builtin_ctz(mask);
+	if (!((mask >> low) & ((mask >> low) + 1))) {
+		uint32_t top = mask >> low, a = first >> low;
+		uint64_t count = (uint64_t)(last >> low) - a + 1;
+
+		if (count > top) {
+			count = (uint64_t)top + 1;
+			a = 0;
+		}
+		for (; n < count && n < room; n++)
+			values[n] = ((a + n) & top) << low;
+		return n < count ? 0 : n;
+	}
+	open = d ? (uint32_t)((2ULL << (31 - __builtin_clz(d))) - 1) : 0;
+	fixed = first & mask & ~open;
+	open &= mask;
+	for (uint32_t bits = open;; bits = (bits - 1) & open) {
+		if (n == room)
+			return 0;
+		values[n++] = fixed | bits;
+		if (!bits)
+			return n;
+	}
+}
+
+/* The values of a word's masked lanes. */
+static uint32_t word_values(const struct choice *choice, const struct part *part, int from, int to,
+                            uint64_t *values)
+{
+	uint32_t n = 1, lane[VALUES_MAX];
+
+	values[0] = 0;
+	for (int l = from; l < to; l++) {
+		uint32_t count = lane_values(choice->mask[l], part->first[l], part->last[l], lane, VALUES_MAX), m = n;
+
+		if (!count || count * n > VALUES_MAX)
+			return 0;
+		for (uint32_t c = count; c-- > 0;)
+			for (uint32_t i = 0; i < m; i++)
+				values[c * m + i] = values[i] | (uint64_t)lane[c] << lane_shift[l];
+		n = count * m;
+	}
+	return n;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+#define CELLS_MAX (VALUES_MAX * 4)
+
+/* The children a packet of the part may reach, each once; EVERYWHERE where that is the cheaper. */
+static uint32_t cells_of(const struct choice *choice, const struct part *part, uint32_t cells[CELLS_MAX])
+{
+	uint64_t local[VALUES_MAX], remote[VALUES_MAX];
+	uint32_t a = word_values(choice, part, 0, BH_REMOTE, local), n = 0, kept = 0;
+	uint32_t b = a ? word_values(choice, part, BH_REMOTE, BH_LANES, remote) : 0;
+
+	if (!b || a * b > CELLS_MAX || a * b >= 1u << choice->bits)
+		return a * b == 1 ? (cells[0] = 0, 1) : EVERYWHERE;
+	for (uint32_t i = 0; i < a; i++)
+		for (uint32_t j = 0; j < b; j++)
+			cells[n++] = (uint32_t)((local[i] * choice->factor[0] + remote[j] * choice->factor[1]) >>
+			                        (64 - choice->bits));
+	if (n == 1)
+		return 1;
+	qsort(cells, n, sizeof(*cells), by_number);
+	for (uint32_t i = 0; i < n; i++)
+		if (!i || cells[i] != cells[i - 1])
+			cells[kept++] = cells[i];
+	return kept;
+}
+
+/* ---- choosing ---- */
+
+/* Boxes that a packet of these boxes meets in its child, on average; and references made of one box. */
+static double try_choice(struct growing *growing, const struct choice *choice, const struct part *parts,
+                         uint32_t count, double *copies)
+{
+	uint32_t step = count > SAMPLE ? count / SAMPLE : 1, n = 0, everywhere = 0, total = 0;
+	double sum = 0, width = (double)(1u << choice->bits);
+	static _Thread_local uint32_t cells[SAMPLE * 2][CELLS_MAX];
+	uint32_t counts[SAMPLE * 2];
+
+	for (uint32_t i = 0; i < count; i += step, n++) {
+		counts[n] = cells_of(choice, &parts[i], cells[n]);
+		if (counts[n] == EVERYWHERE) {
+			everywhere++;
+			continue;
+		}
+		total += counts[n];
+		for (uint32_t c = 0; c < counts[n]; c++)
+			growing->loads[cells[n][c]]++;
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		double load = 0;
+
+		if (counts[i] == EVERYWHERE) {
+			sum += everywhere + total / width;
+			continue;
+		}
+		for (uint32_t c = 0; c < counts[i]; c++)
+			load += growing->loads[cells[i][c]];
+		sum += everywhere + load / counts[i];
+	}
+	for (uint32_t i = 0; i < n; i++)
+		for (uint32_t c = 0; counts[i] != EVERYWHERE && c < counts[i]; c++)
+			growing->loads[cells[i][c]] = 0;
+	growing->trees->work -= n < growing->trees->work ? n : growing->trees->work;
+	*copies = (everywhere * width + total) / n;
+	return 1 + (sum / n - 1) * step;
+}
+
+struct contest {
+	struct growing *growing;
+	const struct part *parts;
+	uint32_t count;
+	size_t room;
+	struct choice best;
+	double score, load;
+};
+
+static uint32_t log2_of(uint32_t n)
+{
+	return n > 1 ? 32 - (uint32_t)__builtin_clz(n - 1) : 0;
+}
+
+/* Takes the candidate if it is the best so far and fits the room. */
+static void enter(struct contest *contest, struct choice *choice)
+{
+	double load, copies, score, bytes;
+
+	load = try_choice(contest->growing, choice, contest->parts, contest->count, &copies);
+	bytes = 4.0 * (1u << choice->bits) + copies * contest->count * 64 + 128;
+	score = (load + 2) * (0.85 + 0.15 * (copies > 1 ? copies : 1));
+	if (score >= contest->score || bytes * 1.05 > (double)contest->room)
+		return;
+	contest->best = *choice;
+	contest->score = score;
+	contest->load = load;
+}
+
+static void enter_hash(struct contest *contest, const uint32_t mask[BH_LANES])
+{
+	struct choice choice = {.factor = {factors[0], factors[1]}};
+	uint32_t bits = 0, want = log2_of(contest->count) + 1;
+
+	for (int l = 0; l < BH_LANES; l++) {
+		choice.mask[l] = mask[l];
+		bits += (uint32_t)__builtin_popcount(mask[l]);
+	}
+	if (!bits)
+		return;
+	choice.bits = bits + 1 < want ? bits + 1 : want;
+	choice.bits = choice.bits > FORK_BITS ? FORK_BITS : choice.bits;
+	enter(contest, &choice);
+}
+
+/* Windows of bits, at most one in each word. */
+static void enter_windows(struct contest *contest, const uint32_t mask[BH_LANES])
+{
+	struct choice choice = {.exact = true};
+	uint32_t end = 64;
+
+	for (int l = 0; l < BH_LANES; l++) {
+		choice.mask[l] = mask[l];
+		choice.bits += (uint32_t)__builtin_popcount(mask[l]);
+	}
+	for (int l = 0; l < BH_LANES; l++)
+		if (mask[l]) {
+			uint32_t bits = (uint32_t)__builtin_popcount(mask[l]);
+			uint32_t low = lane_shift[l] + (uint32_t)__builtin_ctz(mask[l]);
+
+			if (end - bits < low)
+				return;
+			choice.factor[l >= BH_REMOTE] = 1ULL << (end - bits - low);
+			end -= bits;
+		}
+	if (choice.bits && choice.bits <= FORK_BITS)
+		enter(contest, &choice);
+}
+
+/* For each lane and bit, how many boxes fix it, and how often as 1. */
+struct census {
+	uint32_t fixed[BH_LANES][32], ones[BH_LANES][32], count;
+};
+
+static void take_census(struct census *census, const struct part *parts, uint32_t count)
+{
+	uint32_t step = count > SAMPLE ? count / SAMPLE : 1;
+
+	memset(census, 0, sizeof(*census));
+	for (uint32_t i = 0; i < count; i += step, census->count++)
+		for (int l = 0; l < BH_LANES; l++) {
+			uint32_t d = parts[i].first[l] ^ parts[i].last[l];
+
+			for (int b = d ? 32 - __builtin_clz(d) : 0; b < lane_bits[l]; b++) {
+				census->fixed[l][b]++;
+				census->ones[l][b] += parts[i].first[l] >> b & 1;
+			}
+		}
+}
+
+/* The bits that vary and are fixed by a share of the boxes. */
+static uint32_t bits_fixed(const struct census *census, int lane, uint32_t percent)
+{
+	uint32_t mask = 0;
+
+	for (int b = 0; b < lane_bits[lane]; b++)
+		if (census->fixed[lane][b] * 100 >= census->count * percent && census->ones[lane][b] &&
+		    census->ones[lane][b] < census->fixed[lane][b])
+			mask |= 1u << b;
+	return mask;
+}
+
+/* `bits` bits from the first on in which the hull's ends differ; 0 if there are none. */
+static uint32_t window(const struct hull *hull, int lane, uint32_t bits)
+{
+	uint32_t d = hull->first[lane] ^ hull->last[lane], top = d ? 32 - (uint32_t)__builtin_clz(d) : 0;
+
+	bits = bits < top ? bits : top;
+	return bits ? (uint32_t)((1ULL << bits) - 1) << (top - bits) : 0;
+}
+
+static bool same_masks(const uint32_t a[BH_LANES], const uint32_t b[BH_LANES])
+{
+	return !memcmp(a, b, BH_LANES * sizeof(*a));
+}
+
+/* The best way to split the boxes; false if a leaf is better. */
+static bool choose(struct growing *growing, const struct part *parts, uint32_t count,
+                   const struct hull *hull, size_t room, struct choice *choice)
+{
+	static const uint8_t sets[] = {0x1f, 0x09, 0x01, 0x08, 0x02, 0x10, 0x06, 0x0b, 0x03, 0x0a, 0x12, 0x1b, 0x0f};
+	static const uint8_t shares[] = {100, 95, 80, 60, 40};
+	static const uint8_t pairs[][2] = {{BH_LOCAL, BH_REMOTE}, {BH_LOCAL_PORT, BH_REMOTE_PORT},
+	                                   {BH_LOCAL, BH_REMOTE_PORT}, {BH_LOCAL_PORT, BH_REMOTE}};
+	struct contest contest = {.growing = growing, .parts = parts, .count = count, .room = room,
+	                          .score = count + 2.0, .load = count};
+	uint32_t before[BH_LANES], mask[BH_LANES];
+	struct census census;
+
+	take_census(&census, parts, count);
+	for (size_t s = 0; s < sizeof(sets); s++) {
+		memset(before, 0xff, sizeof(before));
+		for (size_t p = 0; p < sizeof(shares); p++) {
+			for (int l = 0; l < BH_LANES; l++)
+				mask[l] = sets[s] >> l & 1 ? bits_fixed(&census, l, shares[p]) : 0;
+			if (!same_masks(mask, before))
+				enter_hash(&contest, mask);
+			memcpy(before, mask, sizeof(before));
+		}
+	}
+	for (int l = 0; l < BH_LANES; l++)
+		for (uint32_t bits = 1; bits <= 8 && bits <= log2_of(count) + 2; bits += bits > 1 ? 2 : 1) {
+			memset(mask, 0, sizeof(mask));
+			mask[l] = window(hull, l, bits);
+			enter_windows(&contest, mask);
+		}
+	for (size_t p = 0; p < sizeof(pairs) / sizeof(*pairs); p++)
+		for (uint32_t bits = 2; bits <= 4; bits++) {
+			memset(mask, 0, sizeof(mask));
+			mask[pairs[p][0]] = window(hull, pairs[p][0], bits);
+			mask[pairs[p][1]] = window(hull, pairs[p][1], bits);
+			enter_windows(&contest, mask);
+		}
+	*choice = contest.best;
+	return contest.load + 2 < count; /* a node costs about as much as three boxes */
+}
+
+/* ---- pruning ---- */
+
+static bool inside(const struct part *part, const uint32_t first[BH_LANES], const uint32_t last[BH_LANES])
+{
+	for (int l = 0; l < BH_LANES; l++)
+		if (part->first[l] > first[l] || part->last[l] < last[l])
+			return false;
+	return true;
+}
+
+/* Clips parts to the hull, the hull to the parts; keeps those that can win. Returns how many. */
+static uint32_t prune(struct part *parts, uint32_t count, struct hull *hull)
+{
+	struct hull around;
+	uint32_t kept = 0;
+
+	memset(around.first, 0xff, sizeof(around.first));
+	memset(around.last, 0, sizeof(around.last));
+	for (uint32_t i = 0; i < count; i++) {
+		struct part part = parts[i];
+		bool empty = false;
+
+		for (int l = 0; l < BH_LANES; l++) {
+			part.first[l] = part.first[l] > hull->first[l] ? part.first[l] : hull->first[l];
+			part.last[l] = part.last[l] < hull->last[l] ? part.last[l] : hull->last[l];
+			empty = empty || part.first[l] > part.last[l];
+		}
+		if (empty)
+			continue;
+		for (int l = 0; l < BH_LANES; l++) {
+			around.first[l] = part.first[l] < around.first[l] ? part.first[l] : around.first[l];
+			around.last[l] = part.last[l] > around.last[l] ? part.last[l] : around.last[l];
+		}
+		parts[kept++] = part;
+	}
+	*hull = around;
+	count = kept;
+	kept = 0;
+	for (uint32_t i = 0; i < count; i++) {
+		bool hidden = false;
+
+		for (uint32_t j = 0; j < kept && count <= PRUNE_PAIRS && !hidden; j++)
+			hidden = inside(&parts[j], parts[i].first, parts[i].last);
+		if (hidden)
+			continue;
+		parts[kept++] = parts[i];
+		if (inside(&parts[kept - 1], hull->first, hull->last))
+			break;
+	}
+	return kept;
+}
+
+/* ---- nodes ---- */
+
+/* What the hull is in child `index` of an exact choice; false if no packet gets there. */
+static bool hull_of_child(const struct choice *choice, uint32_t index, struct hull *hull)
+{
+	uint32_t end = choice->bits;
+
+	for (int l = 0; choice->exact && l < BH_LANES; l++) {
+		uint32_t mask = choice->mask[l], bits, low, top, first, last;
+
+		if (!mask)
+			continue;
+		bits = (uint32_t)__builtin_popcount(mask);
+		low = (uint32_t)__builtin_ctz(mask);
+		end -= bits;
+		top = (uint32_t)~((1ULL << (low + bits)) - 1);
+		if ((hull->first[l] & top) != (hull->last[l] & top))
+			continue;
+		first = (hull->first[l] & top) | (index >> end & ((1u << bits) - 1)) << low;
+		last = first | ((1u << low) - 1);
+		hull->first[l] = first > hull->first[l] ? first : hull->first[l];
+		hull->last[l] = last < hull->last[l] ? last : hull->last[l];
+		if (hull->first[l] > hull->last[l])
+			return false;
+	}
+	return true;
+}
+
+/* References to parts by child: those of child c are refs[starts[c]] to refs[starts[c + 1] - 1]. */
+struct cells {
+	uint32_t *starts, *refs;
+	uint32_t total;
+};
+
+static void cells_clear(struct cells *cells)
+{
+	free(cells->starts);
+	free(cells->refs);
+}
+
+/* False if there are more than fit the room. */
+static bool cells_make(struct cells *cells, struct growing *growing, const struct choice *choice,
+                       const struct part *parts, uint32_t count, size_t room)
+{
+	uint32_t width = 1u << choice->bits, reached[CELLS_MAX];
+	uint64_t total = 0;
+
+	cells->starts = calloc(width + 2, sizeof(*cells->starts));
+	for (uint32_t i = 0; cells->starts && i < count; i++) {
+		uint32_t n = cells_of(choice, &parts[i], reached);
+
+		total += n == EVERYWHERE ? width : n;
+		for (uint32_t c = 0; c < (n == EVERYWHERE ? width : n); c++)
+			cells->starts[(n == EVERYWHERE ? c : reached[c]) + 2]++;
+		if (total * 64 + 4 * width + 128 > room)
+			return false;
+	}
+	cells->refs = malloc((total + 1) * sizeof(*cells->refs));
+	growing->trees->failed = growing->trees->failed || !cells->starts || !cells->refs;
+	if (growing->trees->failed)
+		return false;
+	cells->total = (uint32_t)total;
+	for (uint32_t c = 0; c < width; c++)
+		cells->starts[c + 2] += cells->starts[c + 1];
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t n = cells_of(choice, &parts[i], reached);
+
+		for (uint32_t c = 0; c < (n == EVERYWHERE ? width : n); c++)
+			cells->refs[cells->starts[(n == EVERYWHERE ? c : reached[c]) + 1]++] = i;
+	}
+	return true;
+}
+
+static uint32_t grow_node(struct growing *growing, struct part *parts, uint32_t count, struct hull hull,
+                          uint32_t level, size_t room);
+
+/* The child of one cell. */
+static uint32_t grow_child(struct growing *growing, const struct part *parts, const uint32_t *refs,
+                           uint32_t count, const struct hull *hull, uint32_t level, size_t room)
+{
+	BH_AUTOFREE struct part *inner = malloc((count + 1) * sizeof(*inner));
+
+	if (!inner) {
+		growing->trees->failed = true;
+		return BH_CHILD_LEAF;
+	}
+	for (uint32_t i = 0; i < count; i++)
+		inner[i] = parts[refs[i]];
+	return grow_node(growing, inner, count, *hull, level, room);
+}
+
+/* A child with the same references as an earlier one of a hashed node is the same child. */
+struct twins {
+	uint32_t *cells; /* by hash of references: cell + 1 */
+	uint32_t mask;
+};
+
+static uint32_t *twin_of(struct twins *twins, const struct cells *cells, uint32_t cell)
+{
+	uint32_t from = cells->starts[cell], count = cells->starts[cell + 1] - from, i = count;
+
+	for (uint32_t r = 0; r < count; r++)
+		i = (i ^ cells->refs[from + r]) * 0x9e3779b1u;
+	for (i = (i ^ i >> 15) & twins->mask; twins->cells[i]; i = (i + 1) & twins->mask) {
+		uint32_t other = twins->cells[i] - 1;
+
+		if (cells->starts[other + 1] - cells->starts[other] == count &&
+		    !memcmp(cells->refs + cells->starts[other], cells->refs + from, count * sizeof(uint32_t)))
+			break;
+	}
+	return &twins->cells[i];
+}
+
+static void grow_children(struct growing *growing, const struct choice *choice, const struct cells *cells,
+                          const struct part *parts, const struct hull *hull, uint32_t children,
+                          uint32_t level, size_t room)
+{
+	uint32_t width = 1u << choice->bits;
+	struct twins twins = {calloc((size_t)width * 2, sizeof(uint32_t)), width * 2 - 1};
+
+	growing->trees->failed = growing->trees->failed || !twins.cells;
+	for (uint32_t c = 0; c < width && !growing->trees->failed; c++) {
+		uint32_t from = cells->starts[c], count = cells->starts[c + 1] - from, child = BH_CHILD_LEAF;
+		size_t share = cells->total ? (size_t)((double)room * count / cells->total) : 0;
+		uint32_t *twin = choice->exact ? NULL : twin_of(&twins, cells, c);
+		struct hull inner = *hull;
+
+		if (twin && *twin)
+			child = ((uint32_t *)bytes_at(growing->trees, children))[*twin - 1];
+		else if (count && hull_of_child(choice, c, &inner))
+			child = grow_child(growing, parts, cells->refs + from, count, &inner, level, share);
+		if (twin && !*twin)
+			*twin = c + 1;
+		if (!growing->trees->failed)
+			((uint32_t *)bytes_at(growing->trees, children))[c] = child;
+	}
+	free(twins.cells);
+}
+
+static uint32_t grow_node(struct growing *growing, struct part *parts, uint32_t count, struct hull hull,
+                          uint32_t level, size_t room)
+{
+	struct bh_trees *trees = growing->trees;
+	struct cells cells = {0};
+	struct choice choice;
+	struct bh_fork *fork;
+	uint32_t at, children;
+
+	count = prune(parts, count, &hull);
+	if (trees->failed || count <= 2 || level == BH_DEPTH_MAX || !trees->work ||
+	    !choose(growing, parts, count, &hull, room, &choice) ||
+	    !cells_make(&cells, growing, &choice, parts, count, room)) {
+		cells_clear(&cells);
+		growing->most_nodes = level > growing->most_nodes ? level : growing->most_nodes;
+		return make_leaf(growing, parts, count);
+	}
+	at = bh_trees_room(trees, sizeof(*fork), 64);
+	children = bh_trees_room(trees, sizeof(uint32_t) << choice.bits, 64);
+	trees->nodes++;
+	if (!trees->failed) {
+		fork = bytes_at(trees, at);
+		for (int l = 0; l < BH_LANES; l++)
+			fork->mask[l >= BH_REMOTE] |= (uint64_t)choice.mask[l] << lane_shift[l];
+		fork->factor[0] = choice.factor[0];
+		fork->factor[1] = choice.factor[1];
+		fork->children = children;
+		fork->shift = 64 - choice.bits;
+		grow_children(growing, &choice, &cells, parts, &hull, children, level + 1,
+		              room - 128 - (sizeof(uint32_t) << choice.bits));
+	}
+	cells_clear(&cells);
+	return at / BH_UNIT;
+}
+
+/* ---- trees ---- */
+
+/* Which kinds of boxes share a tree: bit k of an element is kind k. */
+static const uint8_t partitions[][BH_TREES] = {{1, 2, 4, 8}, {15}, {5, 10}, {3, 12}, {1, 14}};
+
+#define PARTITIONS (sizeof(partitions) / sizeof(*partitions))
+
+/* Bit 0: its local addresses are not specific; bit 1: its remote ones. */
+static uint32_t kind_of(const struct bh_lanes_box *box, const uint32_t wide[2])
+{
+	return (box->last[BH_LOCAL] - box->first[BH_LOCAL] >= wide[0]) |
+	       (uint32_t)(box->last[BH_REMOTE] - box->first[BH_REMOTE] >= wide[1]) << 1;
+}
+
+static void grow_kinds(struct growing *growing, struct bh_domain *domain, struct part *parts,
+                       uint32_t count, const uint32_t wide[2], const uint8_t kinds[BH_TREES], size_t room)
+{
+	for (int t = 0; t < BH_TREES; t++) {
+		struct hull all;
+		uint32_t n = 0;
+
+		domain->roots[t] = BH_CHILD_LEAF;
+		domain->best[t] = BH_NO_LABEL;
+		for (uint32_t i = 0; i < count; i++) {
+			if (!(kinds[t] >> kind_of(&growing->boxes[i], wide) & 1))
+				continue;
+			memcpy(parts[n].first, growing->boxes[i].first, sizeof(parts->first));
+			memcpy(parts[n].last, growing->boxes[i].last, sizeof(parts->last));
+			parts[n++].box = i;
+		}
+		if (!n)
+			continue;
+		memset(all.first, 0, sizeof(all.first));
+		for (int l = 0; l < BH_LANES; l++)
+			all.last[l] = (uint32_t)((1ULL << lane_bits[l]) - 1);
+		growing->most_nodes = growing->most_cubes = 0;
+		domain->best[t] = growing->boxes[parts[0].box].label;
+		domain->roots[t] = grow_node(growing, parts, n, all, 0, (size_t)((double)room * n / count));
+		growing->all_nodes += growing->most_nodes;
+		growing->all_cubes += growing->most_cubes;
+	}
+	/* A later tree is skipped where an earlier one has found what it cannot better. */
+	for (int i = 1; i < BH_TREES; i++)
+		for (int j = i; j > 0 && domain->best[j] < domain->best[j - 1]; j--) {
+			uint32_t best = domain->best[j], root = domain->roots[j];
+
+			domain->best[j] = domain->best[j - 1];
+			domain->roots[j] = domain->roots[j - 1];
+			domain->best[j - 1] = best;
+			domain->roots[j - 1] = root;
+		}
+}
+
+/* The words of some packet of the box. */
+static void packet_of(const struct bh_lanes_box *box, uint32_t seed, uint64_t words[2])
+{
+	words[0] = words[1] = 0;
+	for (int l = 0; l < BH_LANES; l++) {
+		uint64_t size = (uint64_t)box->last[l] - box->first[l] + 1;
+
+		seed = seed * 2654435761u + 1;
+		words[l >= BH_REMOTE] |= (box->first[l] + (seed * size >> 32)) << lane_shift[l];
+	}
+}
+
+/* Nanoseconds, roughly, that a lookup takes in these trees. */
+enum { COST_TREE = 30, COST_NODE = 40, COST_CUBE = 14 };
+
+static uint32_t cost_of(const struct bh_trees *trees, const struct bh_domain *domain, const uint64_t words[2])
+{
+	struct bh_place place = {(const uint8_t *)trees->bytes.data, 0};
+	uint32_t best = BH_NO_LABEL, cost = 0;
+
+	for (int t = 0; t < BH_TREES && domain->best[t] < best; t++) {
+		uint32_t child = domain->roots[t], count, at, i = 0;
+
+		for (cost += COST_TREE; !(child & BH_CHILD_LEAF); cost += COST_NODE) {
+			const struct bh_fork *fork = BH_AT(&place, child * BH_UNIT, 64, 0);
+			uint64_t index = (words[0] & fork->mask[0]) * fork->factor[0] +
+			                 (words[1] & fork->mask[1]) * fork->factor[1];
+
+			child = ((const uint32_t *)BH_AT(&place, fork->children, 4, 0))[index >> fork->shift];
+		}
+		count = child >> BH_CHILD_COUNT & BH_COUNT_MANY;
+		at = (child & BH_CHILD_UNITS) * BH_UNIT + (count == BH_COUNT_MANY) * BH_UNIT;
+		for (; i < count; i++, at += BH_UNIT) {
+			const struct bh_cube *cube = BH_AT(&place, at, BH_UNIT, 0);
+
+			cost += COST_CUBE;
+			if (bh_cube_has(cube, words[0], words[1]) != BH_GUARDS)
+				continue;
+			best = bh_cube_label(cube) < best ? bh_cube_label(cube) : best;
+			break;
+		}
+	}
+	return cost;
+}
+
+/* Over packets that the rules speak of; large trees miss caches more often. */
+static double cost_average(const struct growing *growing, const struct bh_domain *domain, uint32_t count,
+                           size_t bytes)
+{
+	uint32_t step = count / 2048 + 1, packets = 0;
+	double total = 0;
+
+	for (uint32_t i = 0; i < count; i += step, packets++) {
+		uint64_t words[2];
+
+		packet_of(&growing->boxes[i], i, words);
+		total += cost_of(growing->trees, domain, words);
+	}
+	return total / packets * (1 + (double)bytes / (1 << 20));
+}
+
+/* Forgets what was appended from `size` on. */
+static void truncate_to(struct bh_trees *trees, size_t size)
+{
+	trees->bytes.size = size;
+	if (trees->leaves)
+		memset(trees->leaves, 0, trees->leaves_room * sizeof(*trees->leaves));
+	trees->leaves_count = 0;
+}
+
+void bh_trees_grow(struct bh_trees *trees, struct bh_domain *domain, const struct bh_lanes_box *boxes,
+                   uint32_t count, bool v6, size_t room)
+{
+	static const uint8_t wide_bits[] = {24, 16};
+	struct growing growing = {.trees = trees, .boxes = boxes};
+	BH_AUTOFREE struct part *parts = malloc((count + 1) * sizeof(*parts));
+	size_t from = bh_trees_room(trees, 0, 64), trials = count <= TRIALS_MAX ? PARTITIONS * 2 : 1, best = 0;
+	uint32_t top[2] = {0, 0}, cubes = trees->cubes, nodes = trees->nodes;
+	uint64_t work = trees->work;
+	double cost, lowest = 0;
+
+	for (int t = 0; t < BH_TREES; t++) {
+		domain->roots[t] = BH_CHILD_LEAF;
+		domain->best[t] = BH_NO_LABEL;
+	}
+	if (!count)
+		return;
+	for (uint32_t i = 0; i < count; i++)
+		for (int a = 0; a < 2; a++) {
+			uint32_t first = boxes[i].first[a ? BH_REMOTE : BH_LOCAL];
+
+			top[a] = first > top[a] ? first : top[a];
+		}
+	growing.loads = calloc(1u << FORK_BITS, sizeof(*growing.loads));
+	trees->failed = trees->failed || !growing.loads || !parts;
+	for (size_t p = 0; p <= trials && !trees->failed; p++) {
+		size_t which = p < trials ? p : best;
+		uint32_t narrow = wide_bits[which / PARTITIONS], wide[2] = {1u << narrow, 1u << narrow};
+
+		if (p == trials && best == trials - 1)
+			break;
+		for (int a = 0; v6 && a < 2; a++)
+			wide[a] = top[a] / (narrow == 24 ? 4 : 64) + 1;
+		truncate_to(trees, from);
+		trees->cubes = cubes;
+		trees->nodes = nodes;
+		trees->work = work;
+		growing.all_nodes = growing.all_cubes = 0;
+		grow_kinds(&growing, domain, parts, count, wide, partitions[which % PARTITIONS], room);
+		if (trials == 1)
+			break;
+		cost = p < trials && !trees->failed ? cost_average(&growing, domain, count, trees->bytes.size - from)
+		                                     : 0;
+		if (p < trials && (!p || cost < lowest)) {
+			lowest = cost;
+			best = p;
+		}
+	}
+	trees->most_nodes = growing.all_nodes > trees->most_nodes ? growing.all_nodes : trees->most_nodes;
+	trees->most_cubes = growing.all_cubes > trees->most_cubes ? growing.all_cubes : trees->most_cubes;
+	free(growing.loads);
+}
