@@ -64,6 +64,11 @@ $(B)/tests/bench/acl.o: ALL_CFLAGS += $(if $(DPDK),-DBH_HAVE_DPDK $(shell pkg-co
 $(B)/bench-classifier: $(BENCHES) $(filter $(B)/engine/base/% $(B)/engine/filter/%,$(ENGINE_OBJS))
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(if $(DPDK),-Wl$(,)--as-needed $(shell pkg-config --libs libdpdk)) -lm
 
+# The lookup in the kernel, for root.
+$(B)/bench-gate: tests/bench/gate/bench.c $(B)/tests/bench/gate/lookup.bpf.inc $(B)/tests/bench/classbench.o \
+                 $(B)/tests/bench/linear.o $(ENGINE_OBJS)
+	$(CC) $(ALL_CFLAGS) -I$(B) -o $@ $(filter %.c %.o,$^) $(LIBS)
+
 # Only kernel uapi headers; the triplet's directory holds asm/. The bytes become a C initializer.
 $(B)/%.bpf.o: %.bpf.c | packages
 	@mkdir -p $(@D)
@@ -75,7 +80,7 @@ $(B)/%.bpf.inc: $(B)/%.bpf.o
 	$(Q)od -An -v -tu1 $< | sed 's/[0-9][0-9]*/&,/g' > $@
 
 $(filter $(B)/engine/gate/%.o $(B)/engine/platform/%.o,$(OBJS)): | $(EMBEDS)
--include $(OBJS:.o=.d) $(BENCHES:.o=.d) $(patsubst %.bpf.c,$(B)/%.bpf.d,$(BPF))
+-include $(OBJS:.o=.d) $(B)/tests/bench/gate/lookup.bpf.d $(BENCHES:.o=.d) $(patsubst %.bpf.c,$(B)/%.bpf.d,$(BPF))
 $(B)/engine/gate/gate.o $(B)/engine/gate/splice.o: $(EMBEDS)
 
 # One line for what is missing, instead of a compiler's complaints.

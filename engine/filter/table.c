@@ -393,28 +393,35 @@ void bh_table_free(struct bh_table **table)
 
 /* ---- lookups ---- */
 
-static long far(uint32_t index, void *arg)
+static long scan_step(uint32_t index, void *arg)
 {
 	(void)index;
-	return bh_scan_far(arg, 0);
+	return bh_scan_step(arg, 0);
 }
 
-static uint32_t leaf(const void *chunk, uint32_t child, uint32_t at, uint64_t w0, uint64_t w1)
+static uint32_t far(const void *chunk, uint32_t leaf, uint32_t at, uint64_t w0, uint64_t w1)
 {
 	struct bh_place place = {chunk, at};
 
-	return bh_leaf_scan(&place, child, w0, w1, far, 0);
+	return bh_scan_far(&place, leaf, w0, w1, scan_step, 0);
 }
 
-static long step(uint32_t index, void *arg)
+static long run_step(uint32_t index, void *arg)
 {
 	(void)index;
 	return bh_run_step(arg, 0);
+}
+
+static uint32_t run_blocks(const void *chunk, uint32_t blocks, uint32_t count, const struct bh_key *key)
+{
+	struct bh_place place = {chunk, blocks};
+
+	return bh_run_first(&place, count, key, run_step);
 }
 
 int bh_table_find(const void *bytes, const struct bh_key *key, struct bh_entry *entry)
 {
 	struct bh_place place = {bytes, 0};
 
-	return bytes ? bh_place_lookup(&place, key, entry, leaf, step, 0) : 0;
+	return bytes ? bh_place_lookup(&place, key, entry, far, run_blocks, 0) : 0;
 }

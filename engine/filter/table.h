@@ -101,8 +101,9 @@ static inline uint32_t bh_domain_of(uint32_t v6, uint32_t direction)
 
 /* Long runs go through bh_loop, whose steps an includer names for each size of chunk. */
 typedef long bh_loop_step(uint32_t index, void *arg);
-/* A leaf's scan; in eBPF a function that is verified by itself. */
-typedef uint32_t bh_leaf_lookup(const void *chunk, uint32_t leaf, uint32_t at, uint64_t w0, uint64_t w1);
+/* The rare rest of a lookup is in functions of their own, which eBPF verifies by themselves. */
+typedef uint32_t bh_far_scan(const void *chunk, uint32_t leaf, uint32_t at, uint64_t w0, uint64_t w1);
+typedef uint32_t bh_run_lookup(const void *chunk, uint32_t blocks, uint32_t count, const struct bh_key *key);
 
 /* A table in a chunk of (`mask` + 64) bytes, a power of two; natively a chunk is the table alone. */
 struct bh_place {
@@ -163,7 +164,7 @@ BH_INLINE uint32_t bh_cube_label(const struct bh_cube *cube)
 	                  cube->last[1] >> 59 << 15);
 }
 
-#define BH_SCAN_NEAR 32 /* cubes of a leaf that are compared in line */
+#define BH_SCAN_NEAR 8 /* cubes of a leaf that are compared in line */
 
 struct bh_scan {
 	struct bh_place table;
@@ -173,7 +174,7 @@ struct bh_scan {
 };
 
 /* One more cube of a long leaf; 1 ends the loop. */
-BH_INLINE long bh_scan_far(struct bh_scan *scan, uint32_t mask)
+BH_INLINE long bh_scan_step(struct bh_scan *scan, uint32_t mask)
 {
 	const struct bh_cube *cube = BH_AT(&scan->table, scan->at, BH_UNIT, mask);
 
@@ -185,16 +186,26 @@ BH_INLINE long bh_scan_far(struct bh_scan *scan, uint32_t mask)
 	return 1;
 }
 
+/* The label of the first cube of a long leaf that has the packet, from the first not near on. */
+BH_INLINE uint32_t bh_scan_far(const struct bh_place *table, uint32_t leaf, uint64_t w0, uint64_t w1,
+                               bh_loop_step *step, uint32_t mask)
+{
+	uint32_t count = leaf >> BH_CHILD_COUNT & BH_COUNT_MANY, at = (leaf & BH_CHILD_UNITS) * BH_UNIT;
+	struct bh_scan scan = {*table, {w0, w1}, at + BH_SCAN_NEAR * BH_UNIT, BH_NO_LABEL};
+
+	if (count == BH_COUNT_MANY) {
+		count = *(const uint32_t *)BH_AT(table, at, 4, mask) + 1;
+	}
+	bh_loop(count - BH_SCAN_NEAR, step, &scan);
+	return scan.label;
+}
+
 /* The label of the first cube of a leaf that has the packet. */
-BH_INLINE uint32_t bh_leaf_scan(const struct bh_place *table, uint32_t leaf, uint64_t w0, uint64_t w1,
-                                bh_loop_step *far, uint32_t mask)
+BH_INLINE uint32_t bh_leaf_lookup(const struct bh_place *table, uint32_t leaf, uint64_t w0, uint64_t w1,
+                                  bh_far_scan *far, uint32_t mask)
 {
 	uint32_t count = leaf >> BH_CHILD_COUNT & BH_COUNT_MANY, at = (leaf & BH_CHILD_UNITS) * BH_UNIT;
 
-	if (count == BH_COUNT_MANY) {
-		count = *(const uint32_t *)BH_AT(table, at, 4, mask);
-		at += BH_UNIT;
-	}
 	for (uint32_t i = 0; i < BH_SCAN_NEAR; i++) {
 		const struct bh_cube *cube = BH_AT(table, at, BH_UNIT, mask);
 
@@ -205,13 +216,7 @@ BH_INLINE uint32_t bh_leaf_scan(const struct bh_place *table, uint32_t leaf, uin
 			return bh_cube_label(cube);
 		at += BH_UNIT;
 	}
-	if (count > BH_SCAN_NEAR) {
-		struct bh_scan scan = {*table, {w0, w1}, at, BH_NO_LABEL};
-
-		bh_loop(count - BH_SCAN_NEAR, far, &scan);
-		return scan.label;
-	}
-	return BH_NO_LABEL;
+	return count > BH_SCAN_NEAR ? far(table->chunk, leaf, table->at, w0, w1) : BH_NO_LABEL;
 }
 
 /* The leaf of one tree in which the packet ends. */
@@ -265,29 +270,29 @@ BH_INLINE long bh_run_step(struct bh_run *run, uint32_t mask)
 	return 1;
 }
 
-/* The label in the domain's blocks. */
-BH_INLINE uint32_t bh_blocks_lookup(const struct bh_place *table, const struct bh_domain *domain,
-                                    const struct bh_key *key, bh_loop_step *step)
+/* The label in a run of blocks, the first of which is at place->at. */
+BH_INLINE uint32_t bh_run_first(const struct bh_place *place, uint32_t count, const struct bh_key *key,
+                                bh_loop_step *step)
 {
-	struct bh_run run = {*table, key, domain->blocks, BH_NO_LABEL};
+	struct bh_run run = {*place, key, 0, BH_NO_LABEL};
 
-	bh_loop(domain->blocks_count, step, &run);
+	bh_loop(count, step, &run);
 	return run.label;
 }
 
 /*
- * The winning entry: 1, or 0 if no rule of the table matches. `leaf` calls bh_leaf_scan and `step`
- * bh_run_step, with the mask.
+ * The winning entry: 1, or 0 if no rule of the table matches. `far` calls bh_scan_far and `blocks`
+ * bh_run_first, with the mask.
  */
 BH_INLINE int bh_place_lookup(const struct bh_place *table, const struct bh_key *key,
-                              struct bh_entry *entry, bh_leaf_lookup *leaf, bh_loop_step *step,
+                              struct bh_entry *entry, bh_far_scan *far, bh_run_lookup *blocks,
                               uint32_t mask)
 {
 	const struct bh_table_head *head = BH_AT(table, 0, 64, mask);
 	const struct bh_domain *domain = BH_AT(table, sizeof(*head) + bh_domain_of(key->v6, key->direction) * 64,
-	                                     64, mask);
+	                                       64, mask);
 	uint64_t local = key->local.lo & 0xffffffff, remote = key->remote.lo & 0xffffffff;
-	uint32_t best = BH_NO_LABEL;
+	uint32_t best = BH_NO_LABEL, label;
 	uint64_t w0, w1;
 
 	if (key->v6) {
@@ -297,16 +302,13 @@ BH_INLINE int bh_place_lookup(const struct bh_place *table, const struct bh_key 
 	w0 = local | (uint64_t)key->local_port << BH_LANE_PORT | (uint64_t)key->protocol << BH_LANE_PROTOCOL;
 	w1 = remote | (uint64_t)key->remote_port << BH_LANE_PORT;
 	for (int t = 0; t < BH_TREES; t++) {
-		uint32_t label;
-
 		if (domain->best[t] >= best)
 			break;
-		label = leaf(table->chunk, bh_tree_leaf(table, domain->roots[t], w0, w1, mask), table->at, w0, w1);
+		label = bh_leaf_lookup(table, bh_tree_leaf(table, domain->roots[t], w0, w1, mask), w0, w1, far, mask);
 		best = label < best ? label : best;
 	}
 	if (domain->blocks_best < best) {
-		uint32_t label = bh_blocks_lookup(table, domain, key, step);
-
+		label = blocks(table->chunk, table->at + domain->blocks, domain->blocks_count, key);
 		best = label < best ? label : best;
 	}
 	if (best >= head->rules)
