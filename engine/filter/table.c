@@ -20,7 +20,7 @@
 #define BOX_BYTES 96       /* of room for trees a box … */
 #define BOX_BYTES_MORE 400 /* … and for so many of the first */
 #define BOXES_MORE 4096
-#define WORK 20000000 /* boxes looked at while trees grow … */
+#define WORK 200000   /* boxes looked at for the best trees … */
 #define WORK_BOX 1000 /* … and as many more a box */
 
 /* A box before addresses are ranked. */
@@ -218,7 +218,7 @@ static uint32_t rank_of(const struct bh_address *bounds, uint32_t count, const s
 {
 	struct bh_place place = {(const uint8_t *)bounds, 0};
 
-	return bh_domain_rank(&place, 0, count, address, 0);
+	return bh_bound_below(&place, count, address, 0);
 }
 
 static bool is_last(const struct bh_address *address)
@@ -393,6 +393,13 @@ void bh_table_free(struct bh_table **table)
 
 /* ---- lookups ---- */
 
+static uint32_t rank(const void *chunk, uint32_t bounds, uint32_t count, const struct bh_address *address)
+{
+	struct bh_place place = {chunk, bounds};
+
+	return bh_bound_below(&place, count, address, 0);
+}
+
 static long scan_step(uint32_t index, void *arg)
 {
 	(void)index;
@@ -423,5 +430,5 @@ int bh_table_find(const void *bytes, const struct bh_key *key, struct bh_entry *
 {
 	struct bh_place place = {bytes, 0};
 
-	return bytes ? bh_place_lookup(&place, key, entry, far, run_blocks, 0) : 0;
+	return bytes ? bh_place_lookup(&place, key, entry, rank, far, run_blocks, 0) : 0;
 }

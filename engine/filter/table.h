@@ -103,6 +103,7 @@ static inline uint32_t bh_domain_of(uint32_t v6, uint32_t direction)
 typedef long bh_loop_step(uint32_t index, void *arg);
 /* The rare rest of a lookup is in functions of their own, which eBPF verifies by themselves. */
 typedef uint32_t bh_far_scan(const void *chunk, uint32_t leaf, uint32_t at, uint64_t w0, uint64_t w1);
+typedef uint32_t bh_rank_search(const void *chunk, uint32_t bounds, uint32_t count, const struct bh_address *address);
 typedef uint32_t bh_run_lookup(const void *chunk, uint32_t blocks, uint32_t count, const struct bh_key *key);
 
 /* A table in a chunk of (`mask` + 64) bytes, a power of two; natively a chunk is the table alone. */
@@ -130,15 +131,15 @@ BH_INLINE uint64_t bh_less(uint64_t a, uint64_t b)
 
 #define BH_RANK_STEPS 22
 
-/* Index of the last bound that is not above the address. */
-BH_INLINE uint32_t bh_domain_rank(const struct bh_place *table, uint32_t bounds, uint32_t count,
-                           const struct bh_address *address, uint32_t mask)
+/* Index of the last bound, of those from the place on, that is not above the address. */
+BH_INLINE uint32_t bh_bound_below(const struct bh_place *place, uint32_t count,
+                                  const struct bh_address *address, uint32_t mask)
 {
 	uint32_t low = 0;
 
 	for (int i = 0; i < BH_RANK_STEPS; i++) {
 		uint32_t half = count >> 1;
-		const struct bh_address *bound = BH_AT(table, bounds + (low + half) * 16, 16, mask);
+		const struct bh_address *bound = BH_AT(place, (low + half) * 16, 16, mask);
 		uint64_t above = bh_less(address->hi, bound->hi) |
 		                 ((uint64_t)(address->hi == bound->hi) & bh_less(address->lo, bound->lo));
 
@@ -281,12 +282,12 @@ BH_INLINE uint32_t bh_run_first(const struct bh_place *place, uint32_t count, co
 }
 
 /*
- * The winning entry: 1, or 0 if no rule of the table matches. `far` calls bh_scan_far and `blocks`
- * bh_run_first, with the mask.
+ * The winning entry: 1, or 0 if no rule of the table matches. `rank` calls bh_bound_below, `far`
+ * bh_scan_far and `blocks` bh_run_first, with the mask.
  */
 BH_INLINE int bh_place_lookup(const struct bh_place *table, const struct bh_key *key,
-                              struct bh_entry *entry, bh_far_scan *far, bh_run_lookup *blocks,
-                              uint32_t mask)
+                              struct bh_entry *entry, bh_rank_search *rank, bh_far_scan *far,
+                              bh_run_lookup *blocks, uint32_t mask)
 {
 	const struct bh_table_head *head = BH_AT(table, 0, 64, mask);
 	const struct bh_domain *domain = BH_AT(table, sizeof(*head) + bh_domain_of(key->v6, key->direction) * 64,
@@ -296,8 +297,8 @@ BH_INLINE int bh_place_lookup(const struct bh_place *table, const struct bh_key 
 	uint64_t w0, w1;
 
 	if (key->v6) {
-		local = bh_domain_rank(table, domain->ranks[0].bounds, domain->ranks[0].count, &key->local, mask);
-		remote = bh_domain_rank(table, domain->ranks[1].bounds, domain->ranks[1].count, &key->remote, mask);
+		local = rank(table->chunk, table->at + domain->ranks[0].bounds, domain->ranks[0].count, &key->local);
+		remote = rank(table->chunk, table->at + domain->ranks[1].bounds, domain->ranks[1].count, &key->remote);
 	}
 	w0 = local | (uint64_t)key->local_port << BH_LANE_PORT | (uint64_t)key->protocol << BH_LANE_PROTOCOL;
 	w1 = remote | (uint64_t)key->remote_port << BH_LANE_PORT;

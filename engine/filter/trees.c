@@ -25,12 +25,13 @@
 
 #include "../base/cleanup.h"
 
-#define SAMPLE 512
+#define SAMPLE 128
 #define VALUES_MAX 64   /* of one word: a box with more goes to all children */
 #define FORK_BITS 17    /* children of a node at most, as a power of 2 */
 #define PRUNE_PAIRS 48  /* boxes among which hidden ones are looked for */
 #define EVERYWHERE UINT32_MAX
-#define TRIALS_MAX 20000 /* boxes of a set for which all partitions are tried */
+#define WIDE 65536      /* a range of so many IPv4 addresses is not specific */
+#define TRIALS_MAX 4096 /* boxes of a set for which all partitions are tried */
 
 static const uint8_t lane_bits[BH_LANES] = {32, 16, 8, 32, 16};
 static const uint8_t lane_shift[BH_LANES] = {0, BH_LANE_PORT, BH_LANE_PROTOCOL, 0, BH_LANE_PORT};
@@ -56,7 +57,9 @@ struct choice {
 struct growing {
 	struct bh_trees *trees;
 	const struct bh_lanes_box *boxes;
-	uint32_t *loads; /* of a candidate's cells */
+	uint32_t *loads;  /* of a candidate's cells */
+	uint32_t *stamps; /* of cells that a box was seen to reach, with the number of the asking */
+	uint32_t stamp;
 	uint32_t most_nodes, most_cubes; /* on a way through the tree */
 	uint32_t all_nodes, all_cubes;   /* sums over the trees so far */
 };
@@ -227,21 +230,37 @@ static uint32_t word_values(const struct choice *choice, const struct part *part
 	return n;
 }
 
-static int by_number(const void *a, const void *b)
+/* Whether the part has one value of the masked bits; the words of it. */
+static bool part_fixed(const struct choice *choice, const struct part *part, uint64_t words[2])
 {
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+	words[0] = words[1] = 0;
+	for (int l = 0; l < BH_LANES; l++) {
+		uint32_t mask = choice->mask[l], d = part->first[l] ^ part->last[l];
 
-	return x < y ? -1 : x > y;
+		/* No masked bit below the highest in which its ends differ. */
+		if (d && mask & (uint32_t)((2ULL << (31 - __builtin_clz(d))) - 1))
+			return false;
+		words[l >= BH_REMOTE] |= (uint64_t)(part->first[l] & mask) << lane_shift[l];
+	}
+	return true;
 }
 
 #define CELLS_MAX (VALUES_MAX * 4)
 
 /* The children a packet of the part may reach, each once; EVERYWHERE where that is the cheaper. */
-static uint32_t cells_of(const struct choice *choice, const struct part *part, uint32_t cells[CELLS_MAX])
+static uint32_t cells_of(struct growing *growing, const struct choice *choice, const struct part *part,
+                         uint32_t cells[CELLS_MAX])
 {
 	uint64_t local[VALUES_MAX], remote[VALUES_MAX];
-	uint32_t a = word_values(choice, part, 0, BH_REMOTE, local), n = 0, kept = 0;
-	uint32_t b = a ? word_values(choice, part, BH_REMOTE, BH_LANES, remote) : 0;
+	uint32_t a, b, n = 0, kept = 0;
+
+	if (part_fixed(choice, part, local)) {
+		cells[0] = (uint32_t)((local[0] * choice->factor[0] + local[1] * choice->factor[1]) >>
+		                      (64 - choice->bits));
+		return 1;
+	}
+	a = word_values(choice, part, 0, BH_REMOTE, local);
+	b = a ? word_values(choice, part, BH_REMOTE, BH_LANES, remote) : 0;
 
 	if (!b || a * b > CELLS_MAX || a * b >= 1u << choice->bits)
 		return a * b == 1 ? (cells[0] = 0, 1) : EVERYWHERE;
@@ -249,12 +268,14 @@ static uint32_t cells_of(const struct choice *choice, const struct part *part, u
 		for (uint32_t j = 0; j < b; j++)
 			cells[n++] = (uint32_t)((local[i] * choice->factor[0] + remote[j] * choice->factor[1]) >>
 			                        (64 - choice->bits));
-	if (n == 1)
-		return 1;
-	qsort(cells, n, sizeof(*cells), by_number);
+	if (choice->exact)
+		return n;
+	growing->stamp++;
 	for (uint32_t i = 0; i < n; i++)
-		if (!i || cells[i] != cells[i - 1])
+		if (growing->stamps[cells[i]] != growing->stamp) {
+			growing->stamps[cells[i]] = growing->stamp;
 			cells[kept++] = cells[i];
+		}
 	return kept;
 }
 
@@ -270,7 +291,7 @@ static double try_choice(struct growing *growing, const struct choice *choice, c
 	uint32_t counts[SAMPLE * 2];
 
 	for (uint32_t i = 0; i < count; i += step, n++) {
-		counts[n] = cells_of(choice, &parts[i], cells[n]);
+		counts[n] = cells_of(growing, choice, &parts[i], cells[n]);
 		if (counts[n] == EVERYWHERE) {
 			everywhere++;
 			continue;
@@ -293,10 +314,17 @@ static double try_choice(struct growing *growing, const struct choice *choice, c
 	for (uint32_t i = 0; i < n; i++)
 		for (uint32_t c = 0; counts[i] != EVERYWHERE && c < counts[i]; c++)
 			growing->loads[cells[i][c]] = 0;
-	growing->trees->work -= n < growing->trees->work ? n : growing->trees->work;
+	growing->trees->work -= n + total < growing->trees->work ? n + total : growing->trees->work;
 	*copies = (everywhere * width + total) / n;
 	return 1 + (sum / n - 1) * step;
 }
+
+static bool same_masks(const uint32_t a[BH_LANES], const uint32_t b[BH_LANES])
+{
+	return !memcmp(a, b, BH_LANES * sizeof(*a));
+}
+
+#define CANDIDATES 40 /* of hashes */
 
 struct contest {
 	struct growing *growing;
@@ -305,6 +333,7 @@ struct contest {
 	size_t room;
 	struct choice best;
 	double score, load;
+	uint32_t tried[CANDIDATES][BH_LANES], tried_count; /* masks that were hashed */
 };
 
 static uint32_t log2_of(uint32_t n)
@@ -336,8 +365,12 @@ static void enter_hash(struct contest *contest, const uint32_t mask[BH_LANES])
 		choice.mask[l] = mask[l];
 		bits += (uint32_t)__builtin_popcount(mask[l]);
 	}
-	if (!bits)
+	for (uint32_t i = 0; i < contest->tried_count; i++)
+		if (same_masks(contest->tried[i], mask))
+			return;
+	if (!bits || contest->tried_count == CANDIDATES)
 		return;
+	memcpy(contest->tried[contest->tried_count++], mask, sizeof(choice.mask));
 	choice.bits = bits + 1 < want ? bits + 1 : want;
 	choice.bits = choice.bits > FORK_BITS ? FORK_BITS : choice.bits;
 	enter(contest, &choice);
@@ -409,11 +442,6 @@ static uint32_t window(const struct hull *hull, int lane, uint32_t bits)
 	return bits ? (uint32_t)((1ULL << bits) - 1) << (top - bits) : 0;
 }
 
-static bool same_masks(const uint32_t a[BH_LANES], const uint32_t b[BH_LANES])
-{
-	return !memcmp(a, b, BH_LANES * sizeof(*a));
-}
-
 /* The best way to split the boxes; false if a leaf is better. */
 static bool choose(struct growing *growing, const struct part *parts, uint32_t count,
                    const struct hull *hull, size_t room, struct choice *choice)
@@ -424,28 +452,27 @@ static bool choose(struct growing *growing, const struct part *parts, uint32_t c
 	                                   {BH_LOCAL, BH_REMOTE_PORT}, {BH_LOCAL_PORT, BH_REMOTE}};
 	struct contest contest = {.growing = growing, .parts = parts, .count = count, .room = room,
 	                          .score = count + 2.0, .load = count};
-	uint32_t before[BH_LANES], mask[BH_LANES];
+	uint32_t mask[BH_LANES];
 	struct census census;
 
+	bool hurry = !growing->trees->work;
+
 	take_census(&census, parts, count);
-	for (size_t s = 0; s < sizeof(sets); s++) {
-		memset(before, 0xff, sizeof(before));
+	for (size_t s = 0; s < (hurry ? 4 : sizeof(sets)); s++) {
 		for (size_t p = 0; p < sizeof(shares); p++) {
 			for (int l = 0; l < BH_LANES; l++)
 				mask[l] = sets[s] >> l & 1 ? bits_fixed(&census, l, shares[p]) : 0;
-			if (!same_masks(mask, before))
-				enter_hash(&contest, mask);
-			memcpy(before, mask, sizeof(before));
+			enter_hash(&contest, mask);
 		}
 	}
-	for (int l = 0; l < BH_LANES; l++)
+	for (int l = 0; l < BH_LANES && !hurry; l++)
 		for (uint32_t bits = 1; bits <= 8 && bits <= log2_of(count) + 2; bits += bits > 1 ? 2 : 1) {
 			memset(mask, 0, sizeof(mask));
 			mask[l] = window(hull, l, bits);
 			enter_windows(&contest, mask);
 		}
 	for (size_t p = 0; p < sizeof(pairs) / sizeof(*pairs); p++)
-		for (uint32_t bits = 2; bits <= 4; bits++) {
+		for (uint32_t bits = hurry ? 4 : 2; bits <= 4; bits++) {
 			memset(mask, 0, sizeof(mask));
 			mask[pairs[p][0]] = window(hull, pairs[p][0], bits);
 			mask[pairs[p][1]] = window(hull, pairs[p][1], bits);
@@ -556,7 +583,7 @@ static bool cells_make(struct cells *cells, struct growing *growing, const struc
 
 	cells->starts = calloc(width + 2, sizeof(*cells->starts));
 	for (uint32_t i = 0; cells->starts && i < count; i++) {
-		uint32_t n = cells_of(choice, &parts[i], reached);
+		uint32_t n = cells_of(growing, choice, &parts[i], reached);
 
 		total += n == EVERYWHERE ? width : n;
 		for (uint32_t c = 0; c < (n == EVERYWHERE ? width : n); c++)
@@ -572,7 +599,7 @@ static bool cells_make(struct cells *cells, struct growing *growing, const struc
 	for (uint32_t c = 0; c < width; c++)
 		cells->starts[c + 2] += cells->starts[c + 1];
 	for (uint32_t i = 0; i < count; i++) {
-		uint32_t n = cells_of(choice, &parts[i], reached);
+		uint32_t n = cells_of(growing, choice, &parts[i], reached);
 
 		for (uint32_t c = 0; c < (n == EVERYWHERE ? width : n); c++)
 			cells->refs[cells->starts[(n == EVERYWHERE ? c : reached[c]) + 1]++] = i;
@@ -656,7 +683,7 @@ static uint32_t grow_node(struct growing *growing, struct part *parts, uint32_t 
 	uint32_t at, children;
 
 	count = prune(parts, count, &hull);
-	if (trees->failed || count <= 2 || level == BH_DEPTH_MAX || !trees->work ||
+	if (trees->failed || count <= 2 || level == BH_DEPTH_MAX ||
 	    !choose(growing, parts, count, &hull, room, &choice) ||
 	    !cells_make(&cells, growing, &choice, parts, count, room)) {
 		cells_clear(&cells);
@@ -684,7 +711,7 @@ static uint32_t grow_node(struct growing *growing, struct part *parts, uint32_t 
 /* ---- trees ---- */
 
 /* Which kinds of boxes share a tree: bit k of an element is kind k. */
-static const uint8_t partitions[][BH_TREES] = {{1, 2, 4, 8}, {15}, {5, 10}, {3, 12}, {1, 14}};
+static const uint8_t partitions[][BH_TREES] = {{1, 2, 4, 8}, {15}, {5, 10}, {3, 12}};
 
 #define PARTITIONS (sizeof(partitions) / sizeof(*partitions))
 
@@ -807,10 +834,9 @@ static void truncate_to(struct bh_trees *trees, size_t size)
 void bh_trees_grow(struct bh_trees *trees, struct bh_domain *domain, const struct bh_lanes_box *boxes,
                    uint32_t count, bool v6, size_t room)
 {
-	static const uint8_t wide_bits[] = {24, 16};
 	struct growing growing = {.trees = trees, .boxes = boxes};
 	BH_AUTOFREE struct part *parts = malloc((count + 1) * sizeof(*parts));
-	size_t from = bh_trees_room(trees, 0, 64), trials = count <= TRIALS_MAX ? PARTITIONS * 2 : 1, best = 0;
+	size_t from = bh_trees_room(trees, 0, 64), trials = count <= TRIALS_MAX ? PARTITIONS : 1, best = 0;
 	uint32_t top[2] = {0, 0}, cubes = trees->cubes, nodes = trees->nodes;
 	uint64_t work = trees->work;
 	double cost, lowest = 0;
@@ -828,21 +854,22 @@ void bh_trees_grow(struct bh_trees *trees, struct bh_domain *domain, const struc
 			top[a] = first > top[a] ? first : top[a];
 		}
 	growing.loads = calloc(1u << FORK_BITS, sizeof(*growing.loads));
-	trees->failed = trees->failed || !growing.loads || !parts;
+	growing.stamps = calloc(1u << FORK_BITS, sizeof(*growing.stamps));
+	trees->failed = trees->failed || !growing.loads || !growing.stamps || !parts;
 	for (size_t p = 0; p <= trials && !trees->failed; p++) {
 		size_t which = p < trials ? p : best;
-		uint32_t narrow = wide_bits[which / PARTITIONS], wide[2] = {1u << narrow, 1u << narrow};
+		uint32_t wide[2] = {WIDE, WIDE};
 
 		if (p == trials && best == trials - 1)
 			break;
 		for (int a = 0; v6 && a < 2; a++)
-			wide[a] = top[a] / (narrow == 24 ? 4 : 64) + 1;
+			wide[a] = top[a] / 16 + 1;
 		truncate_to(trees, from);
 		trees->cubes = cubes;
 		trees->nodes = nodes;
 		trees->work = work;
 		growing.all_nodes = growing.all_cubes = 0;
-		grow_kinds(&growing, domain, parts, count, wide, partitions[which % PARTITIONS], room);
+		grow_kinds(&growing, domain, parts, count, wide, partitions[which], room);
 		if (trials == 1)
 			break;
 		cost = p < trials && !trees->failed ? cost_average(&growing, domain, count, trees->bytes.size - from)
@@ -855,4 +882,5 @@ void bh_trees_grow(struct bh_trees *trees, struct bh_domain *domain, const struc
 	trees->most_nodes = growing.all_nodes > trees->most_nodes ? growing.all_nodes : trees->most_nodes;
 	trees->most_cubes = growing.all_cubes > trees->most_cubes ? growing.all_cubes : trees->most_cubes;
 	free(growing.loads);
+	free(growing.stamps);
 }

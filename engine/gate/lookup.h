@@ -65,6 +65,19 @@
 	{                                                                                             \
 		return name_##_run(chunk, blocks, count, key);                                            \
 	}                                                                                             \
+	BH_GLOBAL uint32_t name_##_bound(const struct name_##_bytes *chunk, uint32_t bounds, uint32_t count, \
+	                                 const struct bh_address *address)                            \
+	{                                                                                             \
+		BH_REQUIRE(chunk && address, 0);                                                          \
+		struct bh_place place = {chunk->bytes, bounds};                                           \
+                                                                                                  \
+		return bh_bound_below(&place, count, address, (size_)-64);                                \
+	}                                                                                             \
+	ALWAYS_INLINE uint32_t name_##_rank(const void *chunk, uint32_t bounds, uint32_t count,       \
+	                                    const struct bh_address *address)                         \
+	{                                                                                             \
+		return name_##_bound(chunk, bounds, count, address);                                      \
+	}                                                                                             \
 	ALWAYS_INLINE int name_##_find(const struct bh_table_ref *ref, const struct bh_key *key,      \
 	                               struct bh_entry *entry)                                        \
 	{                                                                                             \
@@ -77,7 +90,8 @@
 		place.chunk = bpf_map_lookup_elem(chunk, &zero);                                          \
 		if (!place.chunk)                                                                         \
 			return 0;                                                                             \
-		return bh_place_lookup(&place, key, entry, name_##_far, name_##_blocks, (size_)-64);      \
+		return bh_place_lookup(&place, key, entry, name_##_rank, name_##_far, name_##_blocks,    \
+		                       (size_)-64);                                                       \
 	}
 
 CHUNKS(bh_chunks_1m, BH_CHUNK_1M, BH_CHUNKS_1M)
