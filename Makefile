@@ -104,15 +104,22 @@ test:
 SETS    := container:50 container:200 acl:1000 fw:1000 ipc:1000 acl:10000 fw:10000 ipc:10000 acl6:1000 acl6:10000 \
            wildcard:1000 nested:1000 remote:10000 acl:100000 fw:100000 ipc:100000
 
+GATE_SETS := container:10 acl:10 container:100 acl:100 fw:100 ipc:100
+
 $(B)/generate: $(B)/tests/bench/generate.o
 	$(CC) $(ALL_CFLAGS) -o $@ $^
 
 bench: setup
 	@pkg-config --exists libdpdk || apt-get install -y libdpdk-dev >/dev/null || echo "make bench: without rte_acl"
-	@$(MAKE) --no-print-directory $(B)/bench-classifier $(B)/generate
-	@$(if $(RULES),$(B)/bench-classifier $(RULES) $(TRACE),for s in $(SETS); do echo "== $$s"; \
+	@$(MAKE) --no-print-directory $(B)/bench-classifier $(B)/generate $(B)/bench-gate
+	@$(if $(RULES),$(B)/bench-classifier $(RULES) $(TRACE) && $(B)/bench-gate $(RULES) $(TRACE),\
+	  for s in $(SETS); do echo "== $$s"; \
 	  $(B)/generate $${s%:*} $${s#*:} 1 $(B)/bench.rules $(B)/bench.trace && \
-	  $(B)/bench-classifier $(B)/bench.rules $(B)/bench.trace || exit 1; done)
+	  $(B)/bench-classifier $(B)/bench.rules $(B)/bench.trace && \
+	  { [ $$(id -u) != 0 ] || $(B)/bench-gate $(B)/bench.rules $(B)/bench.trace; } || exit 1; done)
+	@[ $$(id -u) != 0 ] || for s in $(GATE_SETS); do echo "== $$s"; \
+	  $(B)/generate $${s%:*} $${s#*:} 1 $(B)/bench.rules $(B)/bench.trace && \
+	  $(B)/bench-gate $(B)/bench.rules $(B)/bench.trace || exit 1; done
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/bulkhead $(DESTDIR)$(PREFIX)/share/man/man8

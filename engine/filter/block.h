@@ -55,8 +55,8 @@ static inline uint32_t bh_service(const struct bh_key *key)
 #define BH_SEARCH_STEPS 8 /* 2^8 > intervals that fit a page */
 
 /* The last index whose start is not above `value`. */
-BH_NOINLINE uint32_t bh_search_number(const uint8_t *page, uint32_t starts, uint32_t count,
-                                             uint32_t value)
+BH_INLINE uint32_t bh_search_number(const uint8_t *page, uint32_t starts, uint32_t count,
+                                    uint32_t value)
 {
 	uint32_t low = 0;
 
@@ -72,8 +72,8 @@ BH_NOINLINE uint32_t bh_search_number(const uint8_t *page, uint32_t starts, uint
 	return low;
 }
 
-BH_NOINLINE uint32_t bh_search_address(const uint8_t *page, uint32_t starts, uint32_t count,
-                                              const struct bh_address *value)
+BH_INLINE uint32_t bh_search_address(const uint8_t *page, uint32_t starts, uint32_t count,
+                                     const struct bh_address *value)
 {
 	uint32_t low = 0;
 

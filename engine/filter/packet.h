@@ -29,9 +29,11 @@
 #ifdef __bpf__
 #define BH_GLOBAL __attribute__((noinline))
 #define BH_NOINLINE static __attribute__((noinline))
+#define BH_INLINE static inline __attribute__((always_inline))
 #else
 #define BH_GLOBAL static inline
 #define BH_NOINLINE static inline
+#define BH_INLINE static inline
 #endif
 
 #define BH_REQUIRE(condition, otherwise) \

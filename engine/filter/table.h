@@ -10,7 +10,7 @@
  * A node picks bits of both words with masks, gathers or hashes them by two multiplications, and the
  * top bits of the sum index its children. A child is a node or a leaf: a run of cubes in the order
  * of their labels. A cube is four words, compared lane by lane at once: above each lane is a guard bit
- * that (word | guards) - first and last - word leave set where the lane is inside. The five bits
+ * that word + guards - first and last + guards - word leave set where the lane is inside. The five bits
  * above the lanes are not looked at; those of a cube's four words are its label.
  *
  * All is offsets from the start, in units of 32 bytes where a child word says so. A table is immutable
@@ -47,8 +47,8 @@
 #define BH_COUNT_MANY 0x3ffu /* the unit starts with the number of cubes; they begin at the next */
 
 struct bh_cube {
-	uint64_t first[2]; /* with five bits of the label each, the lowest in first[0] */
-	uint64_t last[2];  /* the same; guards set */
+	uint64_t first[2]; /* with five bits of the label each, the lowest in first[0]; less the guards */
+	uint64_t last[2];  /* the same; with the guards */
 };
 
 struct bh_fork {
@@ -91,12 +91,6 @@ static inline uint32_t bh_domain_of(uint32_t v6, uint32_t direction)
 /* Called once for each node, cube, block and step of a search; tests count. */
 #ifndef BH_STEP
 #define BH_STEP(what)
-#endif
-
-#ifdef __bpf__
-#define BH_INLINE static inline __attribute__((always_inline))
-#else
-#define BH_INLINE static inline
 #endif
 
 /* Long runs go through bh_loop, whose steps an includer names for each size of chunk. */
@@ -155,14 +149,14 @@ BH_INLINE uint32_t bh_bound_below(const struct bh_place *place, uint32_t count,
 /* Label of the cube if it has the packet, else BH_NO_LABEL or more. */
 BH_INLINE uint64_t bh_cube_has(const struct bh_cube *cube, uint64_t w0, uint64_t w1)
 {
-	return ((w0 | BH_GUARDS) - cube->first[0]) & ((w1 | BH_GUARDS) - cube->first[1]) &
-	       (cube->last[0] - w0) & (cube->last[1] - w1) & BH_GUARDS;
+	return (w0 - cube->first[0]) & (w1 - cube->first[1]) & (cube->last[0] - w0) & (cube->last[1] - w1) &
+	       BH_GUARDS;
 }
 
 BH_INLINE uint32_t bh_cube_label(const struct bh_cube *cube)
 {
-	return (uint32_t)(cube->first[0] >> 59 | cube->first[1] >> 59 << 5 | cube->last[0] >> 59 << 10 |
-	                  cube->last[1] >> 59 << 15);
+	return (uint32_t)((cube->first[0] + BH_GUARDS) >> 59 | (cube->first[1] + BH_GUARDS) >> 59 << 5 |
+	                  cube->last[0] >> 59 << 10 | cube->last[1] >> 59 << 15);
 }
 
 #define BH_SCAN_NEAR 8 /* cubes of a leaf that are compared in line */

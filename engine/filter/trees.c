@@ -96,6 +96,7 @@ static void cube_of(struct bh_cube *cube, const struct bh_lanes_box *box)
 	}
 	for (int w = 0; w < 2; w++) {
 		cube->first[w] |= (uint64_t)(box->label >> 5 * w & 31) << BH_LANES_BITS;
+		cube->first[w] -= BH_GUARDS;
 		cube->last[w] |= BH_GUARDS | (uint64_t)(box->label >> (10 + 5 * w) & 31) << BH_LANES_BITS;
 	}
 }

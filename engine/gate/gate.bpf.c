@@ -80,6 +80,8 @@ struct scratch {
 	struct bh_verdict verdict;
 	struct bh_flow_key key; /* copies for helpers, see in_map() */
 	struct bh_flow flow;
+	struct bh_hit_key hit;
+	uint64_t one;
 };
 
 MAP(bh_ports, BPF_MAP_TYPE_HASH, uint32_t, struct bh_slots, BH_PORTS_MAX, BPF_F_NO_PREALLOC);
@@ -184,19 +186,25 @@ static inline struct bh_room *bh_room(BH_CTX *skb)
 static int bh_rules_lookup(BH_CTX *skb, const struct bh_conf *conf, const struct bh_key *key,
                            struct bh_entry *entry)
 {
-	struct bh_entry own = {0, 0, 0};
-	int found = table_find(&conf->tables[0], key, entry);
+	int found = 0;
 
-	if (table_find(&conf->tables[1], key, &own) && (!found || bh_entry_wins(&own, entry))) {
-		*entry = own;
-		found = 1;
+	/* One text for both tables. */
+#pragma clang loop unroll(disable)
+	for (uint32_t i = 0; i < 2; i++) {
+		struct bh_entry one = {0, 0, 0};
+
+		if (table_find(&conf->tables[i], key, &one) && (!found || bh_entry_wins(&one, entry))) {
+			*entry = one;
+			found = 1;
+		}
 	}
 	return found;
 }
 
 static inline void count(const struct bh_conf *conf, uint8_t direction, uint32_t size,
-                         const struct bh_verdict *verdict)
+                         struct scratch *scratch)
 {
+	const struct bh_verdict *verdict = &scratch->verdict;
 	struct bh_counters *counters;
 	uint32_t endpoint = conf->endpoint;
 
@@ -212,13 +220,16 @@ static inline void count(const struct bh_conf *conf, uint8_t direction, uint32_t
 		bh_fetch_add(&counters->dropped[direction & 1][verdict->by], 1);
 	}
 	if (verdict->by == BH_BY_RULE && verdict->rule) {
-		struct bh_hit_key key = {endpoint, verdict->rule};
-		uint64_t one = 1, *hits = bpf_map_lookup_elem(&bh_hits, &key);
+		uint64_t *hits;
 
+		scratch->hit.endpoint = endpoint;
+		scratch->hit.rule = verdict->rule;
+		scratch->one = 1;
+		hits = bpf_map_lookup_elem(&bh_hits, &scratch->hit);
 		if (hits)
 			bh_fetch_add(hits, 1);
 		else
-			bpf_map_update_elem(&bh_hits, &key, &one, BPF_NOEXIST);
+			bpf_map_update_elem(&bh_hits, &scratch->hit, &scratch->one, BPF_NOEXIST);
 	}
 }
 
@@ -268,7 +279,7 @@ static inline __attribute__((always_inline)) int judge(struct __sk_buff *skb, ui
 	scratch->packet.key.direction = direction & 1;
 	bh_parse(skb, &scratch->packet);
 	bh_judge(skb, conf, &scratch->packet, &scratch->verdict);
-	count(conf, (uint8_t)direction, skb->len, &scratch->verdict);
+	count(conf, (uint8_t)direction, skb->len, scratch);
 	record(skb, conf, scratch);
 	return scratch->verdict.action == BH_ALLOW ? TC_ACT_OK : TC_ACT_SHOT;
 }
@@ -287,20 +298,28 @@ int bh_gate_in(struct __sk_buff *skb)
 	return judge(skb, skb->ifindex, BH_IN);
 }
 
+/* Leaves the verdict where a test run finds it. */
+BH_GLOBAL int tell(struct __sk_buff *skb)
+{
+	uint32_t zero = 0;
+	const struct scratch *scratch = bpf_map_lookup_elem(&bh_scratch, &zero);
+
+	if (!scratch)
+		return 0;
+	skb->cb[BH_PROBE_ACTION] = scratch->verdict.action | (uint32_t)scratch->verdict.audit << 8 |
+	                            (uint32_t)scratch->verdict.log << 16;
+	skb->cb[BH_PROBE_BY] = scratch->verdict.by;
+	skb->cb[BH_PROBE_RULE] = scratch->verdict.rule;
+	return 0;
+}
+
 /* The same verdict for a test run, which has no port: see enum bh_probe_cb. Never attached. */
 SEC("tc")
 int bh_gate_probe(struct __sk_buff *skb)
 {
-	uint32_t zero = 0;
-	struct scratch *scratch = bpf_map_lookup_elem(&bh_scratch, &zero);
 	int rc = judge(skb, skb->cb[BH_PROBE_PORT], skb->cb[BH_PROBE_DIRECTION] & 1);
 
-	if (scratch) {
-		skb->cb[BH_PROBE_ACTION] = scratch->verdict.action | (uint32_t)scratch->verdict.audit << 8 |
-		                            (uint32_t)scratch->verdict.log << 16;
-		skb->cb[BH_PROBE_BY] = scratch->verdict.by;
-		skb->cb[BH_PROBE_RULE] = scratch->verdict.rule;
-	}
+	tell(skb);
 	return rc;
 }
 

@@ -13,8 +13,6 @@
 #include "../filter/table.h"
 #include "maps.h"
 
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-
 #define CHUNKS(name_, size_, count_)                                                              \
 	struct {                                                                                      \
 		__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);                                                 \
@@ -43,7 +41,7 @@
                                                                                                   \
 		return bh_scan_far(&place, leaf, w0, w1, name_##_scan_step, (size_)-64);                  \
 	}                                                                                             \
-	ALWAYS_INLINE uint32_t name_##_far(const void *chunk, uint32_t leaf, uint32_t at, uint64_t w0, \
+	BH_INLINE uint32_t name_##_far(const void *chunk, uint32_t leaf, uint32_t at, uint64_t w0, \
 	                                   uint64_t w1)                                               \
 	{                                                                                             \
 		return name_##_scan(chunk, leaf, at, w0, w1);                                             \
@@ -60,7 +58,7 @@
                                                                                                   \
 		return bh_run_first(&place, count, key, name_##_run_step);                                \
 	}                                                                                             \
-	ALWAYS_INLINE uint32_t name_##_blocks(const void *chunk, uint32_t blocks, uint32_t count,     \
+	BH_INLINE uint32_t name_##_blocks(const void *chunk, uint32_t blocks, uint32_t count,     \
 	                                      const struct bh_key *key)                               \
 	{                                                                                             \
 		return name_##_run(chunk, blocks, count, key);                                            \
@@ -73,12 +71,12 @@
                                                                                                   \
 		return bh_bound_below(&place, count, address, (size_)-64);                                \
 	}                                                                                             \
-	ALWAYS_INLINE uint32_t name_##_rank(const void *chunk, uint32_t bounds, uint32_t count,       \
+	BH_INLINE uint32_t name_##_rank(const void *chunk, uint32_t bounds, uint32_t count,       \
 	                                    const struct bh_address *address)                         \
 	{                                                                                             \
 		return name_##_bound(chunk, bounds, count, address);                                      \
 	}                                                                                             \
-	ALWAYS_INLINE int name_##_find(const struct bh_table_ref *ref, const struct bh_key *key,      \
+	BH_INLINE int name_##_find(const struct bh_table_ref *ref, const struct bh_key *key,      \
 	                               struct bh_entry *entry)                                        \
 	{                                                                                             \
 		uint32_t zero = 0, index = ref->chunk & 0xffff;                                           \
@@ -99,7 +97,7 @@ CHUNKS(bh_chunks_8m, BH_CHUNK_8M, BH_CHUNKS_8M)
 CHUNKS(bh_chunks_64m, BH_CHUNK_64M, BH_CHUNKS_64M)
 
 /* The winning entry of one table: 1, or 0 if none matches. */
-ALWAYS_INLINE int table_find(const struct bh_table_ref *ref, const struct bh_key *key,
+BH_INLINE int table_find(const struct bh_table_ref *ref, const struct bh_key *key,
                              struct bh_entry *entry)
 {
 	uint32_t class = ref->chunk >> 16;
