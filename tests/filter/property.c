@@ -567,6 +567,24 @@ static void replace_kernel(struct bh_gate_kernel *gate)
 	report("policies are replaced at once or not at all", !stale && !refused && !status[0] && !status[1], detail);
 }
 
+/* Pins of another layout are named, and nothing is loaded beside them. */
+static void refuse_layout(const char *directory)
+{
+	struct bh_gate_kernel *gate = NULL;
+	struct bh_error err = {0};
+	char path[64];
+	int rc;
+
+	snprintf(path, sizeof(path), "%s/bh_ports-%d", directory, BH_ABI - 1);
+	if (mkdir(path, 0700))
+		abort();
+	rc = bh_gate_open(&gate, directory, true, &err);
+	rmdir(path);
+	snprintf(path, sizeof(path), "has layout %d, this program's has %d", BH_ABI - 1, BH_ABI);
+	report("pins of another layout are refused and named", rc == -EPROTO && !gate && strstr(err.message, path),
+	       err.message);
+}
+
 /* Pins go to a bpffs in a mount namespace of this process: nothing is left behind. */
 static void kernel_properties(uint32_t packets)
 {
@@ -580,7 +598,9 @@ static void kernel_properties(uint32_t packets)
 		skipped++;
 		return;
 	}
-	if (mount("bpf", directory, "bpf", 0, NULL) || bh_gate_open(&gate, directory, true, &err)) {
+	if (!mount("bpf", directory, "bpf", 0, NULL))
+		refuse_layout(directory);
+	if (bh_gate_open(&gate, directory, true, &err)) {
 		report("linear = compiled = in the kernel", false, err.message);
 	} else {
 		compare_kernel(gate, packets);
