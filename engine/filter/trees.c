@@ -18,51 +18,16 @@
  * Sizes are bounded by construction: a node is given room, takes no candidate that would not leave
  * 64 bytes for each reference, and shares the rest among its children.
  */
-#include "trees.h"
+#include "trees_part.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "../base/cleanup.h"
 
-#define SAMPLE 128
-#define VALUES_MAX 64   /* of one word: a box with more goes to all children */
-#define FORK_BITS 17    /* children of a node at most, as a power of 2 */
 #define PRUNE_PAIRS 48  /* boxes among which hidden ones are looked for */
-#define EVERYWHERE UINT32_MAX
 #define WIDE 65536      /* a range of so many IPv4 addresses is not specific */
 #define TRIALS_MAX 4096 /* boxes of a set for which all partitions are tried */
-
-static const uint8_t lane_bits[BH_LANES] = {32, 16, 8, 32, 16};
-static const uint8_t lane_shift[BH_LANES] = {0, BH_LANE_PORT, BH_LANE_PROTOCOL, 0, BH_LANE_PORT};
-static const uint64_t factors[2] = {0x9e3779b97f4a7c15ULL, 0xc2b2ae3d27d4eb4fULL};
-
-/* A box in a node: what of it is inside the node's hull. */
-struct part {
-	uint32_t first[BH_LANES], last[BH_LANES];
-	uint32_t box;
-};
-
-struct hull {
-	uint32_t first[BH_LANES], last[BH_LANES];
-};
-
-struct choice {
-	uint32_t mask[BH_LANES];
-	uint64_t factor[2];
-	uint32_t bits;
-	bool exact; /* at most one window in each word: the child's index tells their values */
-};
-
-struct growing {
-	struct bh_trees *trees;
-	const struct bh_lanes_box *boxes;
-	uint32_t *loads;  /* of a candidate's cells */
-	uint32_t *stamps; /* of cells that a box was seen to reach, with the number of the asking */
-	uint32_t stamp;
-	uint32_t most_nodes, most_cubes; /* on a way through the tree */
-	uint32_t all_nodes, all_cubes;   /* sums over the trees so far */
-};
 
 uint32_t bh_trees_room(struct bh_trees *trees, size_t size, size_t align)
 {
@@ -91,8 +56,8 @@ static void cube_of(struct bh_cube *cube, const struct bh_lanes_box *box)
 {
 	memset(cube, 0, sizeof(*cube));
 	for (int l = 0; l < BH_LANES; l++) {
-		cube->first[l >= BH_REMOTE] |= (uint64_t)box->first[l] << lane_shift[l];
-		cube->last[l >= BH_REMOTE] |= (uint64_t)box->last[l] << lane_shift[l];
+		cube->first[l >= BH_REMOTE] |= (uint64_t)box->first[l] << bh_lane_shift[l];
+		cube->last[l >= BH_REMOTE] |= (uint64_t)box->last[l] << bh_lane_shift[l];
 	}
 	for (int w = 0; w < 2; w++) {
 		cube->first[w] |= (uint64_t)(box->label >> 5 * w & 31) << BH_LANES_BITS;
@@ -107,7 +72,7 @@ static uint64_t hash_bytes(const void *bytes, size_t words)
 	uint64_t hash = words;
 
 	for (size_t i = 0; i < words; i++)
-		hash = (hash ^ at[i]) * factors[0] ^ (hash >> 29);
+		hash = (hash ^ at[i]) * bh_factors[0] ^ (hash >> 29);
 	return hash ^ hash >> 32;
 }
 
@@ -173,314 +138,6 @@ static uint32_t make_leaf(struct growing *growing, const struct part *parts, uin
 		trees->cubes += count;
 	}
 	return BH_CHILD_LEAF | *slot / BH_UNIT | (many ? BH_COUNT_MANY : count) << BH_CHILD_COUNT;
-}
-
-/* ---- which children a box reaches ---- */
-
-/* The values of a lane's masked bits among [first, last]; 0 if more than `room`. */
-static uint32_t lane_values(uint32_t mask, uint32_t first, uint32_t last, uint32_t *values, uint32_t room)
-{
-	uint32_t low, open, fixed, n = 0, d = first ^ last;
-
-	if (!mask) {
-		values[0] = 0;
-		return 1;
-	}
-	low = (uint32_t)__builtin_ctz(mask);
-	if (!((mask >> low) & ((mask >> low) + 1))) {
-		uint32_t top = mask >> low, a = first >> low;
-		uint64_t count = (uint64_t)(last >> low) - a + 1;
-
-		if (count > top) {
-			count = (uint64_t)top + 1;
-			a = 0;
-		}
-		for (; n < count && n < room; n++)
-			values[n] = ((a + n) & top) << low;
-		return n < count ? 0 : n;
-	}
-	open = d ? (uint32_t)((2ULL << (31 - __builtin_clz(d))) - 1) : 0;
-	fixed = first & mask & ~open;
-	open &= mask;
-	for (uint32_t bits = open;; bits = (bits - 1) & open) {
-		if (n == room)
-			return 0;
-		values[n++] = fixed | bits;
-		if (!bits)
-			return n;
-	}
-}
-
-/* The values of a word's masked lanes. */
-static uint32_t word_values(const struct choice *choice, const struct part *part, int from, int to,
-                            uint64_t *values)
-{
-	uint32_t n = 1, lane[VALUES_MAX];
-
-	values[0] = 0;
-	for (int l = from; l < to; l++) {
-		uint32_t count = lane_values(choice->mask[l], part->first[l], part->last[l], lane, VALUES_MAX), m = n;
-
-		if (!count || count * n > VALUES_MAX)
-			return 0;
-		for (uint32_t c = count; c-- > 0;)
-			for (uint32_t i = 0; i < m; i++)
-				values[c * m + i] = values[i] | (uint64_t)lane[c] << lane_shift[l];
-		n = count * m;
-	}
-	return n;
-}
-
-/* Whether the part has one value of the masked bits; the words of it. */
-static bool part_fixed(const struct choice *choice, const struct part *part, uint64_t words[2])
-{
-	words[0] = words[1] = 0;
-	for (int l = 0; l < BH_LANES; l++) {
-		uint32_t mask = choice->mask[l], d = part->first[l] ^ part->last[l];
-
-		/* No masked bit below the highest in which its ends differ. */
-		if (d && mask & (uint32_t)((2ULL << (31 - __builtin_clz(d))) - 1))
-			return false;
-		words[l >= BH_REMOTE] |= (uint64_t)(part->first[l] & mask) << lane_shift[l];
-	}
-	return true;
-}
-
-#define CELLS_MAX (VALUES_MAX * 4)
-
-/* The children a packet of the part may reach, each once; EVERYWHERE where that is the cheaper. */
-static uint32_t cells_of(struct growing *growing, const struct choice *choice, const struct part *part,
-                         uint32_t cells[CELLS_MAX])
-{
-	uint64_t local[VALUES_MAX], remote[VALUES_MAX];
-	uint32_t a, b, n = 0, kept = 0;
-
-	if (part_fixed(choice, part, local)) {
-		cells[0] = (uint32_t)((local[0] * choice->factor[0] + local[1] * choice->factor[1]) >>
-		                      (64 - choice->bits));
-		return 1;
-	}
-	a = word_values(choice, part, 0, BH_REMOTE, local);
-	b = a ? word_values(choice, part, BH_REMOTE, BH_LANES, remote) : 0;
-
-	if (!b || a * b > CELLS_MAX || a * b >= 1u << choice->bits)
-		return a * b == 1 ? (cells[0] = 0, 1) : EVERYWHERE;
-	for (uint32_t i = 0; i < a; i++)
-		for (uint32_t j = 0; j < b; j++)
-			cells[n++] = (uint32_t)((local[i] * choice->factor[0] + remote[j] * choice->factor[1]) >>
-			                        (64 - choice->bits));
-	if (choice->exact)
-		return n;
-	growing->stamp++;
-	for (uint32_t i = 0; i < n; i++)
-		if (growing->stamps[cells[i]] != growing->stamp) {
-			growing->stamps[cells[i]] = growing->stamp;
-			cells[kept++] = cells[i];
-		}
-	return kept;
-}
-
-/* ---- choosing ---- */
-
-/* Boxes that a packet of these boxes meets in its child, on average; and references made of one box. */
-static double try_choice(struct growing *growing, const struct choice *choice, const struct part *parts,
-                         uint32_t count, double *copies)
-{
-	uint32_t step = count > SAMPLE ? count / SAMPLE : 1, n = 0, everywhere = 0, total = 0;
-	double sum = 0, width = (double)(1u << choice->bits);
-	static _Thread_local uint32_t cells[SAMPLE * 2][CELLS_MAX];
-	uint32_t counts[SAMPLE * 2];
-
-	for (uint32_t i = 0; i < count; i += step, n++) {
-		counts[n] = cells_of(growing, choice, &parts[i], cells[n]);
-		if (counts[n] == EVERYWHERE) {
-			everywhere++;
-			continue;
-		}
-		total += counts[n];
-		for (uint32_t c = 0; c < counts[n]; c++)
-			growing->loads[cells[n][c]]++;
-	}
-	for (uint32_t i = 0; i < n; i++) {
-		double load = 0;
-
-		if (counts[i] == EVERYWHERE) {
-			sum += everywhere + total / width;
-			continue;
-		}
-		for (uint32_t c = 0; c < counts[i]; c++)
-			load += growing->loads[cells[i][c]];
-		sum += everywhere + load / counts[i];
-	}
-	for (uint32_t i = 0; i < n; i++)
-		for (uint32_t c = 0; counts[i] != EVERYWHERE && c < counts[i]; c++)
-			growing->loads[cells[i][c]] = 0;
-	growing->trees->work -= n + total < growing->trees->work ? n + total : growing->trees->work;
-	*copies = (everywhere * width + total) / n;
-	return 1 + (sum / n - 1) * step;
-}
-
-static bool same_masks(const uint32_t a[BH_LANES], const uint32_t b[BH_LANES])
-{
-	return !memcmp(a, b, BH_LANES * sizeof(*a));
-}
-
-#define CANDIDATES 40 /* of hashes */
-
-struct contest {
-	struct growing *growing;
-	const struct part *parts;
-	uint32_t count;
-	size_t room;
-	struct choice best;
-	double score, load;
-	uint32_t tried[CANDIDATES][BH_LANES], tried_count; /* masks that were hashed */
-};
-
-static uint32_t log2_of(uint32_t n)
-{
-	return n > 1 ? 32 - (uint32_t)__builtin_clz(n - 1) : 0;
-}
-
-/* Takes the candidate if it is the best so far and fits the room. */
-static void enter(struct contest *contest, struct choice *choice)
-{
-	double load, copies, score, bytes;
-
-	load = try_choice(contest->growing, choice, contest->parts, contest->count, &copies);
-	bytes = 4.0 * (1u << choice->bits) + copies * contest->count * 64 + 128;
-	score = (load + 2) * (0.85 + 0.15 * (copies > 1 ? copies : 1));
-	if (score >= contest->score || bytes * 1.05 > (double)contest->room)
-		return;
-	contest->best = *choice;
-	contest->score = score;
-	contest->load = load;
-}
-
-static void enter_hash(struct contest *contest, const uint32_t mask[BH_LANES])
-{
-	struct choice choice = {.factor = {factors[0], factors[1]}};
-	uint32_t bits = 0, want = log2_of(contest->count) + 1;
-
-	for (int l = 0; l < BH_LANES; l++) {
-		choice.mask[l] = mask[l];
-		bits += (uint32_t)__builtin_popcount(mask[l]);
-	}
-	for (uint32_t i = 0; i < contest->tried_count; i++)
-		if (same_masks(contest->tried[i], mask))
-			return;
-	if (!bits || contest->tried_count == CANDIDATES)
-		return;
-	memcpy(contest->tried[contest->tried_count++], mask, sizeof(choice.mask));
-	choice.bits = bits + 1 < want ? bits + 1 : want;
-	choice.bits = choice.bits > FORK_BITS ? FORK_BITS : choice.bits;
-	enter(contest, &choice);
-}
-
-/* Windows of bits, at most one in each word. */
-static void enter_windows(struct contest *contest, const uint32_t mask[BH_LANES])
-{
-	struct choice choice = {.exact = true};
-	uint32_t end = 64;
-
-	for (int l = 0; l < BH_LANES; l++) {
-		choice.mask[l] = mask[l];
-		choice.bits += (uint32_t)__builtin_popcount(mask[l]);
-	}
-	for (int l = 0; l < BH_LANES; l++)
-		if (mask[l]) {
-			uint32_t bits = (uint32_t)__builtin_popcount(mask[l]);
-			uint32_t low = lane_shift[l] + (uint32_t)__builtin_ctz(mask[l]);
-
-			if (end - bits < low)
-				return;
-			choice.factor[l >= BH_REMOTE] = 1ULL << (end - bits - low);
-			end -= bits;
-		}
-	if (choice.bits && choice.bits <= FORK_BITS)
-		enter(contest, &choice);
-}
-
-/* For each lane and bit, how many boxes fix it, and how often as 1. */
-struct census {
-	uint32_t fixed[BH_LANES][32], ones[BH_LANES][32], count;
-};
-
-static void take_census(struct census *census, const struct part *parts, uint32_t count)
-{
-	uint32_t step = count > SAMPLE ? count / SAMPLE : 1;
-
-	memset(census, 0, sizeof(*census));
-	for (uint32_t i = 0; i < count; i += step, census->count++)
-		for (int l = 0; l < BH_LANES; l++) {
-			uint32_t d = parts[i].first[l] ^ parts[i].last[l];
-
-			for (int b = d ? 32 - __builtin_clz(d) : 0; b < lane_bits[l]; b++) {
-				census->fixed[l][b]++;
-				census->ones[l][b] += parts[i].first[l] >> b & 1;
-			}
-		}
-}
-
-/* The bits that vary and are fixed by a share of the boxes. */
-static uint32_t bits_fixed(const struct census *census, int lane, uint32_t percent)
-{
-	uint32_t mask = 0;
-
-	for (int b = 0; b < lane_bits[lane]; b++)
-		if (census->fixed[lane][b] * 100 >= census->count * percent && census->ones[lane][b] &&
-		    census->ones[lane][b] < census->fixed[lane][b])
-			mask |= 1u << b;
-	return mask;
-}
-
-/* `bits` bits from the first on in which the hull's ends differ; 0 if there are none. */
-static uint32_t window(const struct hull *hull, int lane, uint32_t bits)
-{
-	uint32_t d = hull->first[lane] ^ hull->last[lane], top = d ? 32 - (uint32_t)__builtin_clz(d) : 0;
-
-	bits = bits < top ? bits : top;
-	return bits ? (uint32_t)((1ULL << bits) - 1) << (top - bits) : 0;
-}
-
-/* The best way to split the boxes; false if a leaf is better. */
-static bool choose(struct growing *growing, const struct part *parts, uint32_t count,
-                   const struct hull *hull, size_t room, struct choice *choice)
-{
-	static const uint8_t sets[] = {0x1f, 0x09, 0x01, 0x08, 0x02, 0x10, 0x06, 0x0b, 0x03, 0x0a, 0x12, 0x1b, 0x0f};
-	static const uint8_t shares[] = {100, 95, 80, 60, 40};
-	static const uint8_t pairs[][2] = {{BH_LOCAL, BH_REMOTE}, {BH_LOCAL_PORT, BH_REMOTE_PORT},
-	                                   {BH_LOCAL, BH_REMOTE_PORT}, {BH_LOCAL_PORT, BH_REMOTE}};
-	struct contest contest = {.growing = growing, .parts = parts, .count = count, .room = room,
-	                          .score = count + 2.0, .load = count};
-	uint32_t mask[BH_LANES];
-	struct census census;
-
-	bool hurry = !growing->trees->work;
-
-	take_census(&census, parts, count);
-	for (size_t s = 0; s < (hurry ? 4 : sizeof(sets)); s++) {
-		for (size_t p = 0; p < sizeof(shares); p++) {
-			for (int l = 0; l < BH_LANES; l++)
-				mask[l] = sets[s] >> l & 1 ? bits_fixed(&census, l, shares[p]) : 0;
-			enter_hash(&contest, mask);
-		}
-	}
-	for (int l = 0; l < BH_LANES && !hurry; l++)
-		for (uint32_t bits = 1; bits <= 8 && bits <= log2_of(count) + 2; bits += bits > 1 ? 2 : 1) {
-			memset(mask, 0, sizeof(mask));
-			mask[l] = window(hull, l, bits);
-			enter_windows(&contest, mask);
-		}
-	for (size_t p = 0; p < sizeof(pairs) / sizeof(*pairs); p++)
-		for (uint32_t bits = hurry ? 4 : 2; bits <= 4; bits++) {
-			memset(mask, 0, sizeof(mask));
-			mask[pairs[p][0]] = window(hull, pairs[p][0], bits);
-			mask[pairs[p][1]] = window(hull, pairs[p][1], bits);
-			enter_windows(&contest, mask);
-		}
-	*choice = contest.best;
-	return contest.load + 2 < count; /* a node costs about as much as three boxes */
 }
 
 /* ---- pruning ---- */
@@ -584,7 +241,7 @@ static bool cells_make(struct cells *cells, struct growing *growing, const struc
 
 	cells->starts = calloc(width + 2, sizeof(*cells->starts));
 	for (uint32_t i = 0; cells->starts && i < count; i++) {
-		uint32_t n = cells_of(growing, choice, &parts[i], reached);
+		uint32_t n = bh_trees_cells(growing, choice, &parts[i], reached);
 
 		total += n == EVERYWHERE ? width : n;
 		for (uint32_t c = 0; c < (n == EVERYWHERE ? width : n); c++)
@@ -600,7 +257,7 @@ static bool cells_make(struct cells *cells, struct growing *growing, const struc
 	for (uint32_t c = 0; c < width; c++)
 		cells->starts[c + 2] += cells->starts[c + 1];
 	for (uint32_t i = 0; i < count; i++) {
-		uint32_t n = cells_of(growing, choice, &parts[i], reached);
+		uint32_t n = bh_trees_cells(growing, choice, &parts[i], reached);
 
 		for (uint32_t c = 0; c < (n == EVERYWHERE ? width : n); c++)
 			cells->refs[cells->starts[(n == EVERYWHERE ? c : reached[c]) + 1]++] = i;
@@ -685,7 +342,7 @@ static uint32_t grow_node(struct growing *growing, struct part *parts, uint32_t 
 
 	count = prune(parts, count, &hull);
 	if (trees->failed || count <= 2 || level == BH_DEPTH_MAX ||
-	    !choose(growing, parts, count, &hull, room, &choice) ||
+	    !bh_trees_choose(growing, parts, count, &hull, room, &choice) ||
 	    !cells_make(&cells, growing, &choice, parts, count, room)) {
 		cells_clear(&cells);
 		growing->most_nodes = level > growing->most_nodes ? level : growing->most_nodes;
@@ -697,7 +354,7 @@ static uint32_t grow_node(struct growing *growing, struct part *parts, uint32_t 
 	if (!trees->failed) {
 		fork = bytes_at(trees, at);
 		for (int l = 0; l < BH_LANES; l++)
-			fork->mask[l >= BH_REMOTE] |= (uint64_t)choice.mask[l] << lane_shift[l];
+			fork->mask[l >= BH_REMOTE] |= (uint64_t)choice.mask[l] << bh_lane_shift[l];
 		fork->factor[0] = choice.factor[0];
 		fork->factor[1] = choice.factor[1];
 		fork->children = children;
@@ -743,7 +400,7 @@ static void grow_kinds(struct growing *growing, struct bh_domain *domain, struct
 			continue;
 		memset(all.first, 0, sizeof(all.first));
 		for (int l = 0; l < BH_LANES; l++)
-			all.last[l] = (uint32_t)((1ULL << lane_bits[l]) - 1);
+			all.last[l] = (uint32_t)((1ULL << bh_lane_bits[l]) - 1);
 		growing->most_nodes = growing->most_cubes = 0;
 		domain->best[t] = growing->boxes[parts[0].box].label;
 		domain->roots[t] = grow_node(growing, parts, n, all, 0, (size_t)((double)room * n / count));
@@ -770,7 +427,7 @@ static void packet_of(const struct bh_lanes_box *box, uint32_t seed, uint64_t wo
 		uint64_t size = (uint64_t)box->last[l] - box->first[l] + 1;
 
 		seed = seed * 2654435761u + 1;
-		words[l >= BH_REMOTE] |= (box->first[l] + (seed * size >> 32)) << lane_shift[l];
+		words[l >= BH_REMOTE] |= (box->first[l] + (seed * size >> 32)) << bh_lane_shift[l];
 	}
 }
 
