@@ -3,7 +3,7 @@
 #   make            builds build/bulkhead (and names what is missing)
 #   make run        installs what is missing, builds, plays the scene with real packets
 #   make test       installs what is missing, builds, runs every test       (SAN=1: under sanitizers)
-#   make bench      installs peers, measures the classifier beside them
+#   make bench      installs peers, measures everything beside them (tests/bench/bench.mk)
 #   V=1             shows the commands
 #   make install    PREFIX=/usr/local DESTDIR=
 
@@ -25,7 +25,12 @@ CFLAGS  ?= -O2 -g
 ALL_CFLAGS := -std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wno-missing-field-initializers -Wno-format-truncation \
            -D_GNU_SOURCE -DBH_VERSION='"$(VERSION)"' -DBH_PREFIX='"$(PREFIX)"' \
            $(if $(HAVE),$(shell pkg-config --cflags $(PKGS))) $(CFLAGS) $(SANFLAGS)
-LIBS    := $(if $(HAVE),$(shell pkg-config --libs $(PKGS))) -lm -ldl
+# Two are loaded when they are first called (engine/base/late.h), by the names that linking would use.
+LATE    := libnftables libpcap
+LIBS    := $(if $(HAVE),$(shell pkg-config --libs $(filter-out $(LATE),$(PKGS)))) -lm -ldl
+soname   = $(shell LC_ALL=C objdump -p $$($(CC) -print-file-name=$(1)) 2>/dev/null | sed -n 's/^ *SONAME *//p')
+$(B)/engine/platform/linux/nftables.o: ALL_CFLAGS += -DBH_NFTABLES_SO='"$(or $(call soname,libnftables.so),libnftables.so.1)"'
+$(B)/bindings/capture.o: ALL_CFLAGS += -DBH_PCAP_SO='"$(or $(call soname,libpcap.so),libpcap.so.1)"'
 
 ENGINE  := $(filter-out %.bpf.c,$(wildcard engine/*/*.c engine/*/*/*.c))
 BINDINGS := $(wildcard bindings/*.c)
@@ -53,21 +58,20 @@ $(B)/tests/%: tests/%.c $(ENGINE_OBJS) $(wildcard tests/support/*.h)
 	@echo "  LD $@"
 	$(Q)$(CC) $(ALL_CFLAGS) -I$(B) -o $@ $< $(ENGINE_OBJS) $(LIBS)
 
-tests: $(B)/bulkhead $(TESTS)
+# The evaluator's plain variant on another processor, run by qemu-user; on arm64 the tests above are it.
+ARM64   := $(if $(filter x86_64,$(shell uname -m)),aarch64-linux-gnu-gcc)
+ARM64_SOURCES := tests/filter/classifier.c $(filter-out %/late.c,$(wildcard engine/base/*.c engine/filter/*.c))
+ARM64_OBJS := $(patsubst %.c,$(B)/arm64/%.o,$(ARM64_SOURCES))
 
-# Peers are linked where they are installed; `make bench` installs them.
-DPDK    := $(shell pkg-config --exists libdpdk 2>/dev/null && echo yes)
-BENCHES := $(patsubst %.c,$(B)/%.o,$(filter-out tests/bench/generate.c,$(wildcard tests/bench/*.c)))
+$(B)/arm64/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  ARM64 $<"
+	$(Q)$(ARM64) -std=gnu11 -O2 -D_GNU_SOURCE -MMD -MP -c -o $@ $<
 
-$(B)/tests/bench/acl.o: ALL_CFLAGS += $(if $(DPDK),-DBH_HAVE_DPDK $(shell pkg-config --cflags libdpdk))
+$(B)/arm64/classifier: $(ARM64_OBJS)
+	$(Q)$(ARM64) -static -o $@ $^ -lm
 
-$(B)/bench-classifier: $(BENCHES) $(filter $(B)/engine/base/% $(B)/engine/filter/%,$(ENGINE_OBJS))
-	$(CC) $(ALL_CFLAGS) -o $@ $^ $(if $(DPDK),-Wl$(,)--as-needed $(shell pkg-config --libs libdpdk)) -lm
-
-# The lookup in the kernel, for root.
-$(B)/bench-gate: tests/bench/gate/bench.c $(B)/tests/bench/gate/lookup.bpf.inc $(B)/tests/bench/classbench.o \
-                 $(B)/tests/bench/linear.o $(ENGINE_OBJS)
-	$(CC) $(ALL_CFLAGS) -I$(B) -o $@ $(filter %.c %.o,$^) $(LIBS)
+tests: $(B)/bulkhead $(TESTS) $(if $(shell command -v $(or $(ARM64),none)),$(B)/arm64/classifier)
 
 # Only kernel uapi headers; the triplet's directory holds asm/. The bytes become a C initializer.
 $(B)/%.bpf.o: %.bpf.c | packages
@@ -80,7 +84,7 @@ $(B)/%.bpf.inc: $(B)/%.bpf.o
 	$(Q)od -An -v -tu1 $< | sed 's/[0-9][0-9]*/&,/g' > $@
 
 $(filter $(B)/engine/gate/%.o $(B)/engine/platform/%.o,$(OBJS)): | $(EMBEDS)
--include $(OBJS:.o=.d) $(B)/tests/bench/gate/lookup.bpf.d $(BENCHES:.o=.d) $(patsubst %.bpf.c,$(B)/%.bpf.d,$(BPF))
+-include $(OBJS:.o=.d) $(ARM64_OBJS:.o=.d) $(patsubst %.bpf.c,$(B)/%.bpf.d,$(BPF))
 $(B)/engine/gate/gate.o $(B)/engine/gate/splice.o: $(EMBEDS)
 
 # One line for what is missing, instead of a compiler's complaints.
@@ -90,7 +94,7 @@ packages:
 	[ -z "$$miss" ] || { echo "make: missing:$$miss (scripts/install-packages.sh installs them)" >&2; exit 1; }
 
 setup:
-	@sh scripts/install-packages.sh
+	@GOAL=$(GOAL) sh scripts/install-packages.sh
 	@$(MAKE) --no-print-directory $(or $(GOAL),all)
 
 run: setup
@@ -100,26 +104,7 @@ test:
 	@$(MAKE) --no-print-directory setup GOAL=tests
 	@sh tests/run.sh $(B)
 
-# Every classifier beside its peers, over generated sets; RULES=… TRACE=… for one of your own.
-SETS    := container:50 container:200 acl:1000 fw:1000 ipc:1000 acl:10000 fw:10000 ipc:10000 acl6:1000 acl6:10000 \
-           wildcard:1000 nested:1000 remote:10000 acl:100000 fw:100000 ipc:100000
-
-GATE_SETS := container:10 acl:10 container:100 acl:100 fw:100 ipc:100
-
-$(B)/generate: $(B)/tests/bench/generate.o
-	$(CC) $(ALL_CFLAGS) -o $@ $^
-
-bench: setup
-	@pkg-config --exists libdpdk || apt-get install -y libdpdk-dev >/dev/null || echo "make bench: without rte_acl"
-	@$(MAKE) --no-print-directory $(B)/bench-classifier $(B)/generate $(B)/bench-gate
-	@$(if $(RULES),$(B)/bench-classifier $(RULES) $(TRACE) && $(B)/bench-gate $(RULES) $(TRACE),\
-	  for s in $(SETS); do echo "== $$s"; \
-	  $(B)/generate $${s%:*} $${s#*:} 1 $(B)/bench.rules $(B)/bench.trace && \
-	  $(B)/bench-classifier $(B)/bench.rules $(B)/bench.trace && \
-	  { [ $$(id -u) != 0 ] || $(B)/bench-gate $(B)/bench.rules $(B)/bench.trace; } || exit 1; done)
-	@[ $$(id -u) != 0 ] || for s in $(GATE_SETS); do echo "== $$s"; \
-	  $(B)/generate $${s%:*} $${s#*:} 1 $(B)/bench.rules $(B)/bench.trace && \
-	  $(B)/bench-gate $(B)/bench.rules $(B)/bench.trace || exit 1; done
+include tests/bench/bench.mk
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/bulkhead $(DESTDIR)$(PREFIX)/share/man/man8
@@ -132,5 +117,5 @@ install: all
 clean:
 	rm -rf build build-san
 
-.PHONY: all tests packages setup run test bench install clean
+.PHONY: all tests packages setup run test install clean
 .SECONDARY:

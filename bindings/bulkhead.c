@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "../engine/platform/linux/nftables.h"
 #include "host.h"
 #include "lab.h"
 
@@ -65,8 +66,39 @@ static int bulkhead_wait(lua_State *L)
 	return 0;
 }
 
+/* Whether a list of names that a network may reach has this one. */
+static int bulkhead_reaches(lua_State *L)
+{
+	const char *name = luaL_checkstring(L, 2), *item;
+	size_t length;
+	bool found = false;
+
+	luaL_checktype(L, 1, LUA_TTABLE);
+	for (lua_Integer i = 1; !found && lua_rawgeti(L, 1, i) == LUA_TSTRING; i++) {
+		item = lua_tolstring(L, -1, &length);
+		found = bh_reach_names(item, length, name);
+		lua_pop(L, 1);
+	}
+	lua_pushboolean(L, found);
+	return 1;
+}
+
+static int bulkhead_nftables(lua_State *L)
+{
+	struct bh_error err;
+	char *json = NULL;
+
+	if (bh_nftables_list(&json, &err))
+		return bh_push_error(L, &err);
+	lua_pushstring(L, json);
+	free(json);
+	return 1;
+}
+
 static const luaL_Reg functions[] = {
 	{"open", bulkhead_open},
+	{"nftables", bulkhead_nftables},
+	{"reaches", bulkhead_reaches},
 	{"wait", bulkhead_wait},
 	{NULL, NULL},
 };

@@ -14,6 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../engine/base/late.h"
+
 #define FRAME_MAX 262158 /* the largest snapshot of libpcap, and an Ethernet header */
 #define TABLE_BYTES_MAX (64u << 20)
 #define START (1000 * BH_NS)
@@ -37,23 +39,48 @@ static int link_header(int link)
 	}
 }
 
+static struct {
+	pcap_t *(*open)(const char *path, u_int precision, char *why);
+	int (*datalink)(pcap_t *);
+	const char *(*link_name)(int);
+	FILE *(*file)(pcap_t *);
+	int (*next)(pcap_t *, struct pcap_pkthdr **, const u_char **);
+	char *(*error)(pcap_t *);
+	void (*close)(pcap_t *);
+} pcap;
+
+static int load(struct bh_error *err)
+{
+	static const char *const names[] = {
+		"pcap_open_offline_with_tstamp_precision", "pcap_datalink", "pcap_datalink_val_to_name",
+		"pcap_file", "pcap_next_ex", "pcap_geterr", "pcap_close",
+	};
+
+	_Static_assert(sizeof(pcap) == sizeof(names), "a function for each name");
+	return pcap.close ? 0
+	                  : bh_late_load(BH_PCAP_SO, names, (void **)&pcap, sizeof(names) / sizeof(names[0]), err);
+}
+
 int bh_replay_open(struct bh_replay *replay, const char *path, struct bh_error *err)
 {
 	char why[PCAP_ERRBUF_SIZE] = "";
 	struct stat st;
+	int rc = load(err);
 
-	replay->pcap = pcap_open_offline_with_tstamp_precision(path, PCAP_TSTAMP_PRECISION_NANO, why);
+	if (rc)
+		return rc;
+	replay->pcap = pcap.open(path, PCAP_TSTAMP_PRECISION_NANO, why);
 	if (!replay->pcap)
 		return bh_error_set(err, access(path, R_OK) ? -errno : -EINVAL, "'%.200s' is not read: %s", path,
 		                    access(path, R_OK) ? strerror(errno) : why);
-	replay->link = pcap_datalink(replay->pcap);
+	replay->link = pcap.datalink(replay->pcap);
 	if (link_header(replay->link) < 0) {
-		const char *name = pcap_datalink_val_to_name(replay->link);
+		const char *name = pcap.link_name(replay->link);
 
 		return bh_error_set(err, -ENOTSUP, "'%.200s' is a capture of link type %s; Ethernet, raw IP and Linux "
 		                    "cooked captures are read", path, name ? name : "unknown");
 	}
-	if (!fstat(fileno(pcap_file(replay->pcap)), &st) && S_ISREG(st.st_mode))
+	if (!fstat(fileno(pcap.file(replay->pcap)), &st) && S_ISREG(st.st_mode))
 		replay->size = (uint64_t)st.st_size;
 	replay->frame = calloc(1, FRAME_MAX);
 	return replay->frame ? 0 : bh_error_set(err, -ENOMEM, "not enough memory for a replay");
@@ -83,7 +110,7 @@ int bh_replay_prepare(struct bh_replay *replay, const struct bh_gate_object *gat
 void bh_replay_clear(struct bh_replay *replay)
 {
 	if (replay->pcap)
-		pcap_close(replay->pcap);
+		pcap.close(replay->pcap);
 	replay->pcap = NULL;
 	bh_table_free(&replay->tables[0]);
 	bh_table_free(&replay->tables[1]);
@@ -96,7 +123,7 @@ void bh_replay_clear(struct bh_replay *replay)
 
 double bh_replay_progress(const struct bh_replay *replay)
 {
-	long at = replay->pcap ? ftell(pcap_file(replay->pcap)) : -1;
+	long at = replay->pcap ? ftell(pcap.file(replay->pcap)) : -1;
 
 	return replay->size && at >= 0 ? (double)at / (double)replay->size : 0;
 }
@@ -133,11 +160,11 @@ static int next_frame(struct bh_replay *replay, struct frame *frame)
 	uint32_t header = (uint32_t)link_header(replay->link), have, whole;
 	struct pcap_pkthdr *info;
 	const u_char *bytes;
-	int rc = pcap_next_ex(replay->pcap, &info, &bytes);
+	int rc = pcap.next(replay->pcap, &info, &bytes);
 
 	if (rc != 1) {
 		if (rc == PCAP_ERROR)
-			snprintf(replay->ending, sizeof(replay->ending), "%s", pcap_geterr(replay->pcap));
+			snprintf(replay->ending, sizeof(replay->ending), "%s", pcap.error(replay->pcap));
 		return 0;
 	}
 	frame->time = (uint64_t)info->ts.tv_sec * BH_NS + (uint64_t)info->ts.tv_usec;

@@ -4,11 +4,13 @@
  * Texts of the specs are borrowed from the Lua tables, which stay on the stack for the call.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "conf.h"
 #include "host.h"
+#include "rows.h"
 
 /* Pushes a list of texts joined with commas. */
 static const char *push_joined(lua_State *L, int index, const char *field)
@@ -27,24 +29,14 @@ static const char *push_joined(lua_State *L, int index, const char *field)
 	return lua_tostring(L, -1);
 }
 
-/* Calls host:METHOD(argument) for what was just added, or returns the error. */
-static int return_added(lua_State *L, int rc, const struct bh_error *err, const char *method,
-                        const char *key, const char *value)
+/* What was just added: the first of the rows, of which a negative `rc` says why there are none. */
+static int return_first(lua_State *L, int rc, const struct bh_error *err)
 {
 	if (rc)
 		return bh_push_error(L, err);
-	lua_getfield(L, 1, method);
-	lua_pushvalue(L, 1);
-	lua_call(L, 1, 1);
-	for (lua_Integer i = 1; lua_rawgeti(L, -1, i) == LUA_TTABLE; i++) {
-		lua_getfield(L, -1, key);
-		if (!strcmp(luaL_tolstring(L, -1, NULL), value)) {
-			lua_pop(L, 2);
-			return 1;
-		}
-		lua_pop(L, 3);
-	}
-	return luaL_error(L, "%s '%s' was added but is not there", method, value);
+	if (lua_rawgeti(L, -1, 1) != LUA_TTABLE)
+		return luaL_error(L, "what was added is not there");
+	return 1;
 }
 
 int bh_host_add_network(lua_State *L)
@@ -53,6 +45,7 @@ int bh_host_add_network(lua_State *L)
 	struct bh_network_spec spec = {0};
 	struct bh_error err;
 	lua_Integer mtu;
+	int rc;
 
 	luaL_checktype(L, 2, LUA_TTABLE);
 	lua_settop(L, 2);
@@ -64,7 +57,8 @@ int bh_host_add_network(lua_State *L)
 	spec.mtu = mtu < 0 || mtu > 65535 ? 65536 : (uint32_t)mtu;
 	spec.dns = push_joined(L, 2, "dns");
 	spec.reach = push_joined(L, 2, "reach");
-	return return_added(L, bh_network_add(host, &spec, &err), &err, "networks", "name", spec.name);
+	rc = bh_network_add(host, &spec, &err);
+	return return_first(L, rc ? rc : bh_rows_networks(L, host, spec.name, &err), &err);
 }
 
 int bh_host_remove_network(lua_State *L)
@@ -140,6 +134,7 @@ int bh_host_add_container(lua_State *L)
 	struct bh_container_spec spec = {0};
 	struct bh_property *properties;
 	struct bh_error err;
+	int rc;
 
 	luaL_checktype(L, 2, LUA_TTABLE);
 	lua_settop(L, 2);
@@ -156,7 +151,8 @@ int bh_host_add_container(lua_State *L)
 	spec.properties_count += fill_pairs(L, 2, "labels", "label", properties + spec.properties_count);
 	spec.properties = properties;
 	fill_published(L, &spec);
-	return return_added(L, bh_container_add(host, &spec, &err), &err, "containers", "id", spec.id);
+	rc = bh_container_add(host, &spec, &err);
+	return return_first(L, rc ? rc : bh_rows_containers(L, host, spec.id, &err), &err);
 }
 
 int bh_host_remove_container(lua_State *L)
@@ -221,9 +217,8 @@ int bh_host_add_endpoint(lua_State *L)
 	spec.attachment = bh_field_text(L, 2, "attachment", "");
 	rc = fill_policy(L, 2, &spec, &err);
 	rc = rc ? rc : bh_endpoint_add(host, &spec, &id, &err);
-	lua_pushinteger(L, id);
-	strcpy(number, lua_tostring(L, -1));
-	return return_added(L, rc, &err, "endpoints", "id", number);
+	snprintf(number, sizeof(number), "%u", id);
+	return return_first(L, rc ? rc : bh_rows_endpoints(L, host, BH_ENDPOINTS_ONE, number, &err), &err);
 }
 
 int bh_host_remove_endpoint(lua_State *L)
@@ -240,6 +235,13 @@ int bh_host_set_phase(lua_State *L)
 
 	return bh_push_result(L, bh_container_set_phase(bh_check_host(L, 1), luaL_checkstring(L, 2),
 	                                                luaL_checkstring(L, 3), &err), &err);
+}
+
+int bh_host_forget_lost(lua_State *L)
+{
+	struct bh_error err;
+
+	return bh_push_result(L, bh_container_forget_lost(bh_check_host(L, 1), luaL_checkstring(L, 2), &err), &err);
 }
 
 int bh_host_add_rules(lua_State *L)

@@ -133,6 +133,29 @@ static struct bh_key asked_key(struct bh_gate_object *gate, const struct bh_pack
 	return key;
 }
 
+void bh_set_flow_counts(lua_State *L, const struct bh_flow *flow, uint64_t now)
+{
+	static const char *const states[] = {"opening", "answered", "established", "closing", "reset"};
+
+	bh_set_text(L, "state", states[flow->state < 5 ? flow->state : 0]);
+	bh_set_integer(L, "age", (lua_Integer)((now > flow->created ? now - flow->created : 0) / BH_NS));
+	bh_set_integer(L, "idle", (lua_Integer)((now > flow->seen ? now - flow->seen : 0) / BH_NS));
+	bh_set_integer(L, "packets_in", (lua_Integer)flow->packets[BH_IN]);
+	bh_set_integer(L, "packets_out", (lua_Integer)flow->packets[BH_OUT]);
+}
+
+/* judgement.flow: what the flow, where it is a live one, counted so far. */
+static void set_flow(lua_State *L, struct bh_gate_object *gate, const struct bh_packet *packet)
+{
+	struct bh_flow flow;
+
+	if (!gate->flow_fetch || gate->flow_fetch(gate->arg, &packet->flow, &flow))
+		return;
+	lua_newtable(L);
+	bh_set_flow_counts(L, &flow, gate->now);
+	lua_setfield(L, -2, "flow");
+}
+
 static void push_judgement(lua_State *L, struct bh_gate_object *gate, const struct bh_packet *packet,
                            const struct bh_verdict *verdict)
 {
@@ -155,6 +178,8 @@ static void push_judgement(lua_State *L, struct bh_gate_object *gate, const stru
 		bh_set_text(L, "origin", rule->origin);
 		bh_set_integer(L, "rule_id", rule->id);
 	}
+	if (verdict->by == BH_BY_FLOW || verdict->by == BH_BY_FRAGMENT)
+		set_flow(L, gate, packet);
 	if (asked)
 		set_matched(L, gate, &key);
 	else

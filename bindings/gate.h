@@ -23,6 +23,9 @@ void bh_gate_register(lua_State *L);
 /* t[field] = { reason = packets } of counts by reason, on the table at the top. */
 void bh_set_dropped(lua_State *L, const char *field, const uint64_t *dropped);
 
+/* State, age and packets of a flow, on the table at the top. */
+void bh_set_flow_counts(lua_State *L, const struct bh_flow *flow, uint64_t now);
+
 /* Pushes an empty gate with its flow table; raises if there is not enough memory. */
 struct bh_gate_object *bh_gate_push(lua_State *L);
 

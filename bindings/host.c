@@ -6,7 +6,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "../engine/platform/linux/namespace.h"
 #include "conf.h"
 #include "gate.h"
 #include "rows.h"
@@ -55,22 +57,36 @@ static int host_networks(lua_State *L)
 {
 	struct bh_error err;
 
-	return return_rows(L, bh_rows_networks(L, bh_check_host(L, 1), &err), &err);
+	return return_rows(L, bh_rows_networks(L, bh_check_host(L, 1), luaL_optstring(L, 2, NULL), &err), &err);
 }
 
 static int host_containers(lua_State *L)
 {
 	struct bh_error err;
 
-	return return_rows(L, bh_rows_containers(L, bh_check_host(L, 1), &err), &err);
+	return return_rows(L, bh_rows_containers(L, bh_check_host(L, 1), luaL_optstring(L, 2, NULL), &err), &err);
 }
 
 static int host_endpoints(lua_State *L)
 {
 	struct bh_error err;
 
-	return return_rows(L, bh_rows_endpoints(L, bh_check_host(L, 1), luaL_optstring(L, 2, NULL), &err),
-	                   &err);
+	const char *key = luaL_optstring(L, 2, NULL);
+	enum bh_endpoints_by by = !key ? BH_ENDPOINTS_ALL : BH_ENDPOINTS_OF_CONTAINER;
+
+	if (key && !lua_isnoneornil(L, 3)) {
+		static const char *const names[] = {"container", "compartment", "id", NULL};
+
+		by = BH_ENDPOINTS_OF_CONTAINER + (enum bh_endpoints_by)luaL_checkoption(L, 3, NULL, names);
+	}
+	return return_rows(L, bh_rows_endpoints(L, bh_check_host(L, 1), by, key, &err), &err);
+}
+
+static int host_lost(lua_State *L)
+{
+	struct bh_error err;
+
+	return return_rows(L, bh_rows_lost(L, bh_check_host(L, 1), &err), &err);
 }
 
 static int host_compartments(lua_State *L)
@@ -97,7 +113,7 @@ static int host_container(lua_State *L)
 	const char *who = luaL_checkstring(L, 2), *id, *name;
 	int list, prefixed = 0, found = 0;
 	struct bh_error err;
-	int rc = bh_rows_containers(L, bh_check_host(L, 1), &err);
+	int rc = bh_rows_containers(L, bh_check_host(L, 1), NULL, &err);
 
 	if (rc)
 		return bh_push_error(L, &err);
@@ -140,6 +156,7 @@ static int host_counters(lua_State *L)
 	bh_set_integer(L, "bytes_out", (lua_Integer)counters.bytes[BH_OUT]);
 	bh_set_integer(L, "audited_in", (lua_Integer)counters.audited[BH_IN]);
 	bh_set_integer(L, "audited_out", (lua_Integer)counters.audited[BH_OUT]);
+	bh_set_integer(L, "direct_out", (lua_Integer)counters.direct);
 	bh_set_dropped(L, "dropped_in", counters.dropped[BH_IN]);
 	bh_set_dropped(L, "dropped_out", counters.dropped[BH_OUT]);
 	return 1;
@@ -181,6 +198,44 @@ static int read_table(struct bh_host *host, const struct bh_table_ref *ref, stru
 	return 0;
 }
 
+/* --- a full account --- */
+
+#define NEARLY 256 /* flows that one sequence of packets may open */
+
+/* Whether a new flow may meet an end of what the compartment may have. */
+static bool nearly_full(const struct bh_conf *conf, const struct bh_share *share,
+                        const struct bh_room *room)
+{
+	uint64_t used = share->used[BH_IN] + share->used[BH_OUT];
+	uint64_t owned = share->owned[BH_IN] + share->owned[BH_OUT];
+
+	return used + NEARLY >= conf->flows_limit || share->used[BH_IN] + NEARLY >= conf->flows_limit / 2 ||
+	       (room->borrowed + NEARLY >= room->capacity &&
+	        (owned + NEARLY >= conf->flows_guaranteed || share->owned[BH_IN] + NEARLY >= conf->flows_guaranteed / 2));
+}
+
+static int copy_flow(const struct bh_flow_key *key, const struct bh_flow *flow, void *arg)
+{
+	const struct bh_gate_object *gate = arg;
+
+	return flow->compartment == gate->conf.compartment ? bh_flow_table_put(gate->flows, key, flow) : 0;
+}
+
+/* The account of the gate's compartment; where it is nearly full with its flows, of which some may have
+ * to go for a new one. */
+static int copy_account(struct bh_platform *platform, struct bh_gate_object *gate, struct bh_error *err)
+{
+	struct bh_share share;
+	struct bh_room room;
+	int rc = platform->ops->share_read(platform, gate->conf.compartment, &share, &room, err);
+
+	if (rc || !nearly_full(&gate->conf, &share, &room))
+		return rc ? rc : bh_flow_table_add_share(gate->flows, gate->conf.compartment, err);
+	rc = bh_flow_table_set_share(gate->flows, gate->conf.compartment, &share, &room);
+	rc = rc ? rc : platform->ops->flow_each(platform, copy_flow, gate, err);
+	return rc ? bh_error_set(err, rc, "cannot copy the flows of compartment %u", gate->conf.compartment) : 0;
+}
+
 static int host_gate(lua_State *L)
 {
 	struct bh_host *host = bh_check_host(L, 1);
@@ -200,7 +255,7 @@ static int host_gate(lua_State *L)
 	rc = bh_endpoint_gate(host, endpoint, &gate->conf, gate->rulesets, &err);
 	for (int i = 0; !rc && i < 2; i++)
 		rc = read_table(host, &gate->conf.tables[i], &gate->tables[i], &err);
-	rc = rc ? rc : bh_flow_table_add_share(gate->flows, gate->conf.compartment, &err);
+	rc = rc ? rc : copy_account(bh_host_platform(host), gate, &err);
 	return rc ? bh_push_error(L, &err) : 1;
 }
 
@@ -284,11 +339,9 @@ struct flow_list {
 
 static int push_flow(const struct bh_flow_key *key, const struct bh_flow *flow, void *arg)
 {
-	static const char *const states[] = {"opening", "answered", "established", "closing", "reset"};
 	struct flow_list *list = arg;
 	char local[BH_ADDRESS_TEXT], remote[BH_ADDRESS_TEXT], name[8];
 	lua_State *L = list->L;
-	uint64_t now = list->now;
 
 	if (key->kind != BH_KIND_FLOW)
 		return 0;
@@ -305,15 +358,11 @@ static int push_flow(const struct bh_flow_key *key, const struct bh_flow *flow, 
 		bh_set_integer(L, "icmp_type", flow->local_port >> 8);
 		bh_set_integer(L, "icmp_code", flow->local_port & 0xff);
 	}
-	bh_set_text(L, "state", states[flow->state <= BH_FLOW_RESET ? flow->state : 0]);
+	bh_set_flow_counts(L, flow, list->now);
 	if (flow->rule)
 		bh_set_integer(L, "rule", flow->rule);
 	bh_set_flag(L, "blocked", flow->blocked);
 	bh_set_flag(L, "audit", flow->audit);
-	bh_set_integer(L, "age", (lua_Integer)((now > flow->created ? now - flow->created : 0) / BH_NS));
-	bh_set_integer(L, "idle", (lua_Integer)((now > flow->seen ? now - flow->seen : 0) / BH_NS));
-	bh_set_integer(L, "packets_in", (lua_Integer)flow->packets[BH_IN]);
-	bh_set_integer(L, "packets_out", (lua_Integer)flow->packets[BH_OUT]);
 	lua_rawseti(L, -2, ++list->count);
 	return 0;
 }
@@ -354,13 +403,37 @@ static int host_flows(lua_State *L)
 static int host_flows_used(lua_State *L)
 {
 	struct bh_platform *platform = bh_host_platform(bh_check_host(L, 1));
-	uint64_t used;
+	struct bh_share share;
+	struct bh_room room;
 	struct bh_error err;
 
-	if (platform->ops->flows_used(platform, (uint32_t)luaL_checkinteger(L, 2), &used, &err))
+	if (platform->ops->share_read(platform, (uint32_t)luaL_checkinteger(L, 2), &share, &room, &err))
 		return bh_push_error(L, &err);
-	lua_pushinteger(L, (lua_Integer)used);
+	lua_pushinteger(L, (lua_Integer)(share.used[BH_IN] + share.used[BH_OUT]));
 	return 1;
+}
+
+/* Calls a function in the network namespace of the default compartment. */
+static int host_visit(lua_State *L)
+{
+	struct bh_platform *platform = bh_host_platform(bh_check_host(L, 1));
+	struct bh_visit visit = {0};
+	struct bh_error err;
+	int fd, rc;
+
+	luaL_checktype(L, 2, LUA_TFUNCTION);
+	fd = platform->ops->compartment_open(platform, BH_DEFAULT_COMPARTMENT, &err);
+	if (fd < 0 && fd != -ENOTSUP)
+		return bh_push_error(L, &err);
+	rc = fd < 0 ? 0 : bh_namespace_enter(&visit, fd, &err);
+	if (fd >= 0)
+		close(fd);
+	if (rc)
+		return bh_push_error(L, &err);
+	lua_settop(L, 2);
+	rc = lua_pcall(L, 0, LUA_MULTRET, 0);
+	bh_namespace_leave(&visit);
+	return rc ? lua_error(L) : lua_gettop(L) - 1;
 }
 
 static int host_check_endpoint(lua_State *L)
@@ -412,12 +485,15 @@ static const luaL_Reg methods[] = {
 	{"networks", host_networks},
 	{"compartments", host_compartments},
 	{"containers", host_containers},
+	{"lost", host_lost},
+	{"forget_lost", bh_host_forget_lost},
 	{"container", host_container},
 	{"endpoints", host_endpoints},
 	{"counters", host_counters},
 	{"rules", host_rules},
 	{"flows", host_flows},
 	{"gate", host_gate},
+	{"visit", host_visit},
 	{"check_endpoint", host_check_endpoint},
 	{"check_container", host_check_container},
 	{"begin", host_begin},

@@ -21,6 +21,7 @@ int bh_host_remove_container(lua_State *L);
 int bh_host_add_endpoint(lua_State *L);
 int bh_host_remove_endpoint(lua_State *L);
 int bh_host_set_phase(lua_State *L);
+int bh_host_forget_lost(lua_State *L);
 int bh_host_add_rules(lua_State *L);
 int bh_host_change_endpoint(lua_State *L);
 int bh_host_set_policies(lua_State *L);

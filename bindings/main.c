@@ -80,6 +80,8 @@ int main(int argc, char **argv)
 		fputs("bulkhead: not enough memory\n", stderr);
 		return 1;
 	}
+	/* Until the dispatcher knows what is to be done; most of it ends before a collection would pay. */
+	lua_gc(L, LUA_GCSTOP);
 	find_root(root, sizeof(root));
 	open_modules(L, root);
 	lua_createtable(L, argc, 2);

@@ -89,15 +89,17 @@ static int network_more(lua_State *L, struct bh_store *store, struct bh_error *e
 	                "SELECT prefix, gateway FROM subnets WHERE network = ? ORDER BY rowid", columns, err);
 }
 
-int bh_rows_networks(lua_State *L, struct bh_host *host, struct bh_error *err)
+int bh_rows_networks(lua_State *L, struct bh_host *host, const char *name, struct bh_error *err)
 {
 	static const struct column columns[] = {
 		{"id", 'i'}, {"name", 't'}, {"driver", 't'}, {"mtu", 'i'}, {"dns", 'l'}, {"reach", 'l'},
 		{"status", 't'}, {NULL, 0},
 	};
 
+#define NETWORKS "SELECT id, name, driver, mtu, dns, reach, status FROM networks "
+
 	return push_rows(L, bh_host_store(host), columns, network_more, err,
-	                 "SELECT id, name, driver, mtu, dns, reach, status FROM networks ORDER BY id", NULL);
+	                 name ? NETWORKS "WHERE name = ?1" : NETWORKS "ORDER BY id", name);
 }
 
 /* A list of integers from a list of texts, in place. */
@@ -137,14 +139,16 @@ int bh_rows_compartments(lua_State *L, struct bh_host *host, struct bh_error *er
 }
 
 /* t[field] = { key = value } of one kind of property. */
-static int set_properties(lua_State *L, struct bh_store *store, const char *field, const char *kind,
-                          struct bh_error *err)
+static int set_properties(lua_State *L, struct bh_store *store, bool lost, const char *field,
+                          const char *kind, struct bh_error *err)
 {
 	struct bh_statement *rows = NULL;
 	int rc;
 
 	lua_getfield(L, -1, "id");
-	rc = bh_store_query(store, &rows, err, "SELECT key, value FROM properties WHERE container = ? AND kind = ?",
+	rc = bh_store_query(store, &rows, err,
+	                    lost ? "SELECT key, value FROM lost_properties WHERE container = ? AND kind = ?"
+	                         : "SELECT key, value FROM properties WHERE container = ? AND kind = ?",
 	                    "ss", lua_tostring(L, -1), kind);
 	lua_pop(L, 1);
 	lua_newtable(L);
@@ -157,22 +161,55 @@ static int set_properties(lua_State *L, struct bh_store *store, const char *fiel
 	return rc;
 }
 
-static int container_more(lua_State *L, struct bh_store *store, struct bh_error *err)
+/* What a container came with: of one that is there, or of one that a reboot took. */
+static int set_details(lua_State *L, struct bh_store *store, bool lost, struct bh_error *err)
 {
 	static const struct column columns[] = {
 		{"address", 't'}, {"host", 'i'}, {"container", 'i'}, {"protocol", 't'}, {NULL, 0},
 	};
-	int rc = set_properties(L, store, "annotations", "annotation", err);
+	int rc = set_properties(L, store, lost, "annotations", "annotation", err);
 
-	rc = rc ? rc : set_properties(L, store, "labels", "label", err);
-	rc = rc ? rc : set_rows(L, store, "published",
-	                        "SELECT address, host, port, protocol FROM published WHERE container = ? ORDER BY rowid",
-	                        columns, err);
+	rc = rc ? rc : set_properties(L, store, lost, "labels", "label", err);
+	return rc ? rc : set_rows(L, store, "published", lost
+	                          ? "SELECT address, host, port, protocol FROM lost_published WHERE container = ?"
+	                            " ORDER BY rowid"
+	                          : "SELECT address, host, port, protocol FROM published WHERE container = ?"
+	                            " ORDER BY rowid", columns, err);
+}
+
+static int container_more(lua_State *L, struct bh_store *store, struct bh_error *err)
+{
+	int rc = set_details(L, store, false, err);
+
 	to_integers(L, "endpoints");
 	return rc;
 }
 
-int bh_rows_containers(lua_State *L, struct bh_host *host, struct bh_error *err)
+static int lost_more(lua_State *L, struct bh_store *store, struct bh_error *err)
+{
+	static const struct column columns[] = {
+		{"id", 'i'}, {"container", 't'}, {"network", 't'}, {"driver", 't'}, {"mac", 't'},
+		{"addresses", 'l'}, {"phase", 't'}, {NULL, 0},
+	};
+	int rc = set_details(L, store, true, err);
+
+	return rc ? rc : set_rows(L, store, "endpoints",
+	                          "SELECT id, holder, network, driver, mac, address, phase FROM lost_endpoints"
+	                          " WHERE container = ? ORDER BY id", columns, err);
+}
+
+int bh_rows_lost(lua_State *L, struct bh_host *host, struct bh_error *err)
+{
+	static const struct column columns[] = {
+		{"id", 't'}, {"name", 't'}, {"type", 't'}, {"policies", 't'}, {"policy", 't'}, {"phase", 't'},
+		{NULL, 0},
+	};
+
+	return push_rows(L, bh_host_store(host), columns, lost_more, err,
+	                 "SELECT id, name, type, policies, policy, phase FROM lost ORDER BY seq", NULL);
+}
+
+int bh_rows_containers(lua_State *L, struct bh_host *host, const char *id, struct bh_error *err)
 {
 	static const struct column columns[] = {
 		{"id", 't'}, {"name", 't'}, {"type", 't'}, {"compartment", 'i'}, {"policies", 't'},
@@ -180,10 +217,13 @@ int bh_rows_containers(lua_State *L, struct bh_host *host, struct bh_error *err)
 		{"status", 't'}, {"endpoints", 'l'}, {NULL, 0},
 	};
 
+#define CONTAINERS                                                                                      \
+	"SELECT id, name, type, compartment, policies, policy, owner, netns, phase, status,"             \
+	" (SELECT group_concat(id) FROM (SELECT id FROM endpoints e WHERE e.container = c.id"            \
+	"  ORDER BY id)) FROM containers c "
+
 	return push_rows(L, bh_host_store(host), columns, container_more, err,
-	                 "SELECT id, name, type, compartment, policies, policy, owner, netns, phase, status,"
-	                 " (SELECT group_concat(id) FROM (SELECT id FROM endpoints e WHERE e.container = c.id"
-	                 "  ORDER BY id)) FROM containers c ORDER BY seq", NULL);
+	                 id ? CONTAINERS "WHERE id = ?1" : CONTAINERS "ORDER BY seq", id);
 }
 
 /* Gateways of the subnets it has an address in, and what its flags and timeouts mean. */
@@ -221,7 +261,7 @@ static int endpoint_more(lua_State *L, struct bh_store *store, struct bh_error *
 	return 0;
 }
 
-int bh_rows_endpoints(lua_State *L, struct bh_host *host, const char *container,
+int bh_rows_endpoints(lua_State *L, struct bh_host *host, enum bh_endpoints_by by, const char *key,
                       struct bh_error *err)
 {
 	static const struct column columns[] = {
@@ -241,10 +281,14 @@ int bh_rows_endpoints(lua_State *L, struct bh_host *host, const char *container,
 	" e.phase, e.status"                                                                             \
 	" FROM endpoints e JOIN networks n ON n.id = e.network "
 
-	return push_rows(L, bh_host_store(host), columns, endpoint_more, err,
-	                 !container ? ENDPOINTS "ORDER BY e.id"
-	                            : ENDPOINTS "WHERE e.container = ?1 OR (e.compartment = (SELECT compartment"
-	                              " FROM containers WHERE id = ?1) AND NOT EXISTS (SELECT 1 FROM endpoints o"
-	                              " WHERE o.container = ?1)) ORDER BY e.id",
-	                 container);
+	static const char *const queries[] = {
+		[BH_ENDPOINTS_ALL] = ENDPOINTS "ORDER BY e.id",
+		[BH_ENDPOINTS_OF_CONTAINER] = ENDPOINTS "WHERE e.container = ?1"
+			" OR (e.compartment = (SELECT compartment FROM containers WHERE id = ?1)"
+			" AND NOT EXISTS (SELECT 1 FROM endpoints o WHERE o.container = ?1)) ORDER BY e.id",
+		[BH_ENDPOINTS_OF_COMPARTMENT] = ENDPOINTS "WHERE e.compartment = CAST(?1 AS INTEGER) ORDER BY e.id",
+		[BH_ENDPOINTS_ONE] = ENDPOINTS "WHERE e.id = CAST(?1 AS INTEGER)",
+	};
+
+	return push_rows(L, bh_host_store(host), columns, endpoint_more, err, queries[by], key);
 }

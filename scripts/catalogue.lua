@@ -3,7 +3,8 @@
 --- Each command is scripts/commands/NAME.lua, which returns
 ---   options(parser)     declares arguments, with argparse
 ---   run(args)           does it; returns an exit status or nothing for 0; refuses by raising
---- or, for a command of several verbs, `verbs`: a list of { name, summary, options, run }.
+--- or, for a command of several verbs, `verbs`: a list of { name, summary, options, run }. One that is
+--- `silent` prints nothing; one that is `brief` ends before collecting garbage would pay.
 local catalogue = {
   { "run", "runs a Lua script with the API" },
   { "repl", "looks into a host interactively" },

@@ -238,7 +238,7 @@ function commands.DEL(object, request)
   if reader.endpoints and not find_attachment(reader, conf.name, request) then
     return nil
   end
-  with_host(true, function(host)
+  with_host("existing", function(host)
     local endpoint = find_attachment(host, conf.name, request)
     if endpoint then
       check(lifecycle.detach(host, request.id, endpoint.id))
@@ -293,7 +293,7 @@ end
 function commands.GC(object)
   local conf = read_configuration(object, true)
   local stay = config.attachments(object)
-  with_host(true, function(host)
+  with_host("existing", function(host)
     local first
     for _, endpoint in ipairs(host:endpoints()) do
       if endpoint.attachment == conf.name and not stay[endpoint.container .. " " .. endpoint.interface] then

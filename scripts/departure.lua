@@ -125,12 +125,50 @@ function departure.detach(host, id, endpoint)
   end)
 end
 
+--- Tells handlers of the containers that a reboot took, each once.
+---@param host host opened for writing
+---@return true?
+---@return string? message
+function departure.bury(host)
+  for _, container in ipairs(host:lost()) do
+    local sets = roster.load_sets(host, container, container.endpoints)
+    local ok, why = roster.change(host, function()
+      local still = false
+      for _, each in ipairs(host:lost()) do
+        still = still or each.id == container.id
+      end
+      if not still then
+        return true -- somebody was faster
+      end
+      local view, alive = roster.container_view(container), {}
+      for _, endpoint in ipairs(container.endpoints) do
+        if STOPPABLE[endpoint.phase] then
+          alive[#alive + 1] = endpoint
+        end
+      end
+      tell(sets, "stop", view, alive)
+      tell(sets, "detach", view, own(container, container.endpoints))
+      tell(sets, "remove", view, container.endpoints)
+      return host:forget_lost(container.id)
+    end)
+    if not ok then
+      return nil, why
+    end
+    session.say(("container '%s' was lost when the host started anew"):format(container.id))
+  end
+  return true
+end
+
 --- Takes away the containers whose namespaces are gone: their runtimes died before they told us.
 ---@param host host opened for writing
 ---@return string[]? ids
 ---@return string? message
 function departure.sweep(host)
   local gone = {}
+  local buried, reason = departure.bury(host)
+  if not buried then
+    return nil, reason
+  end
   for _, container in ipairs(host:containers()) do
     local there, message, code = host:check_container(container.id)
     if not there and code == "ENOENT" then

@@ -2,8 +2,8 @@
 ---
 --- 0 done; 1 understood but refused; 2 arguments or input that do not parse. Whatever is not 0 has
 --- one sentence on standard error.
-local argparse = require "argparse"
 local catalogue = require "catalogue"
+local quick = require "quick"
 local refuse = require "refuse"
 local session = require "session"
 
@@ -52,7 +52,7 @@ end
 
 --- The argument parser of a command, and by verb its parts.
 local function parser_of(entry, command)
-  local parser = argparse("bulkhead " .. entry[1], entry[2]:gsub("^%l", string.upper) .. ".")
+  local parser = require "argparse"("bulkhead " .. entry[1], entry[2]:gsub("^%l", string.upper) .. ".")
   parser:add_help(false)
   add_options(parser, command)
   local parts, verbs = {}, {}
@@ -66,6 +66,33 @@ local function parser_of(entry, command)
     end
   end
   return parser, parts, verbs
+end
+
+--- The arguments of a command and who runs it, if its words are plain: nil leaves them to argparse.
+local function read_quickly(command, words)
+  local verb
+  for _, each in ipairs(command.verbs or {}) do
+    verb = each.name == words[1] and each or verb
+  end
+  if command.verbs and not verb then
+    return nil
+  end
+  local reader = quick.reader()
+  add_options(reader, verb or command)
+  local args = reader:read(verb and table.move(words, 2, #words, 1, {}) or words)
+  if args and verb then
+    args.verb, args[verb.name] = verb.name, true -- as argparse marks it
+  end
+  return args, verb or command
+end
+
+local function read_slowly(entry, command, words)
+  local parser, _, verbs = parser_of(entry, command)
+  local ok, args = parser:pparse(words)
+  if not ok then
+    refuse.input(("%s; see `bulkhead help %s`"):format(args:gsub("%s+", " "), entry[1]))
+  end
+  return args, verbs[args.verb] or command
 end
 
 local function load_command(name)
@@ -124,17 +151,19 @@ local function perform(words, here)
     io.stdout:write(dispatch.help(name, verb))
     return 0
   end
-  local parser, _, verbs = parser_of(entry, command)
-  local ok, args = parser:pparse(head)
-  if not ok then
-    refuse.input(("%s; see `bulkhead help %s`"):format(args:gsub("%s+", " "), name))
+  local args, runner = read_quickly(command, head)
+  if not args then
+    args, runner = read_slowly(entry, command, head)
   end
   args.tail = tail
   if command.lua then
     package.path, package.cpath = here.path, here.cpath
   end
   session.json = args.json or false
-  return (verbs[args.verb] or command).run(args) or 0
+  if not command.brief then
+    collectgarbage "restart" -- it is stopped while the program starts
+  end
+  return runner.run(args) or 0
 end
 
 --- Whether a runtime calls the program as a CNI plugin.
@@ -155,6 +184,15 @@ function dispatch.main(words, here)
   end
   session.say(result)
   return refuse.is(result) and result.status or 1
+end
+
+--- Both ways to read a command's words, for the test that holds them to each other.
+---@return table? quick nil where argparse is asked
+---@return table? args
+function dispatch.both(name, words)
+  local entry, command = load_command(name)
+  local ok, args = parser_of(entry, command):pparse(words)
+  return (read_quickly(command, words)), ok and args or nil
 end
 
 return dispatch

@@ -30,10 +30,10 @@ end
 ---@param uplink string?
 function doctor.dropped(ruleset, published, uplink)
   local said, parts = {}, {}
-  local function ask(direction, what, protocol, port)
+  local function ask(direction, what, protocol, port, host_port)
     for _, family in ipairs { "ip", "ip6" } do
       local chain = foreign.chain(ruleset, {
-        direction = direction, protocol = protocol, dport = port, family = family,
+        direction = direction, protocol = protocol, dport = port, host_port = host_port, family = family,
       }, uplink)
       local part = chain and ("'%s' drops %s"):format(chain, what)
       if part and not said[part] then
@@ -45,9 +45,25 @@ function doctor.dropped(ruleset, published, uplink)
   ask("outbound", "what containers send to the uplink")
   for _, entry in ipairs(published) do
     local name = ("%d/%s"):format(entry.host, entry.protocol)
-    ask("inbound", ("what comes by the published port %s"):format(name), entry.protocol, entry.container)
+    ask("inbound", ("what comes by the published port %s"):format(name), entry.protocol, entry.container,
+      entry.host)
+    ask("host", ("what the host itself sends to the published port %s"):format(name), entry.protocol,
+      entry.container, entry.host)
   end
   return parts[1] and "the filter " .. table.concat(parts, ", the filter ") or nil
+end
+
+--- Whether a table of ours still refuses what the host forwards as a whole by now.
+---@param ruleset table?
+---@param ip_forward string text of the sysctl
+function doctor.refuses_late(ruleset, ip_forward)
+  for _, item in ipairs(ruleset and ruleset.nftables or {}) do
+    local chain = item.chain
+    if chain and chain.table:find "^bulkhead_" and chain.name == "lent4" then
+      return ip_forward:find "^1" ~= nil
+    end
+  end
+  return false
 end
 
 --- What stands in the way of the networks and published ports that are there.
@@ -60,8 +76,14 @@ local function look_at_networks(list, uplink)
   if host then
     host:close()
   end
-  local ruleset = nft.read()
+  local ruleset, unread = nft.read()
   local why = ruleset and doctor.dropped(ruleset, published, uplink)
+  if ruleset and ruleset.unread[1] then
+    why = (why and why .. "; " or "") .. table.concat(ruleset.unread, ", ")
+      .. " is in use, but its rules are not read: iptables-legacy-save is missing"
+  elseif not ruleset then
+    why = unread
+  end
   check(list, "foreign filters", not why, why or "none surely drops what containers send or publish", "warning")
   local found = networks == 0
   for _, item in ipairs(ruleset and ruleset.nftables or {}) do
@@ -71,6 +93,10 @@ local function look_at_networks(list, uplink)
     check(list, "networks", found, found and ("%d of them"):format(networks)
       or "another program took the table of networks away; `bulkhead reconcile` makes it again")
   end
+  local late = doctor.refuses_late(ruleset, slurp "/proc/sys/net/ipv4/ip_forward")
+  check(list, "forwarding", not late, late and "the host forwards by now, but our table still refuses what comes "
+    .. "in by its links to others than our networks; `bulkhead reconcile` takes that away"
+    or "as our networks need it", "warning")
   check(list, "localhost by IPv6", false,
     "a published port answers on 127.0.0.1; on ::1 it is refused at once, for no translation leaves ::1",
     "warning")

@@ -14,14 +14,19 @@
 ---@field default { inbound: table, outbound: table } action and origin, by direction
 ---@field live boolean whether `peer` knows every endpoint
 ---@field peer fun(address: string): { at: string, gate: gate, network: string }|nil
----@field foreign fun(packet: packet): string|nil the foreign chain that drops what is forwarded
+---@field is_host fun(address: string): boolean whether an address is the host's, as far as that is known
+---@field link fun(address: string): string? the host's interface towards an address
+---@field foreign fun(steps: nft_step[]): nft_finding[] what other programs' tables do on a way
+---@field counters? { hits: (fun(rule: integer): integer?), totals: fun(): table } of a live gate
 ---
----@class publisher: { at: string, gate: gate, default: table }
+---@class publisher: { at: string, gate: gate, default: table, counters: table? }
 ---@field entry published
 ---@field network network
 ---@field address string
+local bulkhead = require "bulkhead"
 local json = require "json"
 local filter = require "bulkhead.filter"
+local foreign = require "foreign"
 local published = require "published"
 
 local explain = {}
@@ -29,7 +34,7 @@ local explain = {}
 --- Keys of the answer, in order.
 explain.ORDER = {
   "hop", "at", "verdict", "by", "rule", "origin", "audit", "delivered", "hops", "matched",
-  "action", "priority", "won", "lost_by",
+  "action", "priority", "won", "lost_by", "hits", "flow", "counters",
 }
 
 local function in_any(subnets, address)
@@ -60,10 +65,13 @@ local function locate(world, address)
   local subnet = in_any(world.network.subnets, address)
   if subnet then
     return subnet.gateway == address and "host" or "inside"
+  elseif world.is_host(address) then
+    return "host"
   end
   for _, network in ipairs(world.networks) do
-    if network.name ~= world.network.name and in_any(network.subnets, address) then
-      return "network", network
+    subnet = network.name ~= world.network.name and in_any(network.subnets, address)
+    if subnet then
+      return subnet.gateway == address and "host" or "network", network
     end
   end
   return "outside"
@@ -79,7 +87,7 @@ local function lists(names, name)
 end
 
 local function reach_each_other(a, b)
-  return lists(a.reach, b.name) and lists(b.reach, a.name)
+  return bulkhead.reaches(a.reach or {}, b.name) and bulkhead.reaches(b.reach or {}, a.name)
 end
 
 --- The published entry whose container port the packet goes to.
@@ -104,17 +112,47 @@ local function origin_of(default, judgement)
 end
 
 --- Adds a hop, unless the packet went no further than an earlier one.
-function Path:add(hop, at, by, verdict, origin)
-  if not self.blocked then
-    self.hops[#self.hops + 1] =
-      { hop = hop, at = at, verdict = verdict or "allow", by = by, origin = origin }
-    self.blocked = verdict == "block"
+---@return table? hop
+function Path:add(hop, at, by, verdict, more)
+  if self.blocked then
+    return nil
   end
+  local entry = { hop = hop, at = at, verdict = verdict or "allow", by = by }
+  for key, value in pairs(more or {}) do
+    entry[key] = value
+  end
+  self.hops[#self.hops + 1] = entry
+  self.blocked = verdict == "block"
+  return entry
+end
+
+local function or_null(value)
+  if value == nil then
+    return json.null
+  end
+  return value
+end
+
+--- The rules that match, with what they counted.
+local function matched_of(judgement, counters)
+  local matched = {}
+  for i, match in ipairs(judgement.matched or {}) do
+    matched[i] = {
+      rule = or_null(match.rule), origin = or_null(match.origin), action = match.action,
+      priority = match.priority, won = match.won, lost_by = or_null(match.lost_by),
+      hits = counters and counters.hits(match.id) or nil,
+    }
+  end
+  return matched
 end
 
 --- Adds a gate by its judgement.
-function Path:gate(hop, at, judgement, default)
-  self:add(hop, at, judgement.by, judgement.verdict, origin_of(default, judgement))
+---@param side { at: string, default: table, counters: table? }
+function Path:gate(hop, side, judgement)
+  self:add(hop, side.at, judgement.by, judgement.verdict, {
+    rule = judgement.rule, origin = origin_of(side.default, judgement),
+    matched = matched_of(judgement, side.counters), flow = judgement.flow,
+  })
 end
 
 --- Adds a sibling's gate, which sees the same packet the other way round.
@@ -122,8 +160,19 @@ function Path:peer(hop, peer, text)
   if peer and not self.blocked then
     local judgement = peer.gate:judge(text)
     if judgement then
-      self:gate(hop, peer.at, judgement, peer.default)
+      self:gate(hop, peer, judgement)
     end
+  end
+end
+
+--- Adds what other programs' tables do on a way through the host. What may drop and what cannot be read
+--- is told, and stops nothing.
+function Path:foreign(world, steps)
+  if self.blocked then
+    return
+  end
+  for _, finding in ipairs(world.foreign(steps)) do
+    self:add("foreign", finding.at, finding.by, finding.verdict == "drop" and "block" or "unknown")
   end
 end
 
@@ -137,15 +186,23 @@ local function is_broadcast(world, address)
   return subnet ~= nil and filter.prefix(subnet.prefix).last == address
 end
 
---- `way`: "inbound" from the uplink, "outbound" to it, "hairpin" from our networks to our networks.
-local function add_foreign(path, world, packet, way)
-  local chain = not path.blocked and world.foreign {
-    direction = way or packet.direction, protocol = packet.protocol, target = packet.target,
-    target_port = packet.target_port,
-  }
-  if chain then
-    path:add("foreign", chain, "drop", "block")
+--- Facts of a packet that belongs to a connection as its judgement says; `translated` by our table.
+local function facts_of(packet, judgement, translated)
+  local flow = judgement.by == "flow" or judgement.by == "fragment"
+  return foreign.facts(packet, {
+    state = flow and "established" or "new",
+    status = not flow and { dnat = translated or nil } or nil,
+  })
+end
+
+--- The facts of a packet before translation: the one that was, or what is known of it.
+local function facts_before(packet, before, entry)
+  if before then
+    return foreign.facts(before, { target = "local" })
   end
+  local facts = foreign.facts(packet, { dport = entry.host, target = "local" })
+  facts.daddr = entry.address
+  return facts
 end
 
 --- The gateway of a network in the family of an address.
@@ -159,7 +216,7 @@ local function gateway_of(network, address)
 end
 
 --- From the host's translation to the gate of the container that publishes.
-local function follow_published(path, world, packet, publisher)
+local function follow_published(path, world, packet, publisher, judgement)
   local network, source = publisher.network, packet.source
   path:add("host", "host", "management vNIC")
   path:add("translation", network.name, "published " .. publisher.entry.host)
@@ -171,25 +228,27 @@ local function follow_published(path, world, packet, publisher)
     direction = "in", source = source, source_port = packet.source_port, target = publisher.address,
     target_port = publisher.entry.container,
   })
-  add_foreign(path, world, filter.packet(text), "hairpin")
+  path:foreign(world, foreign.forwarded(facts_of(filter.packet(text), judgement, true), foreign.ours,
+    foreign.ours, facts_before(packet, packet)))
   path:add("switch", network.name, "port")
   path:peer("gate in", publisher, text)
 end
 
 local function outbound(path, world, packet, judgement)
   local network = world.network
-  path:gate("gate out", world.at, judgement, world.default)
+  path:gate("gate out", world, judgement)
   local publisher = network.driver == "nat" and packet.target_port and world.publisher
     and world.publisher(packet)
   if publisher then
     path:add("switch", network.name, "port")
-    return follow_published(path, world, packet, publisher)
+    return follow_published(path, world, packet, publisher, judgement)
   end
   local where, other = locate(world, packet.target)
   local peer = world.peer(packet.target)
   local mirrored = "in" .. packet.text:sub(4)
+  local facts = facts_of(packet, judgement)
   if where == "inside" and world.live and not peer and not is_broadcast(world, packet.target)
-    and (network.driver == "nat" or network.driver == "internal") then
+    and not bridged(network.driver) then
     path:add("switch", network.name, "no such endpoint", "block")
     return
   end
@@ -198,18 +257,21 @@ local function outbound(path, world, packet, judgement)
     path:peer("gate in", peer, mirrored)
   elseif where == "host" then
     path:add("host", "host", "management vNIC")
+    path:foreign(world, foreign.entering(facts, foreign.ours))
   elseif where == "network" then
     if not reach_each_other(network, other) then
       path:add("network", network.name, "reach", "block")
     end
     path:add("host", "host", "route")
+    path:foreign(world, foreign.forwarded(facts, foreign.ours, foreign.ours))
+    if world.live and not peer then
+      path:add("switch", other.name, "no such endpoint", "block")
+    end
     path:add("switch", other.name, "port")
     path:peer("gate in", peer, mirrored)
   elseif where == "outside" and network.driver == "nat" then
     path:add("host", "host", "route")
-    if judgement.by ~= "flow" then
-      add_foreign(path, world, packet)
-    end
+    path:foreign(world, foreign.forwarded(facts, foreign.ours, world.link(packet.target)))
     path:add("translation", network.name, "masquerade")
   elseif where == "outside" and not bridged(network.driver) then
     path:add("network", network.name, "outside", "block")
@@ -228,6 +290,8 @@ local function inbound(path, world, packet, judgement, before)
     if before then
       path:add("translation", network.name, "published " .. before.target_port)
     end
+    path:foreign(world, foreign.leaving(facts_of(packet, judgement, before ~= nil), foreign.ours,
+      before and facts_before(packet, before)))
   elseif where == "network" then
     path:peer("gate out", peer, mirrored)
     path:add("switch", other.name, "port")
@@ -237,23 +301,28 @@ local function inbound(path, world, packet, judgement, before)
       path:add("network", network.name, "reach", "block")
     end
     path:add("host", "host", "route")
+    path:foreign(world, foreign.forwarded(facts_of(packet, judgement, before ~= nil), foreign.ours,
+      foreign.ours, before and facts_before(packet, before)))
   elseif where == "outside" and not bridged(network.driver) then
     path:add("host", "host", "route")
+    local link = world.link(packet.source)
     local entry = network.driver == "nat" and (before and { host = before.target_port }
       or published_for(world, packet))
     -- The host's connection tracking translates what belongs to a connection back by itself.
     if network.driver == "nat" and (judgement.by == "flow" or judgement.by == "fragment") then
       path:add("translation", network.name, "connection")
+      path:foreign(world, foreign.forwarded(facts_of(packet, judgement), link, foreign.ours))
     elseif entry then
       path:add("translation", network.name, "published " .. entry.host)
-      add_foreign(path, world, packet)
+      path:foreign(world, foreign.forwarded(facts_of(packet, judgement, true), link, foreign.ours,
+        facts_before(packet, before, entry)))
     else
       local by = network.driver == "nat" and "untranslated" or "outside"
       path:add("network", network.name, by, "block")
     end
   end
   path:add("switch", network.name, "port")
-  path:gate("gate in", world.at, judgement, world.default)
+  path:gate("gate in", world, judgement)
 end
 
 --- An inbound packet that is addressed to the host's published port: as the container's gate sees
@@ -295,16 +364,10 @@ local function hairpin(path, world, packet, before, judgement)
   path:add("translation", network.name,
     "published " .. before.target_port)
   path:add("translation", network.name, "masquerade")
-  add_foreign(path, world, packet, "hairpin")
+  path:foreign(world, foreign.forwarded(facts_of(packet, judgement, true), foreign.ours, foreign.ours,
+    facts_before(packet, before)))
   path:add("switch", network.name, "port")
-  path:gate("gate in", world.at, judgement, world.default)
-end
-
-local function or_null(value)
-  if value == nil then
-    return json.null
-  end
-  return value
+  path:gate("gate in", world, judgement)
 end
 
 --- Judges a packet and follows it. Flows it opens are known to the next one asked about.
@@ -334,17 +397,11 @@ function explain.packet(world, text)
   else
     inbound(path, world, packet, judgement, before)
   end
-  local matched = {}
-  for i, match in ipairs(judgement.matched or {}) do
-    matched[i] = {
-      rule = or_null(match.rule), origin = or_null(match.origin), action = match.action,
-      priority = match.priority, won = match.won, lost_by = or_null(match.lost_by),
-    }
-  end
   return {
     verdict = judgement.verdict, by = judgement.by, rule = or_null(judgement.rule),
     origin = or_null(origin_of(world.default, judgement)), audit = judgement.audit or false,
-    delivered = not path.blocked, hops = path.hops, matched = matched,
+    delivered = not path.blocked, hops = path.hops, matched = matched_of(judgement, world.counters),
+    flow = judgement.flow, counters = world.counters and world.counters.totals() or nil,
   }
 end
 

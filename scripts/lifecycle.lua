@@ -52,9 +52,8 @@ local function shared_endpoints(host, spec, plan, compartment)
     return nil
   end
   local shared = {}
-  for _, endpoint in ipairs(host:endpoints()) do
-    if endpoint.compartment == compartment and endpoint.status ~= "removing"
-      and (not spec.network or endpoint.network == plan.network) then
+  for _, endpoint in ipairs(host:endpoints(compartment, "compartment")) do
+    if endpoint.status ~= "removing" and (not spec.network or endpoint.network == plan.network) then
       shared[#shared + 1] = endpoint
     end
   end
@@ -225,6 +224,7 @@ function lifecycle.create(host, spec)
   if not plan then
     return nil, message, code
   end
+  departure.bury(host) -- a former container of this id is told of first
   local container, endpoint, why = change(host, function()
     return add(host, spec, plan)
   end)
@@ -254,6 +254,8 @@ function lifecycle.attach(host, spec)
   end
   local endpoint, why
   endpoint, why, code = change(host, function()
+    local there = roster.find(host, spec.id)
+    plan.view = there and roster.container_view(there) or plan.view -- handlers see all it publishes
     return add_endpoint(host, spec, plan)
   end)
   if not endpoint then

@@ -8,6 +8,7 @@ local FAMILIES = {
   { "bulkhead_info", "gauge", "The version, as a label." },
   { "bulkhead_packets_total", "counter", "Packets that passed an endpoint's gate." },
   { "bulkhead_bytes_total", "counter", "Bytes that passed an endpoint's gate." },
+  { "bulkhead_direct_packets_total", "counter", "Packets an endpoint sent that went straight to a local one." },
   { "bulkhead_audited_packets_total", "counter", "Packets that passed only because a block is audited." },
   { "bulkhead_dropped_packets_total", "counter", "Packets dropped at an endpoint's gate, by reason." },
   { "bulkhead_policy_generation", "gauge", "How often the endpoint's policy was set." },
@@ -60,6 +61,7 @@ local function add_endpoint(host, endpoint, labels, put)
         counters["dropped_" .. side][reason] or 0)
     end
   end
+  put("bulkhead_direct_packets_total", labels, counters.direct_out)
   put("bulkhead_policy_generation", labels, endpoint.generation)
   put("bulkhead_audit", labels, endpoint.audit and 1 or 0)
   put("bulkhead_flows_limit", labels, endpoint.flows_limit)

@@ -1,222 +1,261 @@
 --- nft.lua - what other tables of nftables would do to a packet, as far as can be told from outside.
 ---
---- The ruleset comes as `nft -j` writes it. Facts about the packet are partly unknown (we know the
---- port, not the sender), so every match is answered yes, no or maybe, and a chain's verdict is
---- "drop" or "accept" only where every packet with these facts would meet it; else "unknown". Nobody
---- is accused of a drop on a maybe.
+--- The ruleset comes as libnftables writes it in JSON. Every match is answered yes, no or maybe
+--- (nft_match.lua), and a chain's verdict is "drop" or "accept" only where every packet with these
+--- facts would meet it; else "unknown". Nobody is accused of a drop on a maybe.
+local bulkhead = require "bulkhead"
+local iptables = require "iptables"
 local json = require "json"
+local nft_match = require "nft_match"
 
 local nft = {}
 
 local DEPTH = 16 -- nftables' own bound on jumps
 
----@class nft_facts
----@field protocol? string "tcp", "udp", …; absent: any protocol
----@field dport? integer
----@field state? string of the connection, like "new"
----@field iifname? string|fun(name: string): "yes"|"no"|"maybe"
----@field oifname? string|fun(name: string): "yes"|"no"|"maybe"
-
---- Reads the ruleset of this namespace; nil where nft is missing or may not.
+--- Reads what filters packets in this namespace: nftables', and iptables' of old.
+---@return table? ruleset nil where it cannot be read
+---@return string? message why not
 function nft.read()
-  local pipe = io.popen "nft -j list ruleset 2>/dev/null"
-  local text = pipe and pipe:read "a" or ""
-  if pipe then
-    pipe:close()
+  local text, message = bulkhead.nftables()
+  if not text then
+    return nil, message
   end
-  return text ~= "" and json.decode(text) or nil
+  local ruleset = json.decode(text)
+  if type(ruleset) ~= "table" or type(ruleset.nftables) ~= "table" then
+    return nil, "what nftables says of its rules is not understood"
+  end
+  iptables.add(ruleset)
+  return ruleset
 end
 
-local function equal(fact, value)
-  if type(fact) == "function" then
-    return fact(tostring(value))
-  elseif fact == nil then
-    return "maybe"
-  elseif type(value) == "table" and value.range then
-    local low, high = tonumber(value.range[1]), tonumber(value.range[2])
-    if type(fact) ~= "number" or not low or not high then
-      return "maybe"
-    end
-    return fact >= low and fact <= high and "yes" or "no"
-  elseif type(value) == "table" and value.set then
-    local best = "no"
-    for _, each in ipairs(type(value.set) == "table" and value.set or {}) do
-      local answer = equal(fact, each)
-      if answer == "yes" then
-        return "yes"
-      elseif answer == "maybe" then
-        best = "maybe"
-      end
-    end
-    return best
-  elseif type(value) == "table" and #value > 0 then
-    return equal(fact, { set = value })
-  elseif type(value) == "table" or (type(value) == "string" and value:sub(1, 1) == "@") then
-    return "maybe"
-  elseif type(value) == "string" and value:sub(-1) == "*" then
-    return type(fact) == "string" and fact:sub(1, #value - 1) == value:sub(1, -2) and "yes" or "no"
-  end
-  return tostring(fact) == tostring(value) and "yes" or "no"
-end
+local HARMLESS = {
+  counter = true, comment = true, log = true, mangle = true, notrack = true, quota = false, flow = true,
+  ["ct helper"] = true, ["ct timeout"] = true, ["ct expectation"] = true, secmark = true, set = true, map = true,
+}
 
-local NOT = { yes = "no", no = "yes", maybe = "maybe" }
+--- Verdicts that end a chain; what translates lets pass.
+local FINAL = {
+  accept = "accept", drop = "drop", reject = "drop", dnat = "accept", snat = "accept", masquerade = "accept",
+  redirect = "accept", queue = "unknown", tproxy = "unknown", synproxy = "unknown", fwd = "unknown",
+}
 
---- The fact that the left side of a match asks for; second: the match is of another protocol.
-local function fact_of(left, facts)
-  local payload, meta, ct = left.payload, left.meta, left.ct
-  if payload then
-    local protocol, field = payload.protocol, payload.field
-    if protocol == "ip" and field == "protocol" or protocol == "ip6" and field == "nexthdr" then
-      return facts.protocol
-    elseif protocol == "tcp" or protocol == "udp" or protocol == "sctp" or protocol == "icmp"
-      or protocol == "icmpv6" or protocol == "th" then
-      if facts.protocol and protocol ~= "th" and protocol ~= facts.protocol then
-        return nil, true
-      end
-      -- Without a protocol known a port can't be either.
-      return field == "dport" and facts.dport or nil
-    end
-  elseif meta then
-    if meta.key == "l4proto" then
-      return facts.protocol
-    elseif meta.key == "iifname" or meta.key == "iif" then
-      return facts.iifname
-    elseif meta.key == "oifname" or meta.key == "oif" then
-      return facts.oifname
-    end
-  elseif ct and ct.key == "state" then
-    return facts.state
+--- Targets of iptables that nftables cannot show.
+local TARGETS = {
+  REJECT = "drop", DROP = "drop", DNAT = "accept", SNAT = "accept", MASQUERADE = "accept", REDIRECT = "accept",
+  NETMAP = "accept", TPROXY = "unknown", NFQUEUE = "unknown",
+}
+local HARMLESS_TARGETS = {
+  LOG = true, NFLOG = true, MARK = true, CONNMARK = true, CT = true, TCPMSS = true, CLASSIFY = true, TRACE = true,
+  CHECKSUM = true, SET = true, DSCP = true, TOS = true, TTL = true, HL = true,
+}
+
+--- A statement's verdict: "accept", "drop", "unknown", "return", "jump", "goto"; second: where to.
+--- Nothing: it has none; third: it may keep the rule from applying.
+local function verdict_of(kind, body)
+  if FINAL[kind] then
+    return FINAL[kind]
+  elseif kind == "return" then
+    return "return"
+  elseif kind == "jump" or kind == "goto" then
+    return kind, body.target
+  elseif kind == "xt" and type(body) == "table" and body.type == "target" then
+    return TARGETS[body.name] or not HARMLESS_TARGETS[body.name] and "unknown" or nil
+  elseif kind ~= nil and kind ~= "continue" and not HARMLESS[kind] then
+    return nil, nil, true
   end
 end
-
-local function matches(match, facts)
-  if type(match.left) ~= "table" then
-    return "maybe"
-  end
-  local fact, other_protocol = fact_of(match.left, facts)
-  if other_protocol then
-    return "no"
-  end
-  local answer = equal(fact, match.right)
-  if match.op == "!=" then
-    return NOT[answer]
-  elseif match.op == "==" or match.op == "in" then
-    return answer
-  end
-  return "maybe"
-end
-
-local HARMLESS = { counter = true, comment = true, log = true, mangle = true, notrack = true }
 
 --- Whether a rule applies, its verdict, and for jump and goto the target.
-local function read_rule(rule, facts)
+local function read_rule(rule, facts, sets)
   local applies = "yes"
   for _, expression in ipairs(rule.expr or {}) do
     local kind, body = next(expression)
     if kind == "match" then
-      local answer = matches(body, facts)
+      local answer = nft_match.holds(body, facts, sets)
       if answer == "no" then
         return "no"
       elseif answer == "maybe" then
         applies = "maybe"
       end
-    elseif kind == "accept" or kind == "drop" or kind == "return" then
-      return applies, kind
-    elseif kind == "reject" then
-      return applies, "drop"
-    elseif kind == "jump" or kind == "goto" then
-      return applies, kind, body.target
-    elseif kind == "queue" or kind == "vmap" then
-      return applies, "unknown"
-    elseif kind ~= nil and not HARMLESS[kind] then
-      applies = "maybe"
+    elseif kind == "vmap" then
+      local statement, sure = nft_match.verdict(body, facts, sets)
+      if sure == "maybe" then
+        return "maybe", "unknown"
+      elseif statement then
+        return applies, verdict_of(next(statement))
+      end
+    else
+      local verdict, target, doubt = verdict_of(kind, body)
+      if verdict then
+        return applies, verdict, target
+      elseif doubt then
+        applies = "maybe"
+      end
     end
   end
   return applies
 end
 
---- What a chain does: accept, drop, unknown, or "none" if the packet falls through.
+--- What a chain does: accept, drop, unknown, or "none" if the packet falls through; second: the rule
+--- that drops, or may.
 local function walk(chains, key, facts, depth)
   local chain = chains[key]
   if not chain or depth > DEPTH then
     return "unknown"
   end
   local possible = {} -- verdicts that rules before may have given
-  local function settle(verdict)
+  local suspect
+  local function settle(verdict, by)
     for other in pairs(possible) do
       if other ~= verdict then
-        return "unknown"
+        return "unknown", suspect or by
       end
     end
-    return verdict
+    return verdict, verdict == "drop" and (suspect or by) or nil
   end
   for _, rule in ipairs(chain.rules) do
-    local applies, verdict, target = read_rule(rule, facts)
+    local applies, verdict, target = read_rule(rule, facts, chain.sets)
     if applies ~= "no" and verdict then
-      local leaves = verdict == "goto" or verdict == "return"
+      local leaves, by = verdict == "goto" or verdict == "return", ("rule %s"):format(rule.handle or "?")
       if target then
-        verdict = walk(chains, chain.prefix .. target, facts, depth + 1)
+        local inner
+        verdict, inner = walk(chains, chain.prefix .. target, facts, depth + 1)
+        by = inner and (inner:find " of " and inner or inner .. " of " .. target) or by
       elseif verdict == "return" then
         verdict = "none"
       end
       if applies == "yes" and (verdict ~= "none" or leaves) then
-        return settle(verdict)
+        return settle(verdict, by)
       elseif verdict ~= "none" or leaves then
         possible[verdict] = true
+        suspect = suspect or (verdict == "drop" or verdict == "unknown") and by or nil
       end
     end
   end
   return settle "none"
 end
 
+--- The elements of sets and maps, by name, of one table.
+local function sets_of(all, item)
+  local key = item.family .. " " .. item.table
+  all[key] = all[key] or {}
+  return all[key]
+end
+
 --- All chains with their rules, by "FAMILY TABLE CHAIN"; second: the base chains in order.
 local function index(ruleset)
-  local chains, bases = {}, {}
+  local chains, bases, sets = {}, {}, {}
   for _, item in ipairs(ruleset.nftables or {}) do
     if item.chain then
       local chain = item.chain
-      local prefix = chain.family .. " " .. chain.table .. " "
+      local prefix = (chain.label or chain.family) .. " " .. chain.table .. " "
       local entry = {
-        prefix = prefix, name = chain.name, table = chain.table, family = chain.family,
-        hook = chain.hook, policy = chain.policy, rules = {},
+        prefix = prefix, name = chain.name, table = chain.table, family = chain.family, dev = chain.dev,
+        hook = chain.hook, type = chain.type, policy = chain.policy, priority = chain.prio or 0, rules = {},
+        sets = sets_of(sets, chain),
       }
       chains[prefix .. chain.name] = entry
       if chain.hook then
         bases[#bases + 1] = entry
       end
     elseif item.rule then
-      local chain = chains[("%s %s %s"):format(item.rule.family, item.rule.table, item.rule.chain)]
+      local rule = item.rule
+      local chain = chains[("%s %s %s"):format(rule.label or rule.family, rule.table, rule.chain)]
       if chain then
-        chain.rules[#chain.rules + 1] = item.rule
+        chain.rules[#chain.rules + 1] = rule
       end
+    elseif item.set or item.map then
+      local set = item.set or item.map
+      sets_of(sets, set)[set.name] = set.elem or {}
     end
   end
+  table.sort(bases, function(a, b)
+    if a.priority ~= b.priority then
+      return a.priority < b.priority
+    end
+    return a.prefix .. a.name < b.prefix .. b.name
+  end)
   return chains, bases
 end
 
---- The base chains at a hook that would drop every packet with these facts, as
---- "FAMILY TABLE CHAIN". Tables of our own are passed over.
----@param ruleset table as `nft -j list ruleset` decodes
----@param hook "input"|"forward"|"output"
----@param facts nft_facts
----@return string[]
-function nft.drops(ruleset, hook, facts)
+local IP = { ip = true, ip6 = true, inet = true }
+
+--- Whether a chain is one that packets with these facts come by, and whether that is only a maybe: older
+--- libnftables do not say of which device a chain is. Tables of our own are passed over.
+local function concerns(base, hook, facts)
+  if base.hook ~= hook or base.table:find "^bulkhead_" then
+    return false
+  elseif base.family == "netdev" then
+    if base.dev == nil then
+      return true, true
+    end
+    local devices = type(base.dev) == "table" and base.dev or { base.dev }
+    for _, device in ipairs(devices) do
+      if device == facts[hook == "egress" and "oifname" or "iifname"] then
+        return true
+      end
+    end
+    return false
+  end
+  return IP[base.family] and (not facts.family or base.family == "inet" or base.family == facts.family)
+end
+
+---@class nft_step a hook on a packet's way
+---@field hook string "ingress", "prerouting", "input", "forward", "output", "postrouting"
+---@field facts nft_facts
+---@field translated? nft_facts in the place of `facts` once our own table has translated
+
+local TRANSLATION = -100 -- priority of ours, at prerouting and output
+
+---@class nft_finding
+---@field at string "FAMILY TABLE CHAIN"
+---@field verdict "drop"|"unknown"
+---@field by string the rule, or "policy"
+
+--- What base chains on a way do that is not surely accept, in order.
+---@param ruleset table as nft.read gives it
+---@param steps nft_step[]
+---@return nft_finding[]
+function nft.follow(ruleset, steps)
   local chains, bases = index(ruleset)
   local found = {}
-  for _, base in ipairs(bases) do
-    local ip = base.family == "ip" or base.family == "ip6" or base.family == "inet"
-    if base.hook == hook and ip and not base.table:find "^bulkhead_"
-      and (not facts.family or base.family == "inet" or base.family == facts.family) then
-      local verdict = walk(chains, base.prefix .. base.name, facts, 0)
-      if verdict == "none" then
-        verdict = base.policy or "accept"
-      end
-      if verdict == "drop" then
-        found[#found + 1] = base.prefix .. base.name
+  for _, step in ipairs(steps) do
+    for _, base in ipairs(bases) do
+      local facts = step.translated and base.priority > TRANSLATION and step.translated or step.facts
+      local concerned, doubtful = concerns(base, step.hook, facts)
+      if concerned then
+        local verdict, by = walk(chains, base.prefix .. base.name, facts, 0)
+        if verdict == "none" then
+          verdict, by = base.policy or "accept", "policy"
+        elseif verdict == "unknown" and not by then
+          by = "policy"
+        end
+        if doubtful and verdict == "drop" then
+          verdict = "unknown"
+        end
+        if verdict ~= "accept" then
+          found[#found + 1] = { at = base.prefix .. base.name, verdict = verdict, by = by }
+        end
       end
     end
   end
   return found
+end
+
+--- The base chains at a hook that would drop every packet with these facts, as
+--- "FAMILY TABLE CHAIN".
+---@param ruleset table
+---@param hook string
+---@param facts nft_facts
+---@return string[]
+function nft.drops(ruleset, hook, facts)
+  local names = {}
+  for _, finding in ipairs(nft.follow(ruleset, { { hook = hook, facts = facts } })) do
+    if finding.verdict == "drop" then
+      names[#names + 1] = finding.at
+    end
+  end
+  return names
 end
 
 return nft

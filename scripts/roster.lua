@@ -6,21 +6,17 @@ local roster = {}
 
 --- The network with this name.
 function roster.find_network(host, name)
-  for _, network in ipairs(host:networks()) do
-    if network.name == name then
-      return network
-    end
-  end
+  return host:networks(name)[1]
 end
 
 --- The container with this whole id, or with `named` also the only one of this name.
 function roster.find(host, id, named)
-  local found, several
-  for _, container in ipairs(host:containers()) do
-    if container.id == id then
-      return container
-    elseif named and container.name == id then
-      found, several = container, found
+  local found, several = host:containers(id)[1], nil
+  if not found and named then
+    for _, container in ipairs(host:containers()) do
+      if container.name == id then
+        found, several = container, found
+      end
     end
   end
   return not several and found or nil
@@ -76,9 +72,10 @@ end
 
 --- The policy sets of a container's endpoints, by driver. What cannot be loaded is why, in the place
 --- of the set.
-function roster.load_sets(host, container)
+---@param endpoints? endpoint[] default those that are there
+function roster.load_sets(host, container, endpoints)
   local sets = {}
-  for _, endpoint in ipairs(host:endpoints(container.id)) do
+  for _, endpoint in ipairs(endpoints or host:endpoints(container.id)) do
     if not sets[endpoint.driver] then
       local set, message, code = policies.load(container.policies, container.policy, endpoint.driver)
       sets[endpoint.driver] = set and { set = set } or { message = message, code = code }

@@ -1,6 +1,5 @@
 --- session.lua - what one run of the program knows: platform, state, policies, where output goes.
 local lfs = require "lfs"
-local json = require "json"
 local refuse = require "refuse"
 
 local session = {
@@ -19,8 +18,13 @@ function session.state()
   return given and given ~= "" and given or "/var/lib/bulkhead"
 end
 
+--- Whether anything was ever made in this session's state.
+function session.exists()
+  return session.platform ~= "linux" or lfs.attributes(session.state() .. "/state.db", "mode") ~= nil
+end
+
 --- Opens the host of this session.
----@param write? boolean to change it
+---@param write? boolean|"existing" to change it; one that was never made stays so, and is empty
 ---@param options? { check: boolean?, discard: boolean? } as bulkhead.open has them
 ---@return host? host
 ---@return string? message
@@ -28,6 +32,9 @@ end
 function session.host(write, options)
   local linux = session.platform == "linux"
   options = options or {}
+  if write == "existing" then
+    write = session.exists()
+  end
   return require("bulkhead").open {
     platform = session.platform, state = linux and session.state() or nil, write = write or not linux,
     check = options.check, discard = options.discard,
@@ -74,7 +81,7 @@ end
 ---@param order? string[] order of keys
 function session.print(value, text, order)
   if session.json then
-    io.stdout:write(json.encode(value, order), "\n")
+    io.stdout:write(require "json".encode(value, order), "\n")
   else
     io.stdout:write(type(text) == "function" and text() or text)
   end

@@ -14,22 +14,74 @@ local function bare(address)
   return (address:match "^[^/]+")
 end
 
---- Asks once for the host's ruleset, and only if a packet is forwarded at all.
-local function lazy_foreign()
-  local asked, ruleset, name = false, nil, nil
-  return function(packet)
+--- Asks once for the host's rules, and only if a packet comes by the host at all.
+local function lazy_foreign(host)
+  local asked, ruleset, message = false, nil, nil
+  return function(steps)
     if not asked then
-      asked, ruleset, name = true, nft.read(), uplink.name()
+      asked = true
+      ruleset, message = host:visit(nft.read)
     end
-    return ruleset and foreign.chain(ruleset, {
-      direction = packet.direction, protocol = packet.protocol, dport = packet.target_port,
-      family = packet.target:find(":", 1, true) and "ip6" or "ip",
-    }, name)
+    return foreign.follow(steps, ruleset, message)
   end
+end
+
+--- Finds the host's interface towards an address.
+local function lazy_link(host)
+  local find
+  return function(address)
+    find = find or uplink.finder()
+    return (host:visit(function()
+      return find(address)
+    end))
+  end
+end
+
+--- Whether an address is the host's own.
+local function host_addresses(host, networks)
+  local addresses
+  return function(address)
+    if not addresses then
+      addresses = host:platform() == "linux" and host:visit(published.machine) or {}
+      for _, network in ipairs(networks) do
+        for _, subnet in ipairs(network.subnets) do
+          addresses[subnet.gateway] = true
+        end
+      end
+    end
+    return addresses[address] or false
+  end
+end
+
+--- What the gate of an endpoint counted: hits of a rule by its id, and the endpoint's own counters.
+local function counters_of(host, endpoint)
+  local hits
+  return {
+    hits = function(id)
+      if not hits then
+        hits = {}
+        for _, rule in ipairs(host:rules(endpoint) or {}) do
+          hits[rule.id] = rule.hits
+        end
+      end
+      return hits[id]
+    end,
+    totals = function()
+      return host:counters(endpoint)
+    end,
+  }
 end
 
 local function nothing()
   return nil
+end
+
+local function nobody()
+  return {}
+end
+
+local function never()
+  return false
 end
 
 --- The endpoint that a sequence of packets is about: the one whose address the first names.
@@ -67,6 +119,7 @@ local function peers_of(host, own)
             return gates[endpoint.id] and {
               at = names[endpoint.container] or endpoint.container,
               gate = gates[endpoint.id], network = endpoint.network, default = defaults_of(endpoint),
+              counters = counters_of(host, endpoint.id),
             }
           end
         end
@@ -76,19 +129,7 @@ local function peers_of(host, own)
 end
 
 --- Finds whose published port a packet to an address of the host is for.
-local function publisher_of(host, networks, own)
-  local addresses
-  local function is_host(address)
-    if not addresses then
-      addresses = host:platform() == "linux" and published.machine() or {}
-      for _, network in ipairs(networks) do
-        for _, subnet in ipairs(network.subnets) do
-          addresses[subnet.gateway] = true
-        end
-      end
-    end
-    return addresses[address]
-  end
+local function publisher_of(host, networks, own, is_host)
   --- The first endpoint on a network with translation, with its address of a family.
   local function target(container, family)
     for _, endpoint in ipairs(host:endpoints(container.id)) do
@@ -116,7 +157,7 @@ local function publisher_of(host, networks, own)
         if gate and network.name == endpoint.network then
           return {
             at = container.name, gate = gate, default = defaults_of(endpoint), entry = entry,
-            network = network, address = address,
+            network = network, address = address, counters = counters_of(host, endpoint.id),
           }
         end
       end
@@ -160,13 +201,14 @@ function worlds.live(host, who, packets)
       network = each
     end
   end
+  local linux, is_host = host:platform() == "linux", host_addresses(host, networks)
   return {
     at = container.name, gate = gate, network = network, networks = networks,
-    default = defaults_of(endpoint),
+    default = defaults_of(endpoint), counters = counters_of(host, endpoint.id),
     addresses = bare_all(endpoint.addresses), published = container.published, live = true,
-    publisher = publisher_of(host, networks, { id = endpoint.id, gate = gate }),
-    peer = peers_of(host, endpoint),
-    foreign = host:platform() == "linux" and lazy_foreign() or nothing,
+    publisher = publisher_of(host, networks, { id = endpoint.id, gate = gate }, is_host),
+    peer = peers_of(host, endpoint), is_host = is_host,
+    foreign = linux and lazy_foreign(host) or nobody, link = linux and lazy_link(host) or nothing,
   }
 end
 
@@ -290,7 +332,7 @@ function worlds.imagined(spec, packets)
     at = name, gate = gate, network = network, networks = {}, addresses = bare_all(addresses),
     published = spec.published,
     default = set:default(), options = set:options(), live = false, peer = nothing,
-    foreign = nothing,
+    foreign = nobody, link = nothing, is_host = never,
   }
 end
 

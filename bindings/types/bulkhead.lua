@@ -23,6 +23,18 @@ local bulkhead = {}
 ---@return string? code
 function bulkhead.open(options) end
 
+--- Whether a network's `reach` names another network.
+---@param reach string[] names, or "*"
+---@param name string
+---@return boolean
+function bulkhead.reaches(reach, name) end
+
+--- The nftables of this process's network namespace, as `nft -j list ruleset` writes them.
+---@return string? json
+---@return string? message
+---@return string? code
+function bulkhead.nftables() end
+
 --- Does nothing for so long.
 ---@param seconds number
 function bulkhead.wait(seconds) end
@@ -82,6 +94,7 @@ bulkhead.version = ""
 ---@field bytes_out integer
 ---@field audited_in integer passed only because what blocks it is audited
 ---@field audited_out integer
+---@field direct_out integer of packets_out: handed straight to their receiver, past the switch
 ---@field dropped_in table<string, integer> by reason: rule default malformed spoof neighbour quota
 ---@field dropped_out table<string, integer>
 
@@ -181,9 +194,10 @@ function host:close() end
 ---@return string
 function host:platform() end
 
---- All networks, by id.
+--- All networks, by id; or only the one of this name, if it is there.
+---@param name? string
 ---@return network[]
-function host:networks() end
+function host:networks(name) end
 
 --- All compartments, by id; or the one with this id.
 ---@param id? integer
@@ -192,9 +206,33 @@ function host:networks() end
 ---@return string? code
 function host:compartments(id) end
 
---- All containers, by creation.
+--- All containers, by creation; or only the one with this whole id, if it is there.
+---@param id? string
 ---@return container[]
-function host:containers() end
+function host:containers(id) end
+
+--- Containers that a reboot took and whose handlers were not told yet, with what was attached.
+---@return lost_container[]
+function host:lost() end
+
+---@class lost_container
+---@field id string
+---@field name string
+---@field type "process"|"hyperv"
+---@field policies string
+---@field policy string
+---@field phase string what handlers were told last
+---@field annotations table<string, string>
+---@field labels table<string, string>
+---@field published published[]
+---@field endpoints { id: integer, container: string, network: string, driver: string, mac: string, addresses: string[], phase: string }[]
+
+--- A container that a reboot took is told of no more. Inside a change.
+---@param id string
+---@return true?
+---@return string? message
+---@return string? code
+function host:forget_lost(id) end
 
 --- The container with this id or name, or whose id begins so and no other's does.
 ---@param who string
@@ -204,10 +242,11 @@ function host:containers() end
 function host:container(who) end
 
 --- All endpoints, or those of one container; of one that has none, those that it shares with the
---- other containers of its compartment.
----@param container? string id
+--- other containers of its compartment. Or those of a compartment, or the one with this id.
+---@param of? string|integer
+---@param by? "container"|"compartment"|"id" what `of` is; default a container's id
 ---@return endpoint[]
-function host:endpoints(container) end
+function host:endpoints(of, by) end
 
 --- What passed and was dropped at an endpoint's gate.
 ---@param endpoint integer
@@ -233,6 +272,12 @@ function host:flows(endpoint) end
 ---@return drop[]
 ---@return integer next the number to go on from
 function host:drops(from, limit) end
+
+--- Calls a function in the network namespace of the default compartment, where one is, and hands on what
+--- it returns.
+---@param body fun(): ...
+---@return any ...
+function host:visit(body) end
 
 --- How many flows a compartment is charged for.
 ---@param compartment integer

@@ -77,6 +77,8 @@ function filter.gate(spec) end
 ---@field opener "inbound"|"outbound" of the packet, or of the flow it belongs to
 ---@field rule_id? integer
 ---@field matched match[] in the order of precedence; for a flow, of its opener
+---@field flow? { state: string, age: integer, idle: integer, packets_in: integer, packets_out: integer } what
+---  a live flow counted so far
 
 --- One firewall gate to ask. Looking at a live one changes nothing there.
 ---@class gate

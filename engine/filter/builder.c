@@ -14,7 +14,6 @@
 #include <string.h>
 
 #include "../base/hash.h"
-#include "../base/pages.h"
 #include "space.h"
 
 #define GAP 4 /* labels a rule */
@@ -23,6 +22,7 @@ struct record {
 	struct bh_entry entry;
 	uint32_t label;
 	uint32_t count;
+	uint8_t spaces;          /* bit per space that has a piece of it */
 	struct bh_piece *pieces; /* owned */
 	struct bh_fat *fat;      /* owned, or NULL */
 };
@@ -31,13 +31,17 @@ struct bh_builder {
 	struct bh_hash *records; /* id → struct record *, owned */
 	struct record **order;   /* by label, NULL = a gap; before the first publication: as inserted */
 	struct bh_entry *entries; /* by label; a gap repeats what precedes it, with rule 0 */
+	uint8_t *spaces; /* by label: of the record; anything for a gap */
 	uint32_t labels, room;
 	uint32_t fat_count;
 	bool fixed, loaded, has_words;
+	uint32_t boxes[BH_SPACES];
 	bool stale[BH_SPACES]; /* the forest is to be made anew */
 	struct bh_planting plantings[BH_SPACES];
+	struct bh_strips strips[BH_SPACES]; /* fixed: where they are faster than the forest */
 	struct bh_ranks ranks[BH_SPACES][2];
 	struct bh_words words;
+	struct bh_spare *spare;
 };
 
 static int no_memory(struct bh_error *err)
@@ -49,12 +53,17 @@ int bh_builder_new(struct bh_builder **out, const struct bh_words *words, struct
 {
 	struct bh_builder *builder = calloc(1, sizeof(*builder));
 
-	if (builder)
+	if (builder) {
 		builder->records = bh_hash_new(sizeof(uint32_t), sizeof(struct record *));
-	if (!builder || !builder->records) {
+		builder->spare = calloc(1, sizeof(*builder->spare));
+	}
+	if (!builder || !builder->records || !builder->spare) {
+		if (builder)
+			bh_hash_free(&builder->records);
 		free(builder);
 		return no_memory(err);
 	}
+	atomic_init(&builder->spare->references, 1);
 	if (words) {
 		builder->words = *words;
 		builder->has_words = true;
@@ -82,19 +91,22 @@ void bh_builder_free(struct bh_builder **builder)
 			record_free(gone->order[i]);
 	for (int s = 0; s < BH_SPACES; s++) {
 		bh_planting_clear(&gone->plantings[s]);
+		bh_strips_clear(&gone->strips[s]);
 		free(gone->ranks[s][0].bounds);
 		free(gone->ranks[s][1].bounds);
 	}
 	bh_hash_free(&gone->records);
+	bh_spare_drop(gone->spare);
 	free(gone->order);
 	free(gone->entries);
+	free(gone->spaces);
 	free(gone);
 }
 
 static int reserve(struct bh_builder *builder, uint32_t labels)
 {
 	uint32_t room = builder->room ? builder->room : 256;
-	void *order, *entries;
+	void *order, *entries, *spaces;
 
 	if (labels <= builder->room)
 		return 0;
@@ -106,7 +118,10 @@ static int reserve(struct bh_builder *builder, uint32_t labels)
 	entries = realloc(builder->entries, room * sizeof(*builder->entries));
 	if (entries)
 		builder->entries = entries;
-	if (!order || !entries)
+	spaces = realloc(builder->spaces, room);
+	if (spaces)
+		builder->spaces = spaces;
+	if (!order || !entries || !spaces)
 		return -ENOMEM;
 	builder->room = room;
 	return 0;
@@ -123,6 +138,8 @@ static int record_new(struct record **out, const struct bh_builder *builder,
 		free(record);
 		return -ENOMEM;
 	}
+	for (uint32_t p = 0; p < record->count; p++)
+		record->spaces |= (uint8_t)(1 << record->pieces[p].space);
 	record->entry.rule = rule->id;
 	record->entry.priority = rule->priority;
 	record->entry.flags = (uint16_t)((rule->action == BH_BLOCK ? BH_ENTRY_BLOCK : 0) |
@@ -160,6 +177,12 @@ static int by_address(const void *a, const void *b)
 	return bh_address_below(a, b) ? -1 : bh_address_below(b, a);
 }
 
+/* The record with a label if it has a piece in the space. */
+static const struct record *record_in(const struct bh_builder *builder, uint32_t label, uint32_t space)
+{
+	return builder->spaces[label] >> space & 1 ? builder->order[label] : NULL;
+}
+
 /* Collects the bounds of a space's pieces. */
 static int ranks_make(struct bh_builder *builder, uint32_t space, int which, uint32_t pieces)
 {
@@ -170,15 +193,18 @@ static int ranks_make(struct bh_builder *builder, uint32_t space, int which, uin
 	if (!bounds)
 		return -ENOMEM;
 	bounds[n++] = (struct bh_address){0, 0};
-	for (uint32_t i = 0; i < builder->labels; i++)
-		for (uint32_t p = 0; builder->order[i] && p < builder->order[i]->count; p++) {
-			const struct bh_piece *piece = &builder->order[i]->pieces[p];
+	for (uint32_t i = 0; i < builder->labels; i++) {
+		const struct record *record = record_in(builder, i, space);
+
+		for (uint32_t p = 0; record && p < record->count; p++) {
+			const struct bh_piece *piece = &record->pieces[p];
 
 			if (piece->space != space)
 				continue;
 			bounds[n++] = piece->ranges[which].first;
 			bounds[n++] = bh_address_next(piece->ranges[which].last);
 		}
+	}
 	qsort(bounds, n, sizeof(*bounds), by_address);
 	for (uint32_t i = 1; i < n; i++)
 		if (!bh_address_equal(&bounds[i], &bounds[unique - 1]))
@@ -195,6 +221,23 @@ static size_t forest_limit(uint32_t boxes)
 	return ((size_t)1 << 18) + (size_t)boxes * (boxes > 50000 ? 90 : 256);
 }
 
+/* Strips instead of the space's forest, if they cost less. */
+static int strips_make(struct bh_builder *builder, uint32_t space, const struct bh_box *boxes, uint32_t count)
+{
+	struct bh_planting *planting = &builder->plantings[space];
+	struct bh_strips *strips = &builder->strips[space];
+	int rc;
+
+	bh_strips_clear(strips);
+	if (!count)
+		return 0;
+	rc = bh_strips_build(strips, boxes, count);
+	if (!rc && bh_strips_cost(strips, boxes, count) < bh_planting_cost(planting, boxes, count))
+		return bh_planting_build(planting, NULL, 0, true, 0);
+	bh_strips_clear(strips);
+	return rc;
+}
+
 /* Makes the forest of a space from the records. */
 static int space_make(struct bh_builder *builder, uint32_t space)
 {
@@ -202,20 +245,28 @@ static int space_make(struct bh_builder *builder, uint32_t space)
 	uint32_t count = 0, n = 0;
 	int rc = 0;
 
-	for (uint32_t i = 0; i < builder->labels; i++)
-		for (uint32_t p = 0; builder->order[i] && p < builder->order[i]->count; p++)
-			count += builder->order[i]->pieces[p].space == space;
+	for (uint32_t i = 0; i < builder->labels; i++) {
+		const struct record *record = record_in(builder, i, space);
+
+		for (uint32_t p = 0; record && p < record->count; p++)
+			count += record->pieces[p].space == space;
+	}
 	boxes = malloc((count + 1) * sizeof(*boxes));
 	if (!boxes)
 		return -ENOMEM;
 	for (int a = 0; a < 2 && is_v6(space) && !rc; a++)
 		rc = ranks_make(builder, space, a, count);
-	for (uint32_t i = 0; i < builder->labels && !rc; i++)
-		for (uint32_t p = 0; builder->order[i] && p < builder->order[i]->count; p++)
-			if (builder->order[i]->pieces[p].space == space)
-				box_of(builder, &boxes[n++], &builder->order[i]->pieces[p], i);
+	for (uint32_t i = 0; i < builder->labels && !rc; i++) {
+		const struct record *record = record_in(builder, i, space);
+
+		for (uint32_t p = 0; record && p < record->count; p++)
+			if (record->pieces[p].space == space)
+				box_of(builder, &boxes[n++], &record->pieces[p], i);
+	}
 	rc = rc ? rc : bh_planting_build(&builder->plantings[space], boxes, count,
 	                                 builder->fixed || is_v6(space), forest_limit(count));
+	if (!rc && (builder->fixed || is_v6(space)))
+		rc = strips_make(builder, space, boxes, count);
 	free(boxes);
 	builder->stale[space] = rc != 0;
 	return rc;
@@ -250,6 +301,7 @@ static int load(struct bh_builder *builder)
 		for (uint32_t g = 1; g < gap; g++)
 			builder->order[i * gap + g] = NULL;
 		builder->order[i * gap] = record;
+		builder->spaces[i * gap] = record->spaces;
 		record->label = i * gap;
 		for (uint32_t g = 0; g < gap; g++) {
 			builder->entries[i * gap + g] = record->entry;
@@ -276,7 +328,8 @@ static int plant(struct bh_builder *builder, const struct record *record)
 			continue;
 		box_of(builder, &box, &record->pieces[p], record->label);
 		rc = bh_planting_insert(&builder->plantings[space], &box);
-		if (rc)
+		/* What grew too large in place is made anew when published. */
+		if (rc || bh_forest_bytes(&builder->plantings[space].forest) > 2 * forest_limit(builder->boxes[space]))
 			builder->stale[space] = true;
 	}
 	return rc;
@@ -302,6 +355,7 @@ static void move(struct bh_builder *builder, uint32_t from, uint32_t to)
 	struct record *record = builder->order[from];
 
 	builder->order[to] = record;
+	builder->spaces[to] = record->spaces;
 	builder->order[from] = NULL;
 	builder->entries[to] = builder->entries[from];
 	for (uint32_t p = 0; p < record->count; p++) {
@@ -377,7 +431,10 @@ int bh_builder_insert(struct bh_builder *builder, const struct bh_rule *rule, st
 	}
 	record->label = (uint32_t)label;
 	builder->order[label] = record;
+	builder->spaces[label] = record->spaces;
 	builder->fat_count += record->fat != NULL;
+	for (uint32_t p = 0; p < record->count; p++)
+		builder->boxes[record->pieces[p].space]++;
 	if (!builder->loaded)
 		return 0;
 	builder->entries[label] = record->entry;
@@ -394,6 +451,8 @@ int bh_builder_delete(struct bh_builder *builder, uint32_t id, struct bh_error *
 	record = *found;
 	bh_hash_remove(builder->records, &id);
 	builder->fat_count -= record->fat != NULL;
+	for (uint32_t p = 0; p < record->count; p++)
+		builder->boxes[record->pieces[p].space]--;
 	if (builder->loaded) {
 		uproot(builder, record);
 		builder->order[record->label] = NULL;
@@ -442,14 +501,10 @@ static void copy_space(char *memory, size_t *at, struct bh_space *to, const stru
 {
 	const struct bh_forest *forest = &builder->plantings[space].forest;
 
+	to->strips = builder->strips[space];
+	to->strips.strips = copy(memory, at, to->strips.strips, to->strips.count * sizeof(struct bh_strip));
 	to->forest = *forest;
 	qsort(to->forest.trees, to->forest.count, sizeof(struct bh_tree), by_best);
-	for (uint32_t t = 0; t < to->forest.count; t++) {
-		struct bh_tree *tree = &to->forest.trees[t];
-
-		/* A question answered "no" about half of the time is mispredicted as often. */
-		tree->skip = tree->best > builder->labels / 8 * 7 ? tree->best : 0;
-	}
 	to->forest.leaves = copy(memory, at, forest->leaves, forest->leaves_count * sizeof(struct bh_leaf));
 	to->forest.nodes = copy(memory, at, forest->nodes, forest->nodes_count * sizeof(struct bh_node));
 	to->forest.children = copy(memory, at, forest->children, forest->children_count * sizeof(uint32_t));
@@ -507,7 +562,7 @@ int bh_builder_publish(struct bh_builder *builder, struct bh_classifier **out, s
 			rc = space_make(builder, s);
 	if (!rc) {
 		classifier->bytes = copy_all(NULL, classifier, builder);
-		classifier->memory = bh_pages_alloc(classifier->bytes);
+		classifier->memory = bh_spare_take(builder->spare, classifier->bytes);
 		rc = classifier->memory ? 0 : -ENOMEM;
 	}
 	if (rc) {
@@ -516,7 +571,9 @@ int bh_builder_publish(struct bh_builder *builder, struct bh_classifier **out, s
 	}
 	copy_all(classifier->memory, classifier, builder);
 	classifier->bytes += sizeof(*classifier);
-	classifier->variant = bh_variant_best();
+	classifier->spare = builder->spare;
+	atomic_fetch_add_explicit(&builder->spare->references, 1, memory_order_relaxed);
+	bh_classifier_bind(classifier);
 	atomic_init(&classifier->references, 1);
 	*out = classifier;
 	return 0;

@@ -11,7 +11,7 @@
 
 _Static_assert(BH_PLACE_NONE == BH_LABEL_NONE, "a place is a label");
 _Static_assert(sizeof(struct bh_key) == 40 && offsetof(struct bh_key, local_port) == 32,
-               "the last eight bytes of a key are its second word");
+               "the last eight bytes of a key are ports, protocol, direction and family");
 
 const char *const bh_classifier_variants[] = {
 #ifdef __x86_64__
@@ -20,49 +20,67 @@ const char *const bh_classifier_variants[] = {
 	"plain", NULL,
 };
 
-static const struct bh_variant *variant_of(const char *name)
+typedef void bind_function(struct bh_space *space);
+
+static bind_function *bind_of(const char *name)
 {
 #ifdef __x86_64__
 	bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2");
 
 	if (!strcmp(name, "avx512") && avx2 && __builtin_cpu_supports("avx512f") &&
 	    __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
-		return &bh_avx512_variant;
+		return bh_avx512_bind;
 	if (!strcmp(name, "avx2") && avx2)
-		return &bh_avx2_variant;
+		return bh_avx2_bind;
 #endif
-	return strcmp(name, "plain") ? NULL : &bh_plain_variant;
-}
-
-const struct bh_variant *bh_variant_best(void)
-{
-	const struct bh_variant *variant = NULL;
-
-	for (int i = 0; !variant; i++)
-		variant = variant_of(bh_classifier_variants[i]);
-	return variant;
+	return strcmp(name, "plain") ? NULL : bh_plain_bind;
 }
 
 int bh_classifier_set_variant(struct bh_classifier *classifier, const char *name)
 {
-	const struct bh_variant *variant = variant_of(name);
+	bind_function *bind = bind_of(name);
 
-	if (!variant)
+	if (!bind)
 		return -ENOTSUP;
-	classifier->variant = variant;
+	for (int s = 0; s < BH_SPACES; s++)
+		bind(&classifier->spaces[s]);
 	return 0;
 }
 
-/* Local and remote port, protocol; then direction and family, which choose the space. */
-static inline uint64_t second_word(const struct bh_key *key)
+void bh_classifier_bind(struct bh_classifier *classifier)
 {
-	return (uint64_t)key->local_port | (uint64_t)key->remote_port << 16 | (uint64_t)key->protocol << 32;
+	for (int i = 0; bh_classifier_set_variant(classifier, bh_classifier_variants[i]); i++)
+		;
 }
 
-static inline uint64_t first_word(const struct bh_space *space, const struct bh_key *key)
+/* Local and remote port, protocol, direction, family: as they lie in memory on most processors. */
+static inline uint64_t last_word(const struct bh_key *key)
 {
-	if (!key->v6)
-		return (key->local.lo & 0xffffffff) | key->remote.lo << 32;
+	uint64_t word;
+
+	if (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__) {
+		memcpy(&word, &key->local_port, sizeof(word));
+		return word;
+	}
+	return (uint64_t)key->local_port | (uint64_t)key->remote_port << 16 | (uint64_t)key->protocol << 32 |
+	       (uint64_t)key->direction << 40 | (uint64_t)key->v6 << 48;
+}
+
+#define SECOND_WORD (~0ULL >> 24)         /* of them: ports and protocol */
+#define SPACE_BITS (1ULL << 40 | 1ULL << 48) /* direction and family */
+
+static inline uint32_t space_of(uint64_t last)
+{
+	return (uint32_t)(last >> 40 & 1) | (uint32_t)(last >> 47 & 2);
+}
+
+static inline uint64_t first_word(const struct bh_key *key)
+{
+	return (uint32_t)key->local.lo | key->remote.lo << 32;
+}
+
+static uint64_t ranks_of(const struct bh_space *space, const struct bh_key *key)
+{
 	return bh_rank(&space->ranks[0], &key->local) | (uint64_t)bh_rank(&space->ranks[1], &key->remote) << 32;
 }
 
@@ -75,29 +93,47 @@ static uint32_t try_fat(const struct bh_classifier *classifier, const struct bh_
 	return place;
 }
 
+/* What few lookups need, apart from what all of them need. */
+static __attribute__((noinline)) uint32_t lookup_further(const struct bh_classifier *classifier,
+                                                         const struct bh_key *key)
+{
+	uint64_t last = last_word(key);
+	const struct bh_space *space = &classifier->spaces[space_of(last)];
+	uint64_t first = key->v6 ? ranks_of(space, key) : first_word(key);
+
+	return try_fat(classifier, key, space->one(space, first, last & SECOND_WORD));
+}
+
 uint32_t bh_classifier_lookup(const struct bh_classifier *classifier, const struct bh_key *key)
 {
-	const struct bh_space *space = &classifier->spaces[bh_space_of(key->v6, key->direction)];
-	uint32_t place = classifier->variant->label(&space->forest, first_word(space, key), second_word(key));
+	uint64_t last = last_word(key);
+	const struct bh_space *space = &classifier->spaces[space_of(last)];
 
-	return classifier->fat_count ? try_fat(classifier, key, place) : place;
+	if (__builtin_expect((last >> 48 & 1) | classifier->fat_count, 0))
+		return lookup_further(classifier, key);
+	return space->one(space, first_word(key), last & SECOND_WORD);
 }
 
 void bh_classifier_lookup_batch(const struct bh_classifier *classifier, const struct bh_key *keys,
                                 uint32_t count, uint32_t *places)
 {
 	while (count) {
-		uint32_t which = bh_space_of(keys->v6, keys->direction), n = 0;
-		const struct bh_space *space = &classifier->spaces[which];
-		uint64_t words[BH_CHUNK][2];
+		uint64_t which = last_word(keys) & SPACE_BITS, words[BH_CHUNK][2];
+		const struct bh_space *space = &classifier->spaces[space_of(which)];
+		uint32_t most = count < BH_CHUNK ? count : BH_CHUNK, n = 0;
 
 		/* A run of packets of one space. */
-		while (n < BH_CHUNK && n < count && bh_space_of(keys[n].v6, keys[n].direction) == which) {
-			words[n][0] = first_word(space, &keys[n]);
-			words[n][1] = second_word(&keys[n]);
-			n++;
+		for (; n < most; n++) {
+			uint64_t last = last_word(&keys[n]);
+
+			if ((last & SPACE_BITS) != which)
+				break;
+			words[n][0] = first_word(&keys[n]);
+			words[n][1] = last & SECOND_WORD;
 		}
-		classifier->variant->labels(&space->forest, (const uint64_t (*)[2])words, n, places);
+		for (uint32_t i = 0; keys->v6 && i < n; i++)
+			words[i][0] = ranks_of(space, &keys[i]);
+		space->all(space, (const uint64_t (*)[2])words, n, places);
 		for (uint32_t i = 0; classifier->fat_count && i < n; i++)
 			places[i] = try_fat(classifier, &keys[i], places[i]);
 		keys += n;
@@ -129,6 +165,7 @@ void bh_classifier_free(struct bh_classifier **classifier)
 	*classifier = NULL;
 	if (!gone || atomic_fetch_sub_explicit(&gone->references, 1, memory_order_acq_rel) != 1)
 		return;
-	free(gone->memory);
+	bh_spare_give(gone->spare, gone->memory);
+	bh_spare_drop(gone->spare);
 	free(gone);
 }

@@ -11,7 +11,7 @@
 #include "address.h"
 
 /* The layout of everything in filter/ that is shared with the kernel. Raised when any of it changes. */
-#define BH_ABI 3
+#define BH_ABI 4
 
 #define BH_ADDRESSES_MAX 8 /* addresses of one endpoint, without fe80 */
 
@@ -39,6 +39,7 @@ enum bh_conf_flag {
 	BH_CONF_BLOCK_IN = 8,    /* the default of inbound is block */
 	BH_CONF_BLOCK_OUT = 16,  /* the default of outbound is block */
 	BH_CONF_AUDIT = 32,      /* what rules or a default block passes, and is recorded */
+	BH_CONF_LIMITED = 64,    /* has a bandwidth limit, which only the way through the switch keeps */
 };
 
 /* Field `timeouts` of a policy, in this order; seconds. DESIGN 3.1 has the defaults. */
@@ -67,6 +68,7 @@ struct bh_table_ref {
 struct bh_conf {
 	uint32_t endpoint;    /* id, unique on the host */
 	uint32_t compartment; /* id; flows are charged to it */
+	uint32_t network;     /* id; whose switch the port is on */
 	uint32_t generation;  /* of the policy; a flow of an older one is asked again */
 	uint32_t flags;       /* enum bh_conf_flag */
 	struct bh_table_ref tables[2]; /* the shared one, then the endpoint's own */
@@ -75,7 +77,7 @@ struct bh_conf {
 	uint32_t flows_limit;
 	uint8_t mac[6];
 	uint8_t addresses_count;
-	uint8_t reserved;
+	uint8_t reserved[5];
 	struct bh_address link_local; /* fe80 of the MAC; 0 where IPv6 is off */
 	struct bh_address addresses[BH_ADDRESSES_MAX];
 	struct bh_address broadcasts[BH_ADDRESSES_MAX]; /* of each address' subnet; else the address */
@@ -95,6 +97,7 @@ struct bh_counters {
 	uint64_t bytes[2];               /* passed */
 	uint64_t dropped[2][BH_BY_COUNT]; /* by direction and reason */
 	uint64_t audited[2];
+	uint64_t direct; /* of packets[BH_OUT]: handed straight to their receiver, past the switch */
 };
 
 #endif

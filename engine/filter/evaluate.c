@@ -8,7 +8,7 @@
 static int bh_rules_lookup(struct bh_env *env, const struct bh_conf *conf, const struct bh_key *key,
                            struct bh_entry *entry);
 
-#include "verdict.h"
+#include "express.h"
 
 static int table_lookup(struct bh_env *env, const struct bh_table_ref *ref, const struct bh_key *key,
                         struct bh_entry *entry)
@@ -45,6 +45,18 @@ void bh_evaluate(struct bh_env *env, const struct bh_conf *conf, enum bh_directi
 		packet = &parsed;
 	bh_evaluate_parse(env, direction, packet);
 	bh_judge(env, conf, packet, verdict);
+}
+
+bool bh_evaluate_express(struct bh_env *env, const struct bh_conf *conf, enum bh_direction direction,
+                         struct bh_verdict *verdict)
+{
+	struct bh_plain plain;
+
+	if (!bh_plain_read(env, &plain))
+		return false;
+	if (direction == BH_IN)
+		bh_plain_turn(&plain);
+	return bh_express(env, conf, &plain, direction, verdict);
 }
 
 int bh_table_lookup(const struct bh_table *table, const struct bh_key *key, struct bh_entry *entry)

@@ -14,6 +14,10 @@
 void bh_evaluate(struct bh_env *env, const struct bh_conf *conf, enum bh_direction direction,
                  struct bh_packet *packet, struct bh_verdict *verdict);
 
+/* The same of a plain packet of a live flow, as the gate judges it; false: bh_evaluate() must. */
+bool bh_evaluate_express(struct bh_env *env, const struct bh_conf *conf, enum bh_direction direction,
+                         struct bh_verdict *verdict);
+
 /* Parses env->frame alone. */
 void bh_evaluate_parse(struct bh_env *env, enum bh_direction direction, struct bh_packet *packet);
 

@@ -172,7 +172,7 @@ static inline uint32_t bh_flow_list_of(uint8_t protocol, uint8_t state, uint8_t 
 }
 
 /* The state after a packet. What is not TCP is answered once the other side has spoken. */
-static inline uint8_t bh_flow_next_state(uint8_t protocol, uint8_t state, bool from_opener,
+static inline __attribute__((always_inline)) uint8_t bh_flow_next_state(uint8_t protocol, uint8_t state, bool from_opener,
                                          uint8_t flags)
 {
 	if (protocol != BH_PROTO_TCP)

@@ -90,11 +90,35 @@ void bh_flow_table_forget(struct bh_flow_table *table, uint32_t endpoint)
 	bh_buffer_clear(&owned.keys);
 }
 
-uint64_t bh_flow_table_used(const struct bh_flow_table *table, uint32_t compartment)
+int bh_flow_table_share(const struct bh_flow_table *table, uint32_t compartment, struct bh_share *share,
+                        struct bh_room *room)
 {
-	const struct bh_share *share = bh_hash_find(table->shares, &compartment);
+	const struct bh_share *found = bh_hash_find(table->shares, &compartment);
 
-	return share ? share->used[BH_IN] + share->used[BH_OUT] : 0;
+	if (!found)
+		return -ENOENT;
+	*share = *found;
+	*room = table->room;
+	return 0;
+}
+
+int bh_flow_table_set_share(struct bh_flow_table *table, uint32_t compartment,
+                            const struct bh_share *share, const struct bh_room *room)
+{
+	table->room = *room;
+	bh_hash_remove(table->shares, &compartment);
+	return bh_hash_insert(table->shares, &compartment, share);
+}
+
+int bh_flow_table_put(struct bh_flow_table *table, const struct bh_flow_key *key,
+                      const struct bh_flow *flow)
+{
+	struct bh_ledger_key place = {flow->compartment, BH_PLACE_LIST(flow->place),
+	                              BH_PLACE_NUMBER(flow->place)};
+	int rc = bh_hash_insert(table->flows, key, flow);
+
+	rc = rc ? rc : bh_hash_insert(table->ledger, &place, key);
+	return rc == -EEXIST ? 0 : rc; /* a walk of a table in use may come by twice */
 }
 
 struct visit {

@@ -19,7 +19,15 @@ void bh_flow_table_remove_share(struct bh_flow_table *table, uint32_t compartmen
 /* Forgets all flows of an endpoint. */
 void bh_flow_table_forget(struct bh_flow_table *table, uint32_t endpoint);
 
-uint64_t bh_flow_table_used(const struct bh_flow_table *table, uint32_t compartment);
+/* -ENOENT if there is no such account. */
+int bh_flow_table_share(const struct bh_flow_table *table, uint32_t compartment, struct bh_share *share,
+                        struct bh_room *room);
+/* Replaces account and room by those of another table, whose flows of the compartment follow with
+ * bh_flow_table_put(): a copy that gives up flows as the original would. */
+int bh_flow_table_set_share(struct bh_flow_table *table, uint32_t compartment,
+                            const struct bh_share *share, const struct bh_room *room);
+int bh_flow_table_put(struct bh_flow_table *table, const struct bh_flow_key *key,
+                      const struct bh_flow *flow);
 int bh_flow_table_each(const struct bh_flow_table *table,
                        int (*visit)(const struct bh_flow_key *, const struct bh_flow *, void *),
                        void *arg);

@@ -50,11 +50,11 @@ static void tally_cell(struct tally *tally, const struct form *forms, const uint
 }
 
 /* Boxes looked at on behalf of a cell's boxes, if each box of it stands for `scale`. */
-static inline float cell_cost(float count, float scale)
+static inline float cell_cost(float count, float scale, float fill)
 {
 	float all = count * scale;
 
-	return count * (all > 8 ? all : 8);
+	return count * (all > fill ? all : fill);
 }
 
 struct cells {
@@ -64,7 +64,7 @@ struct cells {
 };
 
 /* The bit that leaves the cheapest cells, and their cost. */
-static int best_bit(const struct growing *growing, const struct cells *cells, float scale, float *cost)
+static int best_bit(struct growing *growing, const struct cells *cells, float scale, float *cost)
 {
 	float costs[BITS] = {0};
 	struct tally tally;
@@ -76,9 +76,11 @@ static int best_bit(const struct growing *growing, const struct cells *cells, fl
 
 		if (!count)
 			continue;
+		growing->planting->work += count;
 		tally_cell(&tally, growing->forms, cells->refs + cells->starts[c], count);
 		for (int b = 0; b < BITS; b++)
-			costs[b] += cell_cost(n - tally.one[b], scale) + cell_cost(n - tally.zero[b], scale);
+			costs[b] += cell_cost(n - tally.one[b], scale, growing->fill) +
+			            cell_cost(n - tally.zero[b], scale, growing->fill);
 	}
 	for (int b = 1; b < BITS; b++)
 		if (costs[b] < costs[best])
@@ -114,7 +116,7 @@ static bool cells_split(const struct growing *growing, struct cells *to, const s
 	return true;
 }
 
-static float cells_cost(const struct cells *cells, float scale, uint32_t *largest)
+static float cells_cost(const struct cells *cells, float scale, float fill, uint32_t *largest)
 {
 	float cost = 0;
 
@@ -122,7 +124,7 @@ static float cells_cost(const struct cells *cells, float scale, uint32_t *larges
 	for (uint32_t c = 0; c < cells->count; c++) {
 		uint32_t count = cells->starts[c + 1] - cells->starts[c];
 
-		cost += cell_cost((float)count, scale);
+		cost += cell_cost((float)count, scale, fill);
 		*largest = count > *largest ? count : *largest;
 	}
 	return cost;
@@ -151,15 +153,15 @@ static bool choose_bits(struct growing *growing, const uint32_t *list, uint32_t 
 		cells[0].starts[0] = 0;
 		cells[0].starts[1] = n;
 		cells[0].count = 1;
-		cost = cells_cost(&cells[0], scale, &largest);
-		while (bits < NODE_BITS && (float)largest * scale > 8 && (1u << bits) < 4 * count) {
+		cost = cells_cost(&cells[0], scale, growing->fill, &largest);
+		while (bits < NODE_BITS && (float)largest * scale > growing->fill && (1u << bits) < 4 * count) {
 			int bit = best_bit(growing, &cells[now], scale, &next);
 
 			if (next > cost * 0.97f || !cells_split(growing, &cells[!now], &cells[now], bit, room))
 				break;
 			now = !now;
 			node->mask[bit >> 6] |= 1ULL << (bit & 63);
-			cost = cells_cost(&cells[now], scale, &largest);
+			cost = cells_cost(&cells[now], scale, growing->fill, &largest);
 			bits++;
 		}
 	}
@@ -202,6 +204,20 @@ static uint64_t deposit(uint32_t bits, uint64_t mask)
 	for (; mask; mask &= mask - 1, bits >>= 1)
 		word |= (uint64_t)(bits & 1) << __builtin_ctzll(mask);
 	return word;
+}
+
+/* Whether the boxes have more places in the node's cells than it may make. */
+static bool node_bursts(const struct growing *growing, const struct bh_node *node, const uint32_t *list,
+                        uint32_t count)
+{
+	uint64_t total = 0, most = 2 * (uint64_t)(growing->growth * count) + 64;
+
+	for (uint32_t i = 0; i < count && total <= most; i++)
+		total += 1ULL << __builtin_popcount(span_of(node, &growing->forms[list[i]]).open);
+	growing->planting->work += total;
+	return total > most ||
+	       bh_forest_bytes(&growing->planting->forest) + total * sizeof(struct bh_leaf) / LEAF_BOXES +
+	               (sizeof(uint32_t) << node_bits(node)) > growing->planting->max_bytes;
 }
 
 /* Makes the children of a chosen node, which are at forest->children[node->children]. */
@@ -266,9 +282,10 @@ uint32_t bh_forest_make_tree(struct growing *growing, struct bh_node *root, uint
 	for (uint32_t i = 0; planting->fixed && i < count; i++)
 		if (box_covers(&growing->boxes[list[i]], &region))
 			count = i + 1;
-	if (!growing->flat && count > (root ? LEAF_BOXES : growing->leaf_max) && level < BH_FOREST_DEPTH &&
-	    bh_forest_bytes(forest) + count * (sizeof(struct bh_leaf) / 4) < planting->max_bytes)
-		choose_bits(growing, list, count, &node);
+	if (count > (root ? LEAF_BOXES : growing->leaf_max) && level < BH_FOREST_DEPTH &&
+	    bh_forest_bytes(forest) < planting->max_bytes && planting->work < growing->work_max &&
+	    (!choose_bits(growing, list, count, &node) || node_bursts(growing, &node, list, count)))
+		node = (struct bh_node){{0}};
 	cells = 1u << node_bits(&node);
 	if (growing->failed || (cells == 1 && !root))
 		return make_leaf(growing, list, count);
@@ -312,7 +329,7 @@ static int planting_reset(struct bh_planting *planting)
 	forest->children[0] = BH_CHILD_LEAF;
 	leaf_clear(&forest->leaves[0]);
 	forest->nodes_count = forest->children_count = forest->leaves_count = 1;
-	forest->count = forest->flat = 0;
+	forest->count = 0;
 	for (int i = 0; i < 5; i++)
 		planting->free_count[i] = 0;
 	if (planting->shared)
@@ -338,7 +355,7 @@ static void make_kinds(struct growing *growing, uint32_t *list, uint32_t count, 
 			planting->tree_of[k] = forest->count;
 	if (!n && planting->fixed)
 		return;
-	tree->depth = 1;
+	tree->depth = tree->usual = 1;
 	tree->best = n ? growing->boxes[list[0]].label : 0;
 	if (!planting->fixed)
 		tree->best = 0;
@@ -346,69 +363,119 @@ static void make_kinds(struct growing *growing, uint32_t *list, uint32_t count, 
 	forest->count++;
 }
 
-/* Some packet of the box: corners and inner points alike. */
-static void packet_of(const struct bh_box *box, uint32_t seed, uint64_t words[2])
-{
-	uint32_t at[2], port[3];
+/*
+ * Cycles, roughly, from measuring: a tree, a node, a block; what is worth going step by step. Beyond
+ * BLOCKS_MOST nobody asks how much it is.
+ */
+enum { COST_TREE = 3, COST_NODE = 5, COST_BLOCK = 8, COST_STAGED = 36, BLOCKS_MOST = 500 };
 
-	for (int a = 0; a < 2; a++)
-		at[a] = box->first[a] + (uint32_t)((uint64_t)(seed *= 2654435761u) *
-		        ((uint64_t)(box->last[a] - box->first[a]) + 1) >> 32);
-	for (int p = 0; p < 3; p++)
-		port[p] = box->port_first[p] + (uint32_t)((uint64_t)(seed *= 2654435761u) *
-		          (uint32_t)(box->port_last[p] - box->port_first[p] + 1) >> 32);
-	words[0] = at[0] | (uint64_t)at[1] << 32;
-	words[1] = port[0] | port[1] << 16 | (uint64_t)port[2] << 32;
+static const struct bh_node *child_of(const struct bh_forest *forest, const struct bh_node *node,
+                                      const uint64_t words[2], uint32_t *child)
+{
+	*child = forest->children[node->children + (extract(words[0], node->mask[0]) |
+	                                            extract(words[1], node->mask[1]) << node->shift)];
+	return *child & BH_CHILD_LEAF ? NULL : &forest->nodes[*child];
 }
 
-/* Cycles, roughly, from measuring batches: a tree, a node, a block. */
-enum { COST_TREE = 8, COST_NODE = 8, COST_BLOCK = 14, COST_FLAT_BLOCK = 9, COST_MOST = 600 };
+/* What a packet meets in a tree. */
+struct way {
+	uint32_t nodes, blocks, label;
+};
 
-static uint32_t cost_of(const struct bh_forest *forest, const uint64_t words[2])
+static struct way way_of(const struct bh_forest *forest, const struct bh_tree *tree, const uint64_t words[2])
 {
-	uint32_t cost = 0, best = BH_LABEL_NONE;
+	struct way way = {0, 0, BH_LABEL_NONE};
+	const struct bh_leaf *leaf;
+	uint32_t child;
 
-	for (uint32_t t = 0; t < forest->count; t++) {
-		const struct bh_node *node = &forest->trees[t].root;
-		uint32_t child, label = BH_LABEL_NONE;
+	for (const struct bh_node *node = &tree->root; node; way.nodes++)
+		node = child_of(forest, node, words, &child);
+	for (leaf = &forest->leaves[child & ~BH_CHILD_LEAF];; leaf++) {
+		way.blocks++;
+		way.label = bh_leaf_label(leaf, words[0], words[1]);
+		if (way.label != BH_LABEL_NONE || !(leaf->port_span[7][3] & BH_LEAF_MORE) || way.blocks == BLOCKS_MOST)
+			return way;
+	}
+}
 
-		if (best < forest->trees[t].best)
+/* What a tree costs those packets that try it. `best` has what the trees before it gave. */
+static double tree_cost(const struct bh_forest *forest, struct bh_tree *tree, const struct bh_box *boxes,
+                        uint32_t count, uint32_t step, uint32_t *best)
+{
+	uint32_t nodes[BH_FOREST_DEPTH + 1] = {0}, blocks[9] = {0}, tried = 0, all_nodes = 0, all_blocks = 0;
+	uint32_t ended = 0, deeper = 0, longer, skipped = 0, k = 0, usual_blocks = 0;
+
+	for (uint32_t i = 0; i < count; i += step, k++) {
+		uint64_t words[2];
+		struct way way;
+
+		if (best[k] < tree->skip) {
+			skipped++;
 			continue;
-		cost += COST_TREE;
-		for (;; node = &forest->nodes[child]) {
-			cost += forest->flat ? 0 : COST_NODE;
-			child = forest->children[node->children + (extract(words[0], node->mask[0]) |
-			                                           extract(words[1], node->mask[1]) << node->shift)];
-			if (child & BH_CHILD_LEAF)
-				break;
 		}
-		for (const struct bh_leaf *leaf = &forest->leaves[child & ~BH_CHILD_LEAF];; leaf++) {
-			cost += forest->flat ? COST_FLAT_BLOCK : COST_BLOCK;
-			label = bh_leaf_label(leaf, words[0], words[1]);
-			if (label != BH_LABEL_NONE || !(leaf->port_span[7][3] & BH_LEAF_MORE) || cost > COST_MOST)
-				break;
-		}
-		best = label < best ? label : best;
+		packet_of(&boxes[i], i + 1, words);
+		way = way_of(forest, tree, words);
+		best[k] = way.label < best[k] ? way.label : best[k];
+		tried++;
+		nodes[way.nodes]++;
+		blocks[way.blocks < 9 ? way.blocks - 1 : 8]++;
+		all_blocks += way.blocks;
 	}
-	return cost;
+	for (tree->usual = 0; (tried - ended) * USUALLY > tried || !tree->usual;)
+		ended += nodes[++tree->usual];
+	for (uint32_t d = 1; d <= BH_FOREST_DEPTH; d++) {
+		all_nodes += (d < tree->usual ? tree->usual : d) * nodes[d];
+		deeper += d > tree->usual ? nodes[d] : 0;
+	}
+	for (int i = 0; i < 9; i++)
+		usual_blocks = blocks[i] > usual_blocks ? blocks[i] : usual_blocks;
+	longer = tried - usual_blocks;
+	skipped = skipped < tried ? skipped : tried;
+	return COST_TREE * k + COST_NODE * all_nodes + (tree->width == 4 ? COST_BLOCK / 2 : COST_BLOCK) * all_blocks +
+	       COST_JUMP * (deeper + longer + skipped);
 }
 
-/* What a lookup costs, over packets that the rules speak of; larger forests miss caches more often. */
-static double cost_average(const struct bh_forest *forest, const struct bh_box *boxes, uint32_t count)
+/* The width of a tree whose root has all leaves, if no leaf has more than a block. */
+static uint32_t tree_width(const struct bh_forest *forest, const struct bh_tree *tree)
 {
-	uint32_t step = count / COST_SAMPLES + 1, packets = 0;
-	uint64_t total = 0, words[2];
+	uint32_t most = 0, cells = 1u << node_bits(&tree->root);
 
-	for (uint32_t i = 0; i < count; i += step, packets++) {
-		packet_of(&boxes[i], i + 1, words);
-		total += cost_of(forest, words);
+	for (uint32_t c = 0; c < cells && most <= 8; c++) {
+		uint32_t leaf = forest->children[tree->root.children + c], n;
+
+		if (!(leaf & BH_CHILD_LEAF))
+			return 0;
+		n = leaf_count(forest, leaf & ~BH_CHILD_LEAF);
+		most = n > most ? n : most;
 	}
-	return (double)total / (packets ? packets : 1) * (1 + (double)bh_forest_bytes(forest) / (2 << 20));
+	return most <= 4 ? 4 : most <= 8 ? 8 : 0;
+}
+
+double bh_planting_cost(struct bh_planting *planting, const struct bh_box *boxes, uint32_t count)
+{
+	struct bh_forest *forest = &planting->forest;
+	uint32_t step = count / COST_SAMPLES + 1, best[COST_SAMPLES], packets = (count + step - 1) / step;
+	double cost = 0;
+
+	for (uint32_t i = 0; i < packets; i++)
+		best[i] = BH_LABEL_NONE;
+	for (uint32_t t = 0; t < forest->count; t++) {
+		struct bh_tree *tree = &forest->trees[t];
+
+		/* A question answered "no" about half of the time costs more than it saves. */
+		tree->skip = count && tree->best > boxes[count - 1].label / 8 * 7 ? tree->best : 0;
+		tree->width = planting->fixed ? tree_width(forest, tree) : 0;
+		cost += tree_cost(forest, tree, boxes, count, step, best);
+	}
+	cost = COST_BASE + cost / (packets ? packets : 1);
+	forest->staged = cost > COST_STAGED || forest->leaves_count >= BH_STAGED_LEAVES;
+	/* Larger forests miss caches more often. */
+	return cost * (1 + (double)bh_forest_bytes(forest) / (2 << 20));
 }
 
 /* Which kinds of boxes share a tree: bit k of an element is kind k. */
 static const uint32_t partitions[][BH_FOREST_TREES] = {
-	{1, 2, 4, 8}, {15}, {5, 10}, {3, 12}, {15}, /* the last is flat */
+	{1, 2, 4, 8}, {15}, {5, 10}, {3, 12},
 };
 
 #define PARTITIONS (sizeof(partitions) / sizeof(*partitions))
@@ -421,19 +488,31 @@ static void make_partition(struct growing *growing, uint32_t *list, uint32_t cou
 		growing->failed = true;
 		return;
 	}
-	growing->flat = kinds == partitions[PARTITIONS - 1];
 	for (int t = 0; t < BH_FOREST_TREES && kinds[t]; t++)
 		make_kinds(growing, list, count, kinds[t]);
-	if (growing->flat && forest->count)
-		forest->flat = forest->children[forest->trees[0].root.children] & ~BH_CHILD_LEAF;
 	if (growing->planting->fixed)
 		qsort(forest->trees, forest->count, sizeof(struct bh_tree), by_best);
+}
+
+/* How trees may be grown: few boxes can have leaves of four. */
+static const struct {
+	uint32_t leaf_max, boxes_max;
+	float fill;
+} manners[] = {{16, ~0u, 8}, {8, 5000, 8}, {4, 300, 4}};
+
+#define MANNERS (sizeof(manners) / sizeof(*manners))
+
+static void make_one(struct growing *growing, uint32_t *list, uint32_t count, uint32_t trial)
+{
+	growing->leaf_max = manners[trial / PARTITIONS].leaf_max;
+	growing->fill = manners[trial / PARTITIONS].fill;
+	make_partition(growing, list, count, partitions[trial % PARTITIONS]);
 }
 
 int bh_planting_build(struct bh_planting *planting, const struct bh_box *boxes, uint32_t count,
                       bool fixed, size_t max_bytes)
 {
-	struct growing growing = {.planting = planting, .boxes = boxes, .leaf_max = 16, .growth = 4};
+	struct growing growing = {.planting = planting, .boxes = boxes, .growth = 4};
 	uint32_t *list = malloc((count + 1) * sizeof(*list)), best = 0, last = 0;
 	double cost, lowest = 0;
 
@@ -441,24 +520,37 @@ int bh_planting_build(struct bh_planting *planting, const struct bh_box *boxes, 
 	growing.forms = malloc((count + 1) * sizeof(*growing.forms));
 	planting->fixed = fixed;
 	planting->max_bytes = max_bytes;
+	planting->work = 0;
+	growing.work_max = BH_PLANTING_START + (uint64_t)count * BH_PLANTING_WORK;
 	planting->wide[0] = planting->wide[1] = 1u << 24;
 	growing.failed = !list || !growing.forms;
 	for (uint32_t i = 0; i < count && !growing.failed; i++)
 		form_of(&growing.forms[i], &boxes[i]);
 	if (!growing.failed)
-		make_partition(&growing, list, count, partitions[0]);
+		make_one(&growing, list, count, 0);
 	/* The first suits any rules; where there is time for it, others are tried. */
-	for (uint32_t p = 0; fixed && count <= TRIALS_MAX && p < PARTITIONS && !growing.failed; p++) {
-		if (p)
-			make_partition(&growing, list, count, partitions[last = p]);
-		cost = cost_average(&planting->forest, boxes, count);
-		if (!p || cost < lowest) {
+	for (uint32_t t = 0; fixed && count <= TRIALS_MAX && t < PARTITIONS * MANNERS && !growing.failed; t++) {
+		if (count > manners[t / PARTITIONS].boxes_max || planting->work > growing.work_max / 4)
+			break;
+		if (t)
+			make_one(&growing, list, count, last = t);
+		cost = bh_planting_cost(planting, boxes, count);
+		if (bh_forest_bytes(&planting->forest) > max_bytes)
+			cost *= 1000;
+		if (!t || cost < lowest) {
 			lowest = cost;
-			best = p;
+			best = t;
 		}
 	}
 	if (best != last && !growing.failed)
-		make_partition(&growing, list, count, partitions[best]);
+		make_one(&growing, list, count, best);
+	/* Copies below many leaves can still be too much: then one leaf a tree. */
+	if (bh_forest_bytes(&planting->forest) > max_bytes && !growing.failed) {
+		growing.work_max = 0;
+		make_one(&growing, list, count, last = PARTITIONS);
+	}
+	if ((best != last || !last) && !growing.failed)
+		bh_planting_cost(planting, boxes, count); /* for what is usual */
 	free(list);
 	free(growing.forms);
 	return growing.failed ? -ENOMEM : 0;

@@ -18,6 +18,7 @@
 #define BH_LABEL_NONE 0x7fffffffu /* above every label; BH_PLACE_NONE */
 #define BH_FOREST_TREES 4
 #define BH_FOREST_DEPTH 8 /* nodes on a way down, at most */
+#define BH_STAGED_LEAVES 6000 /* from here (1.5 MB) leaves are fetched ahead: they are not in L2 */
 #define BH_CHILD_LEAF 0x80000000u /* the rest is the index of its first block; else of a node */
 
 struct bh_box {
@@ -34,6 +35,8 @@ struct bh_leaf {
 } __attribute__((aligned(64)));
 
 #define BH_LEAF_MORE 0x8000u
+#define BH_LEAF_SHIFT 8 /* sizeof(struct bh_leaf) = 1 << 8 */
+#define BH_LEAVES_MAX (1u << (32 - BH_LEAF_SHIFT))
 
 static inline uint32_t bh_leaf_label_at(const struct bh_leaf *leaf, uint32_t i)
 {
@@ -65,14 +68,16 @@ struct bh_node {
 struct bh_tree {
 	struct bh_node root;
 	uint32_t depth; /* nodes on the longest way down */
+	uint32_t usual; /* nodes that nearly every packet meets at most */
 	uint32_t best;  /* no label in it is lower */
+	uint32_t width; /* 4 or 8 = no leaf in it has more boxes and all ways are of `depth` nodes; else 0 */
 	uint32_t skip;  /* the same, or 0 where asking whether it can win costs more than trying it */
 };
 
 struct bh_forest {
 	struct bh_tree trees[BH_FOREST_TREES]; /* by best */
 	uint32_t count;
-	uint32_t flat; /* not 0: the leaf in which all boxes are, where a scan is the fastest */
+	bool staged; /* a batch better goes through it step by step */
 	uint32_t nodes_count, children_count, leaves_count;
 	struct bh_node *nodes; /* [0] is a dummy with one child */
 	uint32_t *children;
@@ -87,6 +92,7 @@ struct bh_planting {
 	struct bh_forest forest;
 	uint32_t nodes_room, children_room, leaves_room;
 	size_t max_bytes;
+	uint64_t work; /* references looked at by the last build, which ends with long leaves beyond its budget */
 	bool fixed;
 	uint32_t wide[2];       /* a local or remote range of at least so many addresses is not specific */
 	uint32_t tree_of[4];    /* of each kind: bit 0 local not specific, bit 1 remote */
@@ -96,12 +102,18 @@ struct bh_planting {
 	uint32_t free_count[5], free_room[5];
 };
 
+#define BH_PLANTING_WORK 1000 /* references looked at, a box, at most; and so much for a start */
+#define BH_PLANTING_START ((uint64_t)1 << 20)
+
 /*
- * Makes the forest of the boxes, sorted by label. -ENOMEM. Beyond `max_bytes` nodes are not split
- * any further, so that a forest degrades towards a linear scan and never fails for its size.
+ * Makes the forest of the boxes, sorted by label. -ENOMEM. Beyond `max_bytes` (at least 4096 and 48 a box), or
+ * after BH_PLANTING_WORK, nodes are not split any further: a forest degrades towards a linear scan and
+ * never fails for its size.
  */
 int bh_planting_build(struct bh_planting *planting, const struct bh_box *boxes, uint32_t count,
                       bool fixed, size_t max_bytes);
+/* Roughly the cycles of a lookup, over packets that the rules speak of; sets how to look up. */
+double bh_planting_cost(struct bh_planting *planting, const struct bh_box *boxes, uint32_t count);
 void bh_planting_clear(struct bh_planting *planting);
 size_t bh_forest_bytes(const struct bh_forest *forest);
 

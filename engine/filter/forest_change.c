@@ -14,15 +14,6 @@ struct change {
 	bool failed;
 };
 
-static uint32_t leaf_count(const struct bh_forest *forest, uint32_t leaf)
-{
-	uint32_t run = leaf_run(forest, leaf), count = 8 * run;
-
-	while (count > 8 * (run - 1) && forest->leaves[leaf + (count - 1) / 8].port_first[(count - 1) % 8][2] == 0xffff)
-		count--;
-	return count;
-}
-
 static uint32_t leaf_label_at(const struct bh_forest *forest, uint32_t leaf, uint32_t i)
 {
 	return bh_leaf_label_at(&forest->leaves[leaf + i / 8], i % 8);
@@ -32,7 +23,7 @@ static uint32_t leaf_label_at(const struct bh_forest *forest, uint32_t leaf, uin
 static uint32_t leaf_split(struct change *change, uint32_t leaf, uint32_t count, uint32_t level)
 {
 	struct bh_planting *planting = change->planting;
-	struct growing growing = {.planting = planting, .leaf_max = 16, .growth = 4};
+	struct growing growing = {.planting = planting, .leaf_max = 16, .fill = 8, .growth = 4, .work_max = ~0ULL};
 	struct region all = {{0, ~0ULL << 40}, {0, 0}};
 	struct bh_box *boxes = malloc(count * sizeof(*boxes));
 	uint32_t *list = malloc(count * sizeof(*list)), child = BH_CHILD_LEAF | leaf;

@@ -17,7 +17,13 @@
 #define SAMPLE 4096     /* boxes that choose a node's bits */
 #define NODE_BITS 12
 #define COST_SAMPLES 1000
+#define USUALLY 3 /* one packet of so many may meet more nodes than is usual */
 #define TRIALS_MAX 20000 /* boxes up to which every partition is tried */
+
+#define STRIP_SAMPLE 500 /* strips after which nobody asks how much more it costs */
+
+/* Cycles, roughly, from measuring: a lookup; a jump that goes the unexpected way. */
+enum { COST_BASE = 8, COST_JUMP = 40, COST_STRIP = 7 };
 
 /* Which bits of the two words are fixed in a box, and to what. */
 struct form {
@@ -34,8 +40,9 @@ struct growing {
 	const struct bh_box *boxes;
 	struct form *forms;
 	uint32_t leaf_max; /* boxes of a leaf that is not worth another node */
+	float fill;        /* boxes that a packet may as well be compared with as with one */
 	double growth;     /* references a node may make of one */
-	bool flat;         /* one leaf for all */
+	uint64_t work_max; /* of the planting's work */
 	bool failed;
 };
 
@@ -154,6 +161,15 @@ static inline uint32_t leaf_run(const struct bh_forest *forest, uint32_t leaf)
 	return run;
 }
 
+static inline uint32_t leaf_count(const struct bh_forest *forest, uint32_t leaf)
+{
+	uint32_t run = leaf_run(forest, leaf), count = 8 * run;
+
+	while (count > 8 * (run - 1) && forest->leaves[leaf + (count - 1) / 8].port_first[(count - 1) % 8][2] == 0xffff)
+		count--;
+	return count;
+}
+
 /* A run of unused, cleared leaves; 0 and the growing fails if there is no memory. */
 static inline uint32_t leaves_take(struct growing *growing, uint32_t run)
 {
@@ -164,7 +180,8 @@ static inline uint32_t leaves_take(struct growing *growing, uint32_t run)
 	if (run <= 4 && planting->free_count[run]) {
 		at = planting->free_runs[run][--planting->free_count[run]];
 	} else {
-		if (grow(&forest->leaves, &planting->leaves_room, forest->leaves_count + run,
+		if (forest->leaves_count + run > BH_LEAVES_MAX ||
+		    grow(&forest->leaves, &planting->leaves_room, forest->leaves_count + run,
 		         sizeof(struct bh_leaf), 64)) {
 			growing->failed = true;
 			return 0;
@@ -277,6 +294,21 @@ static inline uint32_t make_leaf(struct growing *growing, const uint32_t *list, 
 		growing->planting->shared_count++;
 	}
 	return BH_CHILD_LEAF | at;
+}
+
+/* Some packet of the box: corners and inner points alike. */
+static inline void packet_of(const struct bh_box *box, uint32_t seed, uint64_t words[2])
+{
+	uint32_t at[2], port[3];
+
+	for (int a = 0; a < 2; a++)
+		at[a] = box->first[a] + (uint32_t)((uint64_t)(seed *= 2654435761u) *
+		        ((uint64_t)(box->last[a] - box->first[a]) + 1) >> 32);
+	for (int p = 0; p < 3; p++)
+		port[p] = box->port_first[p] + (uint32_t)((uint64_t)(seed *= 2654435761u) *
+		          (uint32_t)(box->port_last[p] - box->port_first[p] + 1) >> 32);
+	words[0] = at[0] | (uint64_t)at[1] << 32;
+	words[1] = port[0] | port[1] << 16 | (uint64_t)port[2] << 32;
 }
 
 struct span {

@@ -1,22 +1,23 @@
 /*
- * lookup.h - the way of a packet through a forest. Included once per instruction set, which defines
+ * lookup.h - the way of a packet through a space. Included once per instruction set, which defines
  *
  *   BH_SELECT(word, mask)        the bits of `word` in `mask`, packed (PEXT)
  *   BH_COMPARE(leaf, w0, w1)     bit i: box i of the leaf matches
+ *   BH_COMPARE4(leaf, w0, w1)    the same of its first four boxes
+ *   BH_COMPARE16(strip, words)   BH_COMPARE16_BITS bits for each box of the strip, set if it matches
  *   BH_NAME(name)                the variant's name for a function
  *
- * There is no branch on data but "no match, and more blocks follow" and "a later tree cannot win",
- * both of which are nearly always the same; nodes on a way are a constant of the tree, finished ways
+ * In a forest there is no branch on data but "no match, and more blocks follow", "not a leaf yet" and
+ * "a later tree cannot win", which are nearly always the same; nodes on a way are a constant of the tree, finished ways
  * go on through a dummy. Out of order, a processor then works on several packets at once.
  */
 #include "classifier.h"
-#include "forest.h"
-#include "variant.h"
+#include "space.h"
 
-/* BH_LABEL_NONE if no bit is set, else 0; and the lower label: without the branches compilers like. */
+/* All bits if none of these is set, which are at most 31; and the lower label: without branches. */
 static inline uint32_t BH_NAME(if_none)(uint32_t match)
 {
-	return (uint32_t)((int32_t)(match - 1) >> 31) & BH_LABEL_NONE;
+	return (uint32_t)((int32_t)(match - 1) >> 31);
 }
 
 static inline uint32_t BH_NAME(lower)(uint32_t a, uint32_t b)
@@ -32,56 +33,84 @@ static inline uint32_t BH_NAME(select)(const struct bh_node *node, uint64_t w0, 
 	       (uint32_t)(BH_SELECT(w0, node->mask[0]) | BH_SELECT(w1, node->mask[1]) << node->shift);
 }
 
-/* The first block of the leaf in which this packet ends. */
-static inline const struct bh_leaf *BH_NAME(descend)(const struct bh_forest *forest,
-                                                     const struct bh_tree *tree, uint64_t w0,
-                                                     uint64_t w1)
+static inline const struct bh_leaf *BH_NAME(leaf)(const struct bh_forest *forest, uint32_t child)
+{
+	return (const struct bh_leaf *)((const char *)forest->leaves + (uint32_t)(child << BH_LEAF_SHIFT));
+}
+
+/* The first block of the leaf in which this packet ends; `usual` nodes are gone through anyway. */
+static inline __attribute__((always_inline)) const struct bh_leaf *
+BH_NAME(descend)(const struct bh_forest *forest, const struct bh_tree *tree, uint32_t usual, uint64_t w0,
+                 uint64_t w1)
 {
 	uint32_t child = forest->children[BH_NAME(select)(&tree->root, w0, w1)];
 
-	for (uint32_t d = 1; d < tree->depth; d++) {
+	for (uint32_t d = 1; d < usual; d++) {
 		uint32_t done = (uint32_t)((int32_t)child >> 31);
 		uint32_t next = forest->children[BH_NAME(select)(&forest->nodes[child & ~done], w0, w1)];
 
 		child = (child & done) | (next & ~done);
 	}
-	return &forest->leaves[child & ~BH_CHILD_LEAF];
+	while (__builtin_expect(!(child & BH_CHILD_LEAF), 0))
+		child = forest->children[BH_NAME(select)(&forest->nodes[child], w0, w1)];
+	return BH_NAME(leaf)(forest, child);
 }
 
 /* The lowest label in a leaf's run of blocks. */
 static inline uint32_t BH_NAME(scan)(const struct bh_leaf *leaf, uint64_t w0, uint64_t w1)
 {
 	for (;; leaf++) {
-		uint32_t match = BH_COMPARE(leaf, w0, w1), i = (uint32_t)__builtin_ctz(match | 0x80) & 7;
-		uint32_t label = bh_leaf_label_at(leaf, i);
+		uint32_t match = BH_COMPARE(leaf, w0, w1), none = BH_NAME(if_none)(match);
 
-		label |= BH_NAME(if_none)(match);
-		if (__builtin_expect(match || !(leaf->port_span[7][3] & BH_LEAF_MORE), 1))
-			return label;
+		if (__builtin_expect(leaf->port_span[7][3] >> 15 & none, 0))
+			continue;
+		return bh_leaf_label_at(leaf, (uint32_t)__builtin_ctz(match | 0x80)) | (none & BH_LABEL_NONE);
 	}
 }
 
-static inline uint32_t BH_NAME(one)(const struct bh_forest *forest, uint64_t w0, uint64_t w1)
+/* `usual` and `width` as in the tree, but constants where there is a function for them. */
+static inline __attribute__((always_inline)) uint32_t
+BH_NAME(tree)(const struct bh_forest *forest, const struct bh_tree *tree, uint32_t usual, uint32_t width,
+              uint64_t w0, uint64_t w1)
 {
+	const struct bh_leaf *leaf;
+	uint32_t match;
+
+	if (!width)
+		return BH_NAME(scan)(BH_NAME(descend)(forest, tree, usual, w0, w1), w0, w1);
+	leaf = BH_NAME(leaf)(forest, forest->children[BH_NAME(select)(&tree->root, w0, w1)]);
+	match = width == 4 ? BH_COMPARE4(leaf, w0, w1) : BH_COMPARE(leaf, w0, w1);
+	return bh_leaf_label_at(leaf, (uint32_t)__builtin_ctz(match | 0x80)) |
+	       (BH_NAME(if_none)(match) & BH_LABEL_NONE);
+}
+
+/* The label of the first box, strip after strip. */
+static inline uint32_t BH_NAME(strips)(const struct bh_strips *strips, const uint64_t words[2])
+{
+	const struct bh_strip *strip = strips->strips, *end = strip + strips->count;
+
+	for (; strip < end; strip++) {
+		uint32_t match = BH_COMPARE16(strip, words);
+
+		if (match)
+			return strip->labels[(uint32_t)__builtin_ctz(match) / BH_COMPARE16_BITS];
+	}
+	return BH_LABEL_NONE;
+}
+
+static inline uint32_t BH_NAME(trees)(const struct bh_space *space, uint64_t w0, uint64_t w1)
+{
+	const struct bh_forest *forest = &space->forest;
 	uint32_t best = BH_LABEL_NONE;
 
-	if (forest->flat)
-		return BH_NAME(scan)(&forest->leaves[forest->flat], w0, w1);
 	for (uint32_t t = 0; t < forest->count; t++) {
 		const struct bh_tree *tree = &forest->trees[t];
-		uint32_t label;
 
 		if (best < tree->skip)
 			break;
-		label = BH_NAME(scan)(BH_NAME(descend)(forest, tree, w0, w1), w0, w1);
-		best = BH_NAME(lower)(best, label);
+		best = BH_NAME(lower)(best, BH_NAME(tree)(forest, tree, tree->usual, 0, w0, w1));
 	}
 	return best;
-}
-
-static uint32_t BH_NAME(label)(const struct bh_forest *forest, uint64_t w0, uint64_t w1)
-{
-	return BH_NAME(one)(forest, w0, w1);
 }
 
 /* Where packets of a batch are; those still on the way are in a list. */
@@ -136,7 +165,7 @@ static inline void BH_NAME(scan_all)(struct BH_NAME(batch) *batch, const struct 
 			uint32_t i = (uint32_t)__builtin_ctz(match | 0x80);
 			uint32_t label = bh_leaf_label_at(leaf, i);
 
-			labels[at] = BH_NAME(lower)(labels[at], label | BH_NAME(if_none)(match));
+			labels[at] = BH_NAME(lower)(labels[at], label | (BH_NAME(if_none)(match) & BH_LABEL_NONE));
 			batch->at[at]++;
 			batch->list[count] = at;
 			count += (match == 0) & leaf->port_span[7][3] >> 15;
@@ -149,16 +178,12 @@ static inline void BH_NAME(scan_all)(struct BH_NAME(batch) *batch, const struct 
  * those that need another step are packed into a list without a branch, so nothing is mispredicted
  * but the ends of loops.
  */
-static void BH_NAME(labels)(const struct bh_forest *forest, const uint64_t (*words)[2],
-                            uint32_t count, uint32_t *labels)
+static void BH_NAME(staged)(const struct bh_space *space, const uint64_t (*words)[2], uint32_t count,
+                            uint32_t *labels)
 {
+	const struct bh_forest *forest = &space->forest;
 	struct BH_NAME(batch) batch;
 
-	if (forest->flat) {
-		for (uint32_t i = 0; i < count; i++)
-			labels[i] = BH_NAME(scan)(&forest->leaves[forest->flat], words[i][0], words[i][1]);
-		return;
-	}
 	for (uint32_t i = 0; i < count; i++)
 		labels[i] = BH_LABEL_NONE;
 	for (uint32_t t = 0; t < forest->count; t++) {
@@ -178,4 +203,67 @@ static void BH_NAME(labels)(const struct bh_forest *forest, const uint64_t (*wor
 	}
 }
 
-const struct bh_variant BH_NAME(variant) = {BH_NAME(label), BH_NAME(labels)};
+#define BH_ONE_AND_ALL(name, lookup)                                                                \
+	static uint32_t BH_NAME(name##_one)(const struct bh_space *space, uint64_t w0, uint64_t w1)      \
+	{                                                                                                \
+		return lookup;                                                                               \
+	}                                                                                                \
+	static void BH_NAME(name##_all)(const struct bh_space *space, const uint64_t (*words)[2],        \
+	                                uint32_t count, uint32_t *labels)                                \
+	{                                                                                                \
+		for (uint32_t i = 0; i < count; i++) {                                                       \
+			uint64_t w0 = words[i][0], w1 = words[i][1];                                             \
+                                                                                                     \
+			labels[i] = lookup;                                                                      \
+		}                                                                                            \
+	}
+
+BH_ONE_AND_ALL(none, ((void)space, (void)w0, (void)w1, BH_LABEL_NONE))
+
+static uint32_t BH_NAME(strips_one)(const struct bh_space *space, uint64_t w0, uint64_t w1)
+{
+	const uint64_t words[2] = {w0, w1};
+
+	return BH_NAME(strips)(&space->strips, words);
+}
+
+static void BH_NAME(strips_all)(const struct bh_space *space, const uint64_t (*words)[2], uint32_t count,
+                                uint32_t *labels)
+{
+	for (uint32_t i = 0; i < count; i++)
+		labels[i] = BH_NAME(strips)(&space->strips, words[i]);
+}
+
+BH_ONE_AND_ALL(narrow, BH_NAME(tree)(&space->forest, &space->forest.trees[0], 1, 4, w0, w1))
+BH_ONE_AND_ALL(block, BH_NAME(tree)(&space->forest, &space->forest.trees[0], 1, 8, w0, w1))
+BH_ONE_AND_ALL(tree1, BH_NAME(tree)(&space->forest, &space->forest.trees[0], 1, 0, w0, w1))
+BH_ONE_AND_ALL(tree2, BH_NAME(tree)(&space->forest, &space->forest.trees[0], 2, 0, w0, w1))
+BH_ONE_AND_ALL(tree, BH_NAME(tree)(&space->forest, &space->forest.trees[0], space->forest.trees[0].usual, 0, w0, w1))
+BH_ONE_AND_ALL(trees, BH_NAME(trees)(space, w0, w1))
+
+#undef BH_ONE_AND_ALL
+
+/* Gives the space the functions for its form. */
+void BH_NAME(bind)(struct bh_space *space)
+{
+	const struct bh_tree *tree = &space->forest.trees[0];
+
+#define BH_BIND(name) space->one = BH_NAME(name##_one), space->all = BH_NAME(name##_all)
+	if (space->strips.count)
+		BH_BIND(strips);
+	else if (space->forest.count > 1)
+		BH_BIND(trees);
+	else if (space->forest.count && tree->width)
+		tree->width == 4 ? (BH_BIND(narrow)) : (BH_BIND(block));
+	else if (space->forest.count && tree->usual == 1)
+		BH_BIND(tree1);
+	else if (space->forest.count && tree->usual == 2)
+		BH_BIND(tree2);
+	else if (space->forest.count)
+		BH_BIND(tree);
+	else
+		BH_BIND(none);
+	if (!space->strips.count && space->forest.staged)
+		space->all = BH_NAME(staged);
+#undef BH_BIND
+}

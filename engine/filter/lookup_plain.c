@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#include "forest.h"
+#include "strip.h"
 
 static inline uint64_t plain_select(uint64_t word, uint64_t mask)
 {
@@ -16,12 +16,12 @@ static inline uint64_t plain_select(uint64_t word, uint64_t mask)
 	return bits;
 }
 
-static inline uint32_t plain_compare(const struct bh_leaf *leaf, uint64_t w0, uint64_t w1)
+static inline uint32_t plain_some(const struct bh_leaf *leaf, int count, uint64_t w0, uint64_t w1)
 {
 	uint32_t local = (uint32_t)w0, remote = (uint32_t)(w0 >> 32), match = 0;
 	uint16_t ports[3] = {(uint16_t)w1, (uint16_t)(w1 >> 16), (uint16_t)(w1 >> 32)};
 
-	for (int i = 0; i < 8; i++) {
+	for (int i = 0; i < count; i++) {
 		uint32_t in = (uint32_t)(local - leaf->first[i][0] <= leaf->span[i][0]) &
 		              (uint32_t)(remote - leaf->first[i][1] <= leaf->span[i][1]);
 
@@ -32,7 +32,36 @@ static inline uint32_t plain_compare(const struct bh_leaf *leaf, uint64_t w0, ui
 	return match;
 }
 
+static inline uint32_t plain_compare(const struct bh_leaf *leaf, uint64_t w0, uint64_t w1)
+{
+	return plain_some(leaf, 8, w0, w1);
+}
+
+static inline uint32_t plain_compare4(const struct bh_leaf *leaf, uint64_t w0, uint64_t w1)
+{
+	return plain_some(leaf, 4, w0, w1);
+}
+
+/* Compilers make vectors of these loops. */
+static inline uint32_t plain_compare16(const struct bh_strip *strip, const uint64_t words[2])
+{
+	uint32_t match = 0;
+
+	for (int i = 0; i < BH_STRIP_BOXES; i++) {
+		uint32_t in = (uint32_t)((uint32_t)words[0] - strip->first[0][i] <= strip->span[0][i]) &
+		              (uint32_t)((uint32_t)(words[0] >> 32) - strip->first[1][i] <= strip->span[1][i]);
+
+		for (int p = 0; p < 3; p++)
+			in &= (uint32_t)((uint16_t)((uint16_t)(words[1] >> 16 * p) - strip->port_first[p][i]) <= strip->port_span[p][i]);
+		match |= in << i;
+	}
+	return match;
+}
+
 #define BH_SELECT plain_select
 #define BH_COMPARE plain_compare
+#define BH_COMPARE4 plain_compare4
+#define BH_COMPARE16 plain_compare16
+#define BH_COMPARE16_BITS 1
 
 #include "lookup.h"

@@ -56,6 +56,11 @@ static inline uint32_t bh_length(struct bh_env *env)
 	return env->size;
 }
 
+static inline const uint8_t *bh_view(struct bh_env *env, uint32_t size)
+{
+	return size <= env->size ? env->frame : NULL;
+}
+
 static inline bool bh_is_gso(struct bh_env *env)
 {
 	return env->gso;
@@ -71,8 +76,18 @@ static inline uint64_t bh_now(struct bh_env *env)
 	return env->now;
 }
 
+static inline uint64_t bh_now_coarse(struct bh_env *env)
+{
+	return env->now;
+}
+
 struct bh_flow *bh_flow_blank(struct bh_env *env);
 struct bh_flow *bh_flow_find(struct bh_env *env, const struct bh_flow_key *key);
+static inline struct bh_flow *bh_flow_at(struct bh_env *env, const struct bh_flow_key *key)
+{
+	return bh_flow_find(env, key);
+}
+
 int bh_flow_insert(struct bh_env *env, const struct bh_flow_key *key, const struct bh_flow *flow);
 int bh_flow_remove(struct bh_env *env, const struct bh_flow_key *key);
 struct bh_flow_key *bh_ledger_find(struct bh_env *env, const struct bh_ledger_key *key);

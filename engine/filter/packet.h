@@ -106,6 +106,7 @@ struct bh_packet {
 	struct bh_key inner;      /* of an ICMP error: the packet it speaks of, seen from its sender's side */
 	struct bh_address target; /* ND: target address */
 	struct bh_flow_key flow;  /* the row it belongs to; filled by the verdict */
+	struct bh_key opener;     /* of a flow that is asked about once more: its first packet; likewise */
 	uint32_t fragment_id;
 	uint16_t ethertype;
 	uint16_t id;       /* ICMP: identifier of a query */
@@ -260,7 +261,11 @@ BH_GLOBAL int bh_parse_inner(BH_CTX *ctx, struct bh_packet *packet, uint32_t off
 	} else if (inner->v6 && bh_is_extension(inner->protocol)) {
 		return 0;
 	}
-	packet->has_inner = bh_address_equal(&inner->local, &packet->key.local);
+	/* An error from here goes to whom it speaks of; else a flow to one would let errors, and what they
+	 * carry, out to all. One from outside may come from any router on the way. */
+	packet->has_inner = bh_address_equal(&inner->local, &packet->key.local) &&
+	                    (packet->key.direction == BH_IN ||
+	                     bh_address_equal(&inner->remote, &packet->key.remote));
 	return 0;
 }
 

@@ -11,7 +11,9 @@
 #include <stdatomic.h>
 
 #include "classifier.h"
+#include "forest.h"
 #include "pieces.h"
+#include "strip.h"
 #include "variant.h"
 
 struct bh_ranks {
@@ -20,37 +22,55 @@ struct bh_ranks {
 };
 
 struct bh_space {
-	struct bh_forest forest;
+	struct bh_strips strips; /* what packets are looked up in, if there are any */
+	struct bh_forest forest; /* else this */
 	struct bh_ranks ranks[2]; /* local, remote; IPv6 only */
+	uint32_t (*one)(const struct bh_space *space, uint64_t w0, uint64_t w1);
+	/* At most BH_CHUNK packets. */
+	void (*all)(const struct bh_space *space, const uint64_t (*words)[2], uint32_t count,
+	            uint32_t *labels);
 };
+
+/*
+ * Memory of a classifier that nobody reads any more, for the builder's next: touching fresh pages costs
+ * more than copying to them. Shared by a builder and all it published.
+ */
+struct bh_spare {
+	_Atomic(void *) memory; /* starts with its size */
+	atomic_uint references;
+};
+
+void *bh_spare_take(struct bh_spare *spare, size_t size); /* 64-byte aligned; NULL if there is none */
+void bh_spare_give(struct bh_spare *spare, void *memory);
+void bh_spare_drop(struct bh_spare *spare); /* a reference */
 
 struct bh_classifier {
 	struct bh_space spaces[BH_SPACES];
-	const struct bh_variant *variant;
 	struct bh_entry *entries; /* by label; rule 0 = a gap */
 	uint32_t entries_count;
 	uint32_t fat_count;
 	const struct bh_fat *fat; /* by label; their lists belong to `fat_owner` */
 	size_t bytes;
 	atomic_uint references;
-	void *memory;
+	void *memory;           /* of bh_spare_take() */
+	struct bh_spare *spare; /* a reference */
 };
 
-/* Index of the last bound that is not above the address. */
+/* Index of the last bound that is not above the address. No step depends on a guess. */
 static inline uint32_t bh_rank(const struct bh_ranks *ranks, const struct bh_address *address)
 {
-	const struct bh_address *base = ranks->bounds;
+	unsigned __int128 value = (unsigned __int128)address->hi << 64 | address->lo;
+	uint32_t at = 0;
 
-	for (uint32_t n = ranks->count; n > 1;) {
-		uint32_t half = n / 2;
+	for (uint32_t n = ranks->count, half; n > 1; n -= half) {
+		const struct bh_address *bound = &ranks->bounds[at + (half = n / 2)];
 
-		base = bh_address_below(address, &base[half]) ? base : base + half;
-		n -= half;
+		at += half & -(uint32_t)(value >= ((unsigned __int128)bound->hi << 64 | bound->lo));
 	}
-	return (uint32_t)(base - ranks->bounds);
+	return at;
 }
 
-/* The best variant of this processor. */
-const struct bh_variant *bh_variant_best(void);
+/* Looks up with the best instruction set of this processor. */
+void bh_classifier_bind(struct bh_classifier *classifier);
 
 #endif

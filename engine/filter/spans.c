@@ -11,7 +11,7 @@ static const struct bh_address address_max = {~0ULL, ~0ULL};
 
 static int spans_add(struct bh_spans *spans, struct bh_address first, struct bh_address last)
 {
-	size_t room = spans->room ? spans->room * 2 : 16;
+	size_t room = spans->room ? spans->room * 2 : 4;
 	struct bh_range *ranges;
 
 	if (spans->count == spans->room) {

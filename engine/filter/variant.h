@@ -4,20 +4,17 @@
 #ifndef BH_FILTER_VARIANT_H
 #define BH_FILTER_VARIANT_H
 
-#include "forest.h"
+#include <stdint.h>
 
 #define BH_CHUNK 128          /* packets of a batch that are under way together */
-#define BH_STAGED_LEAVES 6000 /* from here (1.5 MB) leaves are fetched ahead: they are not in L2 */
 
-struct bh_variant {
-	uint32_t (*label)(const struct bh_forest *forest, uint64_t w0, uint64_t w1);
-	void (*labels)(const struct bh_forest *forest, const uint64_t (*words)[2], uint32_t count,
-	               uint32_t *labels);
-};
+struct bh_space;
 
-extern const struct bh_variant bh_plain_variant;
+/* Each gives a space the functions of its instruction set that suit the space's form. */
+void bh_plain_bind(struct bh_space *space);
 #ifdef __x86_64__
-extern const struct bh_variant bh_avx2_variant, bh_avx512_variant;
+void bh_avx2_bind(struct bh_space *space);
+void bh_avx512_bind(struct bh_space *space);
 #endif
 
 #endif

@@ -295,14 +295,35 @@ int bh_chunks_remove(struct bh_chunks *chunks, uint32_t id, struct bh_error *err
 	return 0;
 }
 
+/* Whether the table is there as it should be. */
+static bool is_there(const struct bh_chunks *chunks, uint32_t id, const void *bytes, uint32_t size)
+{
+	struct bh_spot spot;
+	uint8_t *chunk;
+	bool same;
+
+	if (bpf_map_lookup_elem(chunks->spots, &id, &spot) || spot.size != size)
+		return false;
+	chunk = chunk_map(chunks, spot.chunk, false);
+	if (!chunk)
+		return false;
+	same = !memcmp(chunk + spot.at, bytes, size);
+	munmap(chunk, chunk_sizes[spot.chunk >> 16]);
+	return same;
+}
+
 int bh_chunks_put(struct bh_chunks *chunks, uint32_t id, const void *bytes, uint32_t size,
                   struct bh_error *err)
 {
 	struct bh_spot spot;
 	uint32_t position;
 	uint8_t *chunk;
-	int rc = bh_chunks_remove(chunks, id, err); /* what a crash cut short */
+	int rc;
 
+	/* Of a change that a crash cut short. A whole one stays where it is: confs may name it already. */
+	if (is_there(chunks, id, bytes, size))
+		return 0;
+	rc = bh_chunks_remove(chunks, id, err);
 	rc = rc ? rc : know(chunks, err);
 	rc = rc ? rc : make_room(chunks, size, &spot, &position, err);
 	if (rc)

@@ -26,7 +26,7 @@ struct bh_chunks {
 };
 
 void bh_chunks_clear(struct bh_chunks *chunks);
-/* Publishes a table, in place of one of that id. -E2BIG, -ENOSPC: there is no room, and which. */
+/* Publishes a table, in place of one of that id, unless that is the same. -E2BIG, -ENOSPC: there is no room, and which. */
 int bh_chunks_put(struct bh_chunks *chunks, uint32_t id, const void *bytes, uint32_t size,
                   struct bh_error *err);
 /* No conf names the table any more. */

@@ -8,6 +8,7 @@
  * map is an unknown number to the verifier, which keeps the paths it must walk few.
  */
 #include <linux/bpf.h>
+#include <linux/if_packet.h>
 #include <linux/pkt_cls.h>
 #include <stdint.h>
 
@@ -23,6 +24,14 @@ static inline int bh_load_bytes(struct __sk_buff *skb, uint32_t offset, void *to
 #define bh_load(skb, offset, to, size) bh_load_bytes(skb, offset, to, size)
 
 #define bh_loop(n, f, arg) bpf_loop(n, f, arg, 0)
+
+/* `size` is a constant, or the verifier does not follow. */
+static inline __attribute__((always_inline)) const uint8_t *bh_view(struct __sk_buff *skb, uint32_t size)
+{
+	const uint8_t *data = (const uint8_t *)(long)skb->data, *end = (const uint8_t *)(long)skb->data_end;
+
+	return data + size <= end ? data : 0;
+}
 
 static inline uint32_t bh_length(struct __sk_buff *skb)
 {
@@ -47,7 +56,9 @@ struct bh_key;
 struct bh_entry;
 
 static uint64_t bh_now(BH_CTX *skb);
+static uint64_t bh_now_coarse(BH_CTX *skb);
 static struct bh_flow *bh_flow_find(BH_CTX *skb, const struct bh_flow_key *key);
+static struct bh_flow *bh_flow_at(BH_CTX *skb, const struct bh_flow_key *key);
 static struct bh_flow *bh_flow_blank(BH_CTX *skb);
 static int bh_flow_insert(BH_CTX *skb, const struct bh_flow_key *key, const struct bh_flow *flow);
 static int bh_flow_remove(BH_CTX *skb, const struct bh_flow_key *key);
@@ -61,7 +72,7 @@ static int bh_rules_lookup(BH_CTX *skb, const struct bh_conf *conf, const struct
                            struct bh_entry *entry);
 
 #include "../filter/record.h"
-#include "../filter/verdict.h"
+#include "../filter/express.h"
 #include "maps.h"
 
 #define MAP(name_, type_, key_, value_, entries_, flags_) \
@@ -77,6 +88,7 @@ static int bh_rules_lookup(BH_CTX *skb, const struct bh_conf *conf, const struct
 
 struct scratch {
 	struct bh_packet packet;
+	struct bh_plain plain;
 	struct bh_verdict verdict;
 	struct bh_flow_key key; /* copies for helpers, see in_map() */
 	struct bh_flow flow;
@@ -93,7 +105,9 @@ MAP(bh_ledger, BPF_MAP_TYPE_HASH, struct bh_ledger_key, struct bh_flow_key, BH_F
     BPF_F_NO_PREALLOC);
 MAP(bh_shares, BPF_MAP_TYPE_HASH, uint32_t, struct bh_share, BH_PORTS_MAX, BPF_F_NO_PREALLOC);
 MAP(bh_rooms, BPF_MAP_TYPE_ARRAY, uint32_t, struct bh_room, 1, BPF_F_MMAPABLE);
-MAP(bh_counts, BPF_MAP_TYPE_HASH, uint32_t, struct bh_counters, BH_PORTS_MAX, BPF_F_NO_PREALLOC);
+MAP(bh_forwards, BPF_MAP_TYPE_HASH, struct bh_forward_key, struct bh_forward, BH_PORTS_MAX,
+    BPF_F_NO_PREALLOC);
+MAP(bh_counts, BPF_MAP_TYPE_PERCPU_HASH, uint32_t, struct bh_counters, BH_PORTS_MAX, BPF_F_NO_PREALLOC);
 MAP(bh_hits, BPF_MAP_TYPE_HASH, struct bh_hit_key, uint64_t, BH_FLOWS_MAX, BPF_F_NO_PREALLOC);
 MAP(bh_records, BPF_MAP_TYPE_ARRAY, uint32_t, struct bh_circle, 1, BPF_F_MMAPABLE);
 MAP(bh_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, uint32_t, struct scratch, 1, 0);
@@ -101,6 +115,11 @@ MAP(bh_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, uint32_t, struct scratch, 1, 0);
 static inline uint64_t bh_now(BH_CTX *skb)
 {
 	return bpf_ktime_get_ns();
+}
+
+static inline uint64_t bh_now_coarse(BH_CTX *skb)
+{
+	return bpf_ktime_get_coarse_ns();
 }
 
 /*
@@ -122,6 +141,11 @@ static inline struct bh_flow *bh_flow_find(BH_CTX *skb, const struct bh_flow_key
 	struct scratch *scratch = in_map(key);
 
 	return scratch ? bpf_map_lookup_elem(&bh_flows, &scratch->key) : 0;
+}
+
+static inline struct bh_flow *bh_flow_at(BH_CTX *skb, const struct bh_flow_key *key)
+{
+	return bpf_map_lookup_elem(&bh_flows, key);
 }
 
 static inline struct bh_flow *bh_flow_blank(BH_CTX *skb)
@@ -201,7 +225,7 @@ static int bh_rules_lookup(BH_CTX *skb, const struct bh_conf *conf, const struct
 	return found;
 }
 
-static inline void count(const struct bh_conf *conf, uint8_t direction, uint32_t size,
+static inline void count(const struct bh_conf *conf, uint32_t direction, bool directly, uint32_t size,
                          struct scratch *scratch)
 {
 	const struct bh_verdict *verdict = &scratch->verdict;
@@ -212,12 +236,14 @@ static inline void count(const struct bh_conf *conf, uint8_t direction, uint32_t
 	if (!counters)
 		return;
 	if (verdict->action == BH_ALLOW) {
-		bh_fetch_add(&counters->packets[direction & 1], 1);
-		bh_fetch_add(&counters->bytes[direction & 1], size);
+		counters->packets[direction & 1]++;
+		counters->bytes[direction & 1] += size;
+		counters->direct += directly;
 		if (verdict->audit)
-			bh_fetch_add(&counters->audited[direction & 1], 1);
-	} else if (verdict->by < BH_BY_COUNT) {
-		bh_fetch_add(&counters->dropped[direction & 1][verdict->by], 1);
+			counters->audited[direction & 1]++;
+	} else {
+		_Static_assert(!(BH_BY_COUNT & (BH_BY_COUNT - 1)), "what the verifier is shown is a mask");
+		counters->dropped[direction & 1][verdict->by & (BH_BY_COUNT - 1)]++;
 	}
 	if (verdict->by == BH_BY_RULE && verdict->rule) {
 		uint64_t *hits;
@@ -246,7 +272,7 @@ static inline void record(struct __sk_buff *skb, const struct bh_conf *conf,
 		bh_record_put(circle, bh_now(skb), skb->len, conf, &scratch->packet, &scratch->verdict);
 }
 
-/* The epoch, which a packet reads once. */
+/* The epoch, which a packet reads once, before any port. */
 static inline uint64_t epoch_now(void)
 {
 	uint32_t zero = 0;
@@ -262,40 +288,106 @@ static inline struct bh_conf *conf_of(uint32_t port, uint64_t epoch)
 	return slots ? &slots->confs[bh_slot_in_force(slots, epoch) & 1] : 0;
 }
 
-/* Judges the packet for the port; the verdict is left in the scratch. */
-static inline __attribute__((always_inline)) int judge(struct __sk_buff *skb, uint32_t port, uint32_t direction)
+static inline struct scratch *scratch_of(void)
 {
 	uint32_t zero = 0;
-	struct scratch *scratch = bpf_map_lookup_elem(&bh_scratch, &zero);
-	struct bh_conf *conf = conf_of(port, epoch_now());
 
-	if (!scratch)
-		return TC_ACT_SHOT;
-	__builtin_memset(scratch, 0, sizeof(*scratch));
-	if (!conf) {
-		bh_decide(&scratch->verdict, BH_BLOCK, BH_BY_DEFAULT);
-		return TC_ACT_SHOT;
+	return bpf_map_lookup_elem(&bh_scratch, &zero);
+}
+
+/*
+ * Judges the packet for one endpoint; the verdict is left in the scratch. `plain`: it is, and turned as
+ * this endpoint sees it.
+ */
+static inline __attribute__((always_inline)) int judge(struct __sk_buff *skb,
+                                                       const struct bh_conf *conf,
+                                                       struct scratch *scratch, bool plain,
+                                                       uint32_t direction, bool directly)
+{
+	if (!plain || !bh_express(skb, conf, &scratch->plain, direction, &scratch->verdict)) {
+		__builtin_memset(&scratch->packet, 0, sizeof(scratch->packet));
+		scratch->packet.key.direction = direction & 1;
+		bh_parse(skb, &scratch->packet);
+		bh_judge(skb, conf, &scratch->packet, &scratch->verdict);
+		record(skb, conf, scratch);
 	}
-	scratch->packet.key.direction = direction & 1;
-	bh_parse(skb, &scratch->packet);
-	bh_judge(skb, conf, &scratch->packet, &scratch->verdict);
-	count(conf, (uint8_t)direction, skb->len, scratch);
-	record(skb, conf, scratch);
+	count(conf, direction, directly, skb->len, scratch);
 	return scratch->verdict.action == BH_ALLOW ? TC_ACT_OK : TC_ACT_SHOT;
 }
 
-/* Ingress of the port: what the container sends. */
+/*
+ * The port to hand a packet to directly: of another endpoint on the sender's network, with no
+ * bandwidth limit at either end. What the forwarding table does not know (the host, groups, other
+ * networks) goes the way of the switch, and so does what the switch would not deliver, for it to
+ * say so. 0: none.
+ */
+static inline __attribute__((always_inline)) uint32_t peer_of(struct __sk_buff *skb,
+                                                              const struct bh_conf *sender)
+{
+	struct {
+		uint32_t network, high, low; /* struct bh_forward_key, by words: see bh_plain_put() */
+	} key;
+	const uint8_t *frame = bh_view(skb, 14);
+	struct bh_forward *forward;
+
+	if (!frame || frame[0] & 1 || sender->flags & BH_CONF_LIMITED)
+		return 0;
+	key.network = sender->network;
+	key.high = *(const uint32_t *)frame;
+	key.low = *(const uint16_t *)(frame + 4);
+	forward = bpf_map_lookup_elem(&bh_forwards, &key);
+	if (!forward || (!skb->gso_size && skb->len > forward->mtu + 14))
+		return 0;
+	return forward->port == skb->ifindex ? 0 : forward->port;
+}
+
+/*
+ * Ingress of the port: what the container sends. What is for another endpoint on the same switch is
+ * judged here as that one's own gate would, and put on its NIC: that gate and the switch never see it.
+ */
 SEC("tc")
 int bh_gate_out(struct __sk_buff *skb)
 {
-	return judge(skb, skb->ifindex, BH_OUT);
+	uint64_t epoch = epoch_now();
+	struct bh_conf *sender = conf_of(skb->ifindex, epoch), *receiver = 0;
+	struct scratch *scratch = scratch_of();
+	uint32_t to;
+	bool plain;
+
+	if (!sender || !scratch)
+		return TC_ACT_SHOT;
+	to = peer_of(skb, sender);
+	if (to)
+		receiver = conf_of(to, epoch);
+	if (receiver && receiver->flags & BH_CONF_LIMITED)
+		receiver = 0;
+	plain = bh_plain_read(skb, &scratch->plain);
+	if (judge(skb, sender, scratch, plain, BH_OUT, receiver != 0) != TC_ACT_OK)
+		return TC_ACT_SHOT;
+	if (!receiver)
+		return TC_ACT_OK;
+	bh_plain_turn(&scratch->plain);
+	if (judge(skb, receiver, scratch, plain, BH_IN, 0) != TC_ACT_OK)
+		return TC_ACT_SHOT;
+	/* It came in by the sender's port, whose own address it does not have. */
+	if (skb->pkt_type != PACKET_HOST)
+		bpf_skb_change_type(skb, PACKET_HOST);
+	return (int)bpf_redirect_peer(to, 0);
 }
 
 /* Egress of the port: what the container is to receive. */
 SEC("tc")
 int bh_gate_in(struct __sk_buff *skb)
 {
-	return judge(skb, skb->ifindex, BH_IN);
+	struct bh_conf *conf = conf_of(skb->ifindex, epoch_now());
+	struct scratch *scratch = scratch_of();
+	bool plain;
+
+	if (!conf || !scratch)
+		return TC_ACT_SHOT;
+	plain = bh_plain_read(skb, &scratch->plain);
+	bh_plain_turn(&scratch->plain);
+	return judge(skb, conf, scratch, plain, BH_IN, 0);
 }
 
 /* Leaves the verdict where a test run finds it. */
@@ -317,8 +409,20 @@ BH_GLOBAL int tell(struct __sk_buff *skb)
 SEC("tc")
 int bh_gate_probe(struct __sk_buff *skb)
 {
-	int rc = judge(skb, skb->cb[BH_PROBE_PORT], skb->cb[BH_PROBE_DIRECTION] & 1);
+	uint32_t port = skb->cb[BH_PROBE_PORT], direction = skb->cb[BH_PROBE_DIRECTION] & 1;
+	struct bh_conf *conf = conf_of(port, epoch_now());
+	struct scratch *scratch = scratch_of();
+	bool plain;
+	int rc;
 
+	skb->cb[BH_PROBE_ACTION] = BH_BLOCK;
+	skb->cb[BH_PROBE_BY] = BH_BY_DEFAULT;
+	if (!conf || !scratch)
+		return TC_ACT_SHOT;
+	plain = bh_plain_read(skb, &scratch->plain);
+	if (direction == BH_IN)
+		bh_plain_turn(&scratch->plain);
+	rc = judge(skb, conf, scratch, plain, direction, 0);
 	tell(skb);
 	return rc;
 }

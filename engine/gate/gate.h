@@ -21,12 +21,10 @@
 struct bh_gate_kernel;
 
 /* Opens what is pinned in `directory`; with `create` loads and pins it if it is not there.
- * -ENOENT without `create`. -EPROTO if what is pinned has another layout (BH_ABI). */
+ * -ENOENT without `create`. -EPROTO if what is pinned is another version's (upgrade.h). */
 int bh_gate_open(struct bh_gate_kernel **out, const char *directory, bool create,
                  struct bh_error *err);
 void bh_gate_close(struct bh_gate_kernel **gate);
-/* Removes the pins; the kernel frees the rest with the last port. */
-int bh_gate_unpin(const char *directory, struct bh_error *err);
 
 /* clsact with the gate in both directions on an interface of the current namespace. */
 int bh_gate_attach(struct bh_gate_kernel *gate, unsigned ifindex, struct bh_error *err);
@@ -46,7 +44,12 @@ int bh_gate_conf_unstage(struct bh_gate_kernel *gate, struct bh_error *err);
 int bh_gate_conf_stage(struct bh_gate_kernel *gate, uint32_t ifindex, const struct bh_conf *conf,
                        struct bh_error *err);
 void bh_gate_conf_commit(struct bh_gate_kernel *gate);
-/* Removes the conf and, of that endpoint, flows, counters and hits. */
+/* From now on what others on its network send it is handed to it without the switch, in frames of up to
+ * `mtu` bytes of payload. */
+int bh_gate_forward_put(struct bh_gate_kernel *gate, uint32_t ifindex, uint32_t mtu,
+                        struct bh_error *err);
+/* Removes the conf and, of that endpoint, the place in the forwarding table, flows, counters and
+ * hits. */
 int bh_gate_conf_remove(struct bh_gate_kernel *gate, uint32_t ifindex, struct bh_error *err);
 
 int bh_gate_table_put(struct bh_gate_kernel *gate, uint32_t id, const struct bh_table *table,
@@ -65,6 +68,10 @@ int bh_gate_flow_read(struct bh_gate_kernel *gate, const struct bh_flow_key *key
 int bh_gate_flow_each(struct bh_gate_kernel *gate,
                       int (*visit)(const struct bh_flow_key *, const struct bh_flow *, void *),
                       void *arg, struct bh_error *err);
+/* Those of the port `ifindex` alone, by the ledger of its compartment. */
+int bh_gate_flow_each_of(struct bh_gate_kernel *gate, uint32_t ifindex,
+                         int (*visit)(const struct bh_flow_key *, void *), void *arg,
+                         struct bh_error *err);
 int bh_gate_counters_read(struct bh_gate_kernel *gate, uint32_t endpoint,
                           struct bh_counters *counters, struct bh_error *err);
 /* Forgets what one rule decided at one endpoint. */
@@ -74,6 +81,8 @@ int bh_gate_hits_each(struct bh_gate_kernel *gate,
                       void *arg, struct bh_error *err);
 /* The account of a compartment; -ENOENT without one. */
 int bh_gate_share_read(struct bh_gate_kernel *gate, uint32_t compartment, struct bh_share *share);
+/* What all compartments together borrow now. */
+void bh_gate_room_read(const struct bh_gate_kernel *gate, struct bh_room *room);
 /* The records, as the kernel writes them; they live as long as the gate is open. */
 const struct bh_circle *bh_gate_circle(const struct bh_gate_kernel *gate);
 uint64_t bh_gate_now(void); /* CLOCK_MONOTONIC, as bpf_ktime_get_ns */

@@ -11,6 +11,15 @@
 #define BH_PORTS_MAX 65536u
 
 /*
+ * Layouts of maps that outlive an upgrade: a version that finds one pinned under the number it knows
+ * goes on with it. Raise a number with any change of what the map's keys and values mean; all others,
+ * and the programs, carry BH_ABI and are made anew.
+ */
+#define BH_LAYOUT_FLOWS 2   /* flows, ledger, shares, rooms */
+#define BH_LAYOUT_COUNTS 2  /* counters, hits */
+#define BH_LAYOUT_RECORDS 2
+
+/*
  * Tables stand in chunks of three sizes: many of a thousand rules in one, one of a hundred thousand.
  * The class is the upper half of a table reference's `chunk`.
  */
@@ -58,6 +67,21 @@ static inline uint32_t bh_slot_in_force(const struct bh_slots *slots, uint64_t e
 struct bh_hit_key {
 	uint32_t endpoint;
 	uint32_t rule;
+};
+
+/*
+ * Who on a network has a MAC address: the port to hand a frame for it to, if it is no larger than the
+ * port's MTU. Endpoints of ours only.
+ */
+struct bh_forward_key {
+	uint32_t network;
+	uint8_t mac[6];
+	uint8_t reserved[2];
+};
+
+struct bh_forward {
+	uint32_t port; /* interface index */
+	uint32_t mtu;
 };
 
 /* skb->cb of a test run: what to judge it as, and what was decided. */

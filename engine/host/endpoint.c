@@ -77,6 +77,10 @@ static int check_free(struct bh_host *host, const struct bh_endpoint_spec *spec,
 	                              " AND status <> 'removing'", "si", spec->container, network))
 		return bh_error_set(err, -EEXIST, "endpoint already attached: container '%s' is on network '%s'",
 		                    spec->container, spec->network);
+	if (bh_store_number(host->store, 0, "SELECT count(*) FROM endpoints WHERE network = ?"
+	                    " AND status <> 'removing'", "i", network) >= BH_SWITCH_PORTS)
+		return bh_error_set(err, -EXFULL, "network '%s' is full: its switch has ports for %d endpoints",
+		                    spec->network, BH_SWITCH_PORTS);
 	if (named && bh_store_number(host->store, 0,
 	                             "SELECT count(*) FROM endpoints WHERE compartment = ? AND interface = ?"
 	                             " AND status <> 'removing'", "is", compartment, spec->interface))
@@ -107,6 +111,11 @@ static int find_ends(struct bh_host *host, const struct bh_endpoint_spec *spec, 
 	                           spec->network);
 	if (!*network)
 		return bh_error_set(err, -ENOENT, "there is no network '%.80s'", spec->network);
+	if (bh_store_number(host->store, 0, "SELECT count(*) FROM networks WHERE id = ? AND status = 'rebuild'",
+	                    "i", *network))
+		return bh_error_set(err, -ENODEV,
+		                    "network '%s' could not be made again after the host started; `bulkhead reconcile` says why",
+		                    spec->network);
 	return 0;
 }
 
@@ -361,6 +370,7 @@ int bh_endpoint_conf(struct bh_host *host, uint32_t endpoint, struct bh_conf *co
 	bh_conf_init(conf);
 	conf->endpoint = endpoint;
 	conf->compartment = nic.compartment;
+	conf->network = nic.network;
 	conf->tables[0].id = (uint32_t)bh_statement_int(row, 0);
 	conf->tables[1].id = (uint32_t)bh_statement_int(row, 1);
 	conf->flags = (uint32_t)bh_statement_int(row, 2);

@@ -32,6 +32,7 @@ static void state_tag(const char *state, char tag[8])
 static int state_open(struct bh_host *host, const char *state, struct bh_error *err)
 {
 	char resolved[4096];
+	struct stat st;
 
 	if (host->write && mkdir(state, 0700) && errno != EEXIST)
 		return bh_error_errno(err, -errno, "cannot make the state directory '%s'", state);
@@ -43,19 +44,13 @@ static int state_open(struct bh_host *host, const char *state, struct bh_error *
 			return bh_error_errno(err, -errno, "cannot open the state directory '%s'", state);
 		}
 	}
+	/* What is in it decides who may speak to whom, and names what is removed as root. */
+	if (!stat(resolved, &st) && (st.st_uid != geteuid() || st.st_mode & (S_IWGRP | S_IWOTH)))
+		return bh_error_set(err, -EPERM, "the state directory '%s' %s; it must be root's alone", resolved,
+		                    st.st_uid != geteuid() ? "belongs to another user" : "may be written by others");
 	if (strlen(resolved) >= sizeof(host->state))
 		return bh_error_set(err, -ENAMETOOLONG, "the state directory '%s' has too long a name", state);
 	strcpy(host->state, resolved);
-	return 0;
-}
-
-static int read_boot_id(char boot[64], struct bh_error *err)
-{
-	BH_AUTOFILE FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
-
-	if (!file || !fgets(boot, 64, file))
-		return bh_error_errno(err, -errno, "cannot read the boot id");
-	boot[strcspn(boot, "\n")] = '\0';
 	return 0;
 }
 
@@ -93,17 +88,18 @@ static int first_rows(struct bh_host *host, struct bh_error *err)
 /* Keeps a store that cannot be used for whoever wants to look at it. */
 static int set_aside(struct bh_host *host, const char *path, struct bh_error *err)
 {
-	static const char *const companions[] = {"-wal", "-shm"};
-	char kept[320];
+	char kept[320], log[320];
 
 	bh_log(BH_LOG_WARNING,
 	       "%s; it is kept as '%s.damaged' and a new one begun, and what the old one named is removed",
 	       err->message, path);
 	/* First what belongs to it: a new store must never find it. */
-	for (size_t i = 0; i < 2; i++) {
-		snprintf(kept, sizeof(kept), "%s%s", path, companions[i]);
+	snprintf(log, sizeof(log), "%s-shm", path);
+	unlink(log);
+	snprintf(log, sizeof(log), "%s-wal", path);
+	snprintf(kept, sizeof(kept), "%s.damaged-wal", path);
+	if (rename(log, kept))
 		unlink(kept);
-	}
 	snprintf(kept, sizeof(kept), "%s.damaged", path);
 	if (rename(path, kept))
 		return bh_error_errno(err, -errno, "cannot set the store '%s' aside", path);
@@ -145,6 +141,9 @@ static int open_linux(struct bh_host *host, const struct bh_host_options *option
 	rc = rc ? rc : bh_platform_linux_open(&host->platform, tag, host->write, err);
 	if (!rc && (host->write || (host->ready && !access(path, F_OK)))) {
 		rc = open_store(host, options, path, err);
+		/* Who opens to change is to find what a reboot took, before changing anything. */
+		if (!rc && host->write)
+			rc = bh_reboot_check(host, err);
 		bh_lock_release(host);
 		if (host->write || rc != -ENOENT)
 			return rc;
@@ -226,44 +225,16 @@ int bh_host_require_change(struct bh_host *host, struct bh_error *err)
 	return bh_error_set(err, -EPERM, "nothing may be changed outside begin and commit");
 }
 
-/*
- * A reboot took all kernel state: what containers held is free, networks are made again. A store that
- * was lost looks the same but for what is left in the kernel, which nobody knows any more.
- */
-static int after_reboot(struct bh_host *host, const char *boot, struct bh_error *err)
-{
-	static const char *const statements[] = {
-		"DELETE FROM endpoints", "DELETE FROM containers", "DELETE FROM compartments WHERE id <> 1",
-		"DELETE FROM tables", "DELETE FROM networks WHERE status IN ('creating', 'removing')",
-		"UPDATE networks SET status = 'rebuild'",
-	};
-	int rc = host->platform->ops->clear(host->platform, err);
-
-	rc = rc ? rc : bh_store_begin(host->store, err);
-	for (size_t i = 0; !rc && i < sizeof(statements) / sizeof(statements[0]); i++)
-		rc = bh_store_run(host->store, err, statements[i], "");
-	if (!rc)
-		rc = bh_store_run(host->store, err, "INSERT OR REPLACE INTO meta VALUES ('boot', ?)", "s", boot);
-	if (!rc)
-		rc = bh_store_commit(host->store, err);
-	if (rc)
-		bh_store_rollback(host->store);
-	return rc;
-}
-
 /* What a crash or a reboot left half done is undone or done. */
 static int host_mend(struct bh_host *host, struct bh_error *err)
 {
 	struct bh_error undone;
-	char boot[64] = "";
 	int rc = 0;
 
-	if (host->linux_platform) {
-		rc = read_boot_id(boot, err);
-		if (!rc && !bh_store_number(host->store, 0,
-		                            "SELECT count(*) FROM meta WHERE key = 'boot' AND value = ?", "s", boot))
-			rc = after_reboot(host, boot, err);
-	}
+	if (host->linux_platform)
+		rc = bh_reboot_check(host, err);
+	if (!rc)
+		rc = bh_upgrade_check(host, err);
 	if (!rc)
 		rc = bh_realize_remove(host, true, err);
 	if (!rc && bh_store_number(host->store, 0,
@@ -344,7 +315,7 @@ int bh_host_reset(struct bh_host *host, struct bh_error *err)
 {
 	/* What belongs to a store before the store: a new one must never find it. */
 	static const char *const files[] = {"state.db-wal", "state.db-shm", "state.db", "state.db.damaged",
-	                                    "lock"};
+	                                    "state.db.damaged-wal", "lock"};
 	char path[300];
 	int rc;
 

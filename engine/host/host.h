@@ -51,6 +51,8 @@ struct bh_network_spec {
 };
 
 int bh_network_add(struct bh_host *host, const struct bh_network_spec *spec, struct bh_error *err);
+/* Whether one item of `reach` names the network: its name, or `*`. */
+bool bh_reach_names(const char *item, size_t length, const char *name);
 int bh_network_remove(struct bh_host *host, const char *name, struct bh_error *err);
 
 struct bh_property {
@@ -89,6 +91,9 @@ int bh_container_set_phase(struct bh_host *host, const char *id, const char *pha
 /* -ENOENT, saying why, if its namespace is no longer where its runtime said, or is no longer ours;
  * with `netns` also if it is not the one at that path. */
 int bh_container_check(struct bh_host *host, const char *id, const char *netns, struct bh_error *err);
+
+/* A container that a reboot took is told of no more. */
+int bh_container_forget_lost(struct bh_host *host, const char *id, struct bh_error *err);
 
 struct bh_endpoint_spec {
 	const char *container;

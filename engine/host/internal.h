@@ -40,12 +40,25 @@ int bh_realize_compile(struct bh_host *host, uint32_t id, struct bh_table **out,
 
 /* reload.c: keeps what is in force at an endpoint that is about to be changed. */
 int bh_reload_remember(struct bh_host *host, uint32_t endpoint, struct bh_error *err);
+/* Compiles a table and puts it where gates find it. */
+int bh_realize_publish(struct bh_host *host, uint32_t id, struct bh_error *err);
 /* Makes `changing` endpoints real, inside the transaction of bh_realize_create(). */
 int bh_reload_realize(struct bh_host *host, struct bh_error *err);
 /* Makes them what they were, after that failed. */
 int bh_reload_revert(struct bh_host *host, struct bh_error *err);
 /* Keeps names and origins of rules about to be deleted, for what was recorded about them. */
 int bh_past_keep(struct bh_host *host, const char *unused_tables, struct bh_error *err);
+
+/* hits.c: of rules that no `changing` endpoint has any more. */
+void bh_hits_forget_replaced(struct bh_host *host);
+/* Of an endpoint that is gone, but for its row. */
+void bh_hits_forget(struct bh_host *host, uint32_t endpoint);
+
+/* reboot.c: if the kernel's state is not the store's any more, begins anew. With the lock held. */
+int bh_reboot_check(struct bh_host *host, struct bh_error *err);
+
+/* upgrade.c: takes over the gate of an earlier version, if there is one. */
+int bh_upgrade_check(struct bh_host *host, struct bh_error *err);
 
 /* Refuses outside a change. */
 int bh_host_require_change(struct bh_host *host, struct bh_error *err);

@@ -36,7 +36,7 @@ int bh_lock_take(struct bh_host *host, struct bh_error *err)
 			ssize_t n = pread(fd, holder, sizeof(holder) - 1, 0);
 
 			if (n > 0)
-				holder[n] = '\0';
+				holder[strspn(holder, "0123456789")] = '\0';
 			return bh_error_set(err, -EBUSY, "another change is going on (process %s holds '%s' for over 10 s)",
 			                    n > 0 ? holder : "?", path);
 		}
@@ -44,8 +44,9 @@ int bh_lock_take(struct bh_host *host, struct bh_error *err)
 	}
 	if (fstat(fd, &ours) || stat(path, &there) || ours.st_ino != there.st_ino)
 		return bh_error_set(err, -ESTALE, "the state '%s' was just reset; try again", host->state);
-	snprintf(holder, sizeof(holder), "%d", (int)getpid());
-	if (ftruncate(fd, 0) || pwrite(fd, holder, strlen(holder), 0) < 0)
+	/* All of one length: to make the file shorter would take longer than to write it. */
+	snprintf(holder, sizeof(holder), "%-11d", (int)getpid());
+	if (pwrite(fd, holder, strlen(holder), 0) < 0)
 		holder[0] = '\0'; /* it only names us to who waits */
 	host->lock = bh_take_fd(&fd);
 	return 0;

@@ -8,6 +8,8 @@
 #include "internal.h"
 #include "name.h"
 
+#define IPV6_MTU_MIN 1280 /* RFC 8200 */
+
 const char *const bh_driver_names[BH_DRIVER_COUNT] = {
 	[BH_DRIVER_NAT] = "nat", [BH_DRIVER_L2BRIDGE] = "l2bridge",
 	[BH_DRIVER_TRANSPARENT] = "transparent", [BH_DRIVER_INTERNAL] = "internal",
@@ -146,6 +148,7 @@ int bh_network_add(struct bh_host *host, const struct bh_network_spec *spec, str
 {
 	enum bh_driver driver = BH_DRIVER_NAT;
 	int rc = bh_host_require_change(host, err);
+	uint32_t mtu;
 	int64_t id;
 
 	rc = rc ? rc : bh_name_check("network name", spec->name, BH_NAME_MAX, err);
@@ -156,6 +159,11 @@ int bh_network_add(struct bh_host *host, const struct bh_network_spec *spec, str
 		return bh_error_set(err, -ENOTSUP, "driver '%s' is not built yet", spec->driver);
 	if (spec->mtu && (spec->mtu < 68 || spec->mtu > 65535))
 		return bh_error_set(err, -EINVAL, "mtu %u is not 68 to 65535", spec->mtu);
+	mtu = spec->mtu ? spec->mtu : host->platform->ops->uplink_mtu(host->platform);
+	for (size_t i = 0; i < spec->subnets_count; i++)
+		if (mtu < IPV6_MTU_MIN && strchr(spec->subnets[i], ':'))
+			return bh_error_set(err, -EINVAL, "subnet %.80s is of IPv6, which needs an MTU of at least %d, not %u",
+			                    spec->subnets[i], IPV6_MTU_MIN, mtu);
 	for (int d = 0; d < BH_DRIVER_COUNT; d++)
 		if (!strcmp(spec->name, bh_driver_names[d]) && d != (int)driver)
 			return bh_error_set(err, -EINVAL, "'%s' is a driver's name; a network of driver %s cannot have it",
@@ -167,12 +175,17 @@ int bh_network_add(struct bh_host *host, const struct bh_network_spec *spec, str
 	rc = bh_store_run(host->store, err,
 	                  "INSERT INTO networks(name, driver, mtu, dns, reach, status) VALUES (?, ?, ?, ?, ?, 'creating')",
 	                  "ssiss", spec->name, spec->driver,
-	                  (int64_t)(spec->mtu ? spec->mtu : host->platform->ops->uplink_mtu(host->platform)),
+	                  (int64_t)mtu,
 	                  spec->dns ? spec->dns : "", spec->reach ? spec->reach : "");
 	id = bh_store_last_id(host->store);
 	for (size_t i = 0; !rc && i < spec->subnets_count; i++)
 		rc = add_subnet(host, id, spec, spec->subnets[i], err);
 	return rc ? rc : check_gateways(host, id, spec, err);
+}
+
+bool bh_reach_names(const char *item, size_t length, const char *name)
+{
+	return (length == 1 && *item == '*') || (length == strlen(name) && memcmp(item, name, length) == 0);
 }
 
 int bh_network_remove(struct bh_host *host, const char *name, struct bh_error *err)

@@ -2,7 +2,7 @@
  * publish.c - published ports: which host port is whose, and what the platform maps it to.
  *
  * A container's ports go to its first endpoint on a `nat` network, to that one's first address of
- * each family. A port belongs to a container as long as its row is there, so one that goes keeps it
+ * each family; when that endpoint goes they move to the next (realize.c). A port belongs to a container as long as its row is there, so one that goes keeps it
  * until its mappings are gone.
  */
 #include "publish.h"
@@ -128,9 +128,10 @@ static int append(struct bh_mapping **list, size_t *count, const struct bh_mappi
 	return 0;
 }
 
-/* The mappings of one published port: of each family, if it names no address. */
-static int append_port(const struct bh_nic *nic, struct bh_statement *row, struct bh_mapping **list,
-                       size_t *count, struct bh_error *err)
+/* The mappings of one published port: of each family, if it names no address. One that the endpoint has
+ * no address for is an error only if `strict`. */
+static int append_port(const struct bh_nic *nic, struct bh_statement *row, bool strict,
+                       struct bh_mapping **list, size_t *count, struct bh_error *err)
 {
 	const char *text = bh_statement_text(row, 0);
 	struct bh_mapping mapping = {
@@ -146,7 +147,7 @@ static int append_port(const struct bh_nic *nic, struct bh_statement *row, struc
 
 		if (text && bh_address_is_v4(&mapping.address) != v4)
 			continue;
-		if (!target && text)
+		if (!target && text && strict)
 			return bh_error_set(err, -EADDRNOTAVAIL,
 			                    "host port %u of %s cannot be published: the container has no IPv%d address",
 			                    mapping.port, text, v4 ? 4 : 6);
@@ -177,8 +178,8 @@ static bool has_published(struct bh_host *host, uint32_t endpoint)
 	                       " ON e.container = p.container WHERE e.id = ?)", "i", (int64_t)endpoint) != 0;
 }
 
-int bh_publish_collect(struct bh_host *host, uint32_t endpoint, struct bh_mapping **list,
-                       size_t *count, struct bh_error *err)
+static int collect(struct bh_host *host, uint32_t endpoint, bool strict, struct bh_mapping **list,
+                   size_t *count, struct bh_error *err)
 {
 	BH_AUTOSTATEMENT struct bh_statement *rows = NULL;
 	struct bh_nic nic;
@@ -192,8 +193,14 @@ int bh_publish_collect(struct bh_host *host, uint32_t endpoint, struct bh_mappin
 	                              " JOIN endpoints e ON e.container = p.container WHERE e.id = ?"
 	                              " ORDER BY p.rowid", "i", (int64_t)endpoint);
 	while (!rc && (rc = bh_statement_step(rows, err)) == 1)
-		rc = append_port(&nic, rows, list, count, err);
+		rc = append_port(&nic, rows, strict, list, count, err);
 	return rc;
+}
+
+int bh_publish_collect(struct bh_host *host, uint32_t endpoint, struct bh_mapping **list,
+                       size_t *count, struct bh_error *err)
+{
+	return collect(host, endpoint, false, list, count, err);
 }
 
 /* Refuses the network if the ports could not be mapped on it, nor are on another. */
@@ -226,7 +233,7 @@ int bh_publish_check(struct bh_host *host, uint32_t endpoint, struct bh_error *e
 	if (!has_published(host, endpoint))
 		return 0;
 	rc = check_network(host, endpoint, err);
-	rc = rc ? rc : bh_publish_collect(host, endpoint, &list, &count, err);
+	rc = rc ? rc : collect(host, endpoint, true, &list, &count, err);
 	for (size_t i = 0; !rc && i < count; i++)
 		rc = host->platform->ops->publish_check(host->platform, &list[i], err);
 	return rc;

@@ -58,13 +58,11 @@ int bh_realize_each(struct bh_host *host, const char *sql,
 	return rc;
 }
 
-/* Whether the name is in a list with commas; `*` is every name. */
+/* Whether the network of this name is in a list with commas. */
 static bool names(const char *list, const char *name)
 {
-	size_t length = strlen(name);
-
 	for (const char *p = list; *p; p += strcspn(p, ","), p += *p == ',')
-		if (!strncmp(p, "*", strcspn(p, ",")) || (strcspn(p, ",") == length && !strncmp(p, name, length)))
+		if (bh_reach_names(p, strcspn(p, ","), name))
 			return true;
 	return false;
 }
@@ -126,12 +124,24 @@ int bh_realize_uplink(struct bh_host *host, struct bh_error *err)
 	return rc ? rc : host->platform->ops->uplink_apply(host->platform, &uplink, err);
 }
 
+/* One that cannot come back after a reboot must not stand in the way of everything else: it waits. */
 static int create_network(struct bh_host *host, uint32_t id, struct bh_error *err)
 {
+	bool again = bh_store_number(host->store, 0, "SELECT count(*) FROM networks WHERE id = ?"
+	                             " AND status = 'rebuild'", "i", (int64_t)id) != 0;
 	struct bh_switch network;
 	int rc = bh_network_load(host, id, &network, err);
 
-	return rc ? rc : host->platform->ops->switch_create(host->platform, &network, err);
+	if (rc)
+		return rc;
+	rc = host->platform->ops->switch_create(host->platform, &network, err);
+	if (rc && again) {
+		bh_log(BH_LOG_WARNING, "network '%s' is not made again, which the next change tries: %s",
+		       network.name, err->message);
+		return 0;
+	}
+	return rc ? rc : bh_store_run(host->store, err, "UPDATE networks SET status = 'ready' WHERE id = ?", "i",
+	                              (int64_t)id);
 }
 
 static int create_compartment(struct bh_host *host, uint32_t id, struct bh_error *err)
@@ -208,7 +218,6 @@ static int create_endpoint(struct bh_host *host, uint32_t id, struct bh_error *e
 int bh_realize_create(struct bh_host *host, struct bh_error *err)
 {
 	static const char *const done[] = {
-		"UPDATE networks SET status = 'ready' WHERE status IN ('creating', 'rebuild')",
 		"UPDATE compartments SET status = 'ready' WHERE status = 'creating'",
 		"UPDATE containers SET status = 'ready' WHERE status = 'creating'",
 		"UPDATE endpoints SET status = 'ready' WHERE status IN ('creating', 'changing')",
@@ -241,7 +250,10 @@ static int remove_endpoint(struct bh_host *host, uint32_t id, struct bh_error *e
 	int rc = bh_publish_unmake(host, id, err);
 
 	rc = rc ? rc : bh_endpoint_nic(host, id, &nic, err);
-	return rc ? rc : host->platform->ops->nic_remove(host->platform, &nic, err);
+	rc = rc ? rc : host->platform->ops->nic_remove(host->platform, &nic, err);
+	if (!rc)
+		bh_hits_forget(host, id);
+	return rc;
 }
 
 static int remove_table(struct bh_host *host, uint32_t id, struct bh_error *err)
@@ -279,14 +291,14 @@ static bool anything_pending(struct bh_host *host, bool half_made_too)
 {
 	return bh_store_number(host->store, 0,
 	                       "SELECT EXISTS(SELECT 1 FROM endpoints WHERE status IN ('creating', 'removing') AND (?1 OR status = 'removing'))"
-	                       " OR EXISTS(SELECT 1 FROM containers WHERE status <> 'ready' AND (?1 OR status = 'removing'))"
-	                       " OR EXISTS(SELECT 1 FROM compartments WHERE status <> 'ready' AND (?1 OR status = 'removing'))"
+	                       " OR EXISTS(SELECT 1 FROM containers WHERE status IN ('creating', 'removing') AND (?1 OR status = 'removing'))"
+	                       " OR EXISTS(SELECT 1 FROM compartments WHERE status IN ('creating', 'removing') AND (?1 OR status = 'removing'))"
 	                       " OR EXISTS(SELECT 1 FROM networks WHERE status = 'removing' OR (?1 AND status = 'creating'))",
 	                       "i", (int64_t)half_made_too) != 0;
 }
 
 #define UNUSED_TABLES                                                                            \
-	"FROM tables WHERE NOT EXISTS (SELECT 1 FROM endpoints e WHERE e.shared = tables.id)"     \
+	"FROM tables WHERE id IN (SELECT id FROM loose) AND NOT EXISTS (SELECT 1 FROM endpoints e WHERE e.shared = tables.id)"     \
 	" AND NOT EXISTS (SELECT 1 FROM endpoints e WHERE e.own = tables.id)"                      \
 	" AND NOT EXISTS (SELECT 1 FROM before b WHERE tables.id IN (b.shared, b.own))"
 
@@ -296,12 +308,13 @@ void bh_tables_collect(struct bh_host *host)
 	size_t count = 0;
 	int rc;
 
-	if (!bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 " UNUSED_TABLES ")", ""))
+	if (!bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 FROM loose)", ""))
 		return;
 	rc = bh_store_begin(host->store, &err);
 	rc = rc ? rc : bh_realize_each(host, "SELECT id " UNUSED_TABLES, remove_table, &count, &err);
 	rc = rc ? rc : bh_past_keep(host, UNUSED_TABLES, &err);
 	rc = rc ? rc : bh_store_run(host->store, &err, "DELETE " UNUSED_TABLES, "");
+	rc = rc ? rc : bh_store_run(host->store, &err, "DELETE FROM loose", "");
 	rc = rc ? rc : bh_store_commit(host->store, &err);
 	if (rc) {
 		bh_store_rollback(host->store);
@@ -309,8 +322,31 @@ void bh_tables_collect(struct bh_host *host)
 	}
 }
 
+/* Endpoints that are the first on a `nat` network once those that are `removing` are gone. */
+#define HEIRS                                                                                    \
+	"SELECT h.id FROM endpoints h JOIN networks n ON n.id = h.network WHERE h.container IN"      \
+	" (SELECT container FROM endpoints WHERE status = 'removing') AND n.driver = 'nat'"          \
+	" AND +h.status IN ('ready', 'changing')"                                                    \
+	" AND EXISTS (SELECT 1 FROM published p WHERE p.container = h.container)"                    \
+	" AND EXISTS (SELECT 1 FROM endpoints o JOIN networks m ON m.id = o.network WHERE o.id < h.id" \
+	"  AND o.container = h.container AND m.driver = 'nat' AND o.status = 'removing')"            \
+	" AND NOT EXISTS (SELECT 1 FROM endpoints o JOIN networks m ON m.id = o.network WHERE o.id < h.id" \
+	"  AND o.container = h.container AND m.driver = 'nat' AND o.status <> 'removing')"
+
+/* A container's published ports move on. What cannot (an address of a family that is gone) ends. */
+static void inherit(struct bh_host *host, const uint32_t *heirs, size_t count)
+{
+	struct bh_error err;
+
+	for (size_t i = 0; i < count; i++)
+		if (bh_publish_check(host, heirs[i], &err) | bh_publish_make(host, heirs[i], &err))
+			bh_log(BH_LOG_WARNING, "published ports end with the network they were on: %s", err.message);
+}
+
 int bh_realize_remove(struct bh_host *host, bool half_made_too, struct bh_error *err)
 {
+	BH_AUTOFREE uint32_t *heirs = NULL;
+	size_t heirs_count = 0;
 	static const char *const done[] = {
 		"INSERT OR REPLACE INTO past_policies SELECT id, generation, container, origin_in, origin_out"
 		" FROM endpoints WHERE status = 'removing'",
@@ -326,6 +362,7 @@ int bh_realize_remove(struct bh_host *host, bool half_made_too, struct bh_error 
 		return 0;
 	rc = bh_store_begin(host->store, err);
 	rc = rc ? rc : half_made_too ? condemn(host, err) : 0;
+	rc = rc ? rc : collect(host, HEIRS, &heirs, &heirs_count, err);
 	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM endpoints WHERE status = 'removing'", remove_endpoint, NULL,
 	                    err);
 	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM compartments WHERE status = 'removing'", remove_compartment,
@@ -336,6 +373,8 @@ int bh_realize_remove(struct bh_host *host, bool half_made_too, struct bh_error 
 		rc = bh_realize_uplink(host, err);
 	for (size_t i = 0; !rc && i < sizeof(done) / sizeof(done[0]); i++)
 		rc = bh_store_run(host->store, err, done[i], "");
+	if (!rc)
+		inherit(host, heirs, heirs_count);
 	rc = rc ? rc : bh_store_commit(host->store, err);
 	if (rc)
 		bh_store_rollback(host->store);

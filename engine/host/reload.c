@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../base/buffer.h"
 #include "../base/log.h"
 #include "internal.h"
 
@@ -77,7 +76,7 @@ int bh_endpoint_change(struct bh_host *host, uint32_t endpoint, const struct bh_
 	                              spec->origin_out ? spec->origin_out : "", (int64_t)endpoint);
 }
 
-static int publish(struct bh_host *host, uint32_t id, struct bh_error *err)
+int bh_realize_publish(struct bh_host *host, uint32_t id, struct bh_error *err)
 {
 	struct bh_table *table = NULL;
 	int rc = bh_realize_compile(host, id, &table, err);
@@ -97,45 +96,12 @@ static int stage(struct bh_host *host, uint32_t id, struct bh_error *err)
 	return rc ? rc : host->platform->ops->gate_stage(host->platform, &conf, err);
 }
 
-struct hit {
-	uint32_t endpoint;
-	uint32_t rule;
-};
-
-static int note_hit(uint32_t endpoint, uint32_t rule, uint64_t packets, void *arg)
-{
-	struct hit hit = {endpoint, rule};
-
-	(void)packets;
-	bh_buffer_append(arg, &hit, sizeof(hit));
-	return 0;
-}
-
-/* Counters of rules that are no longer in force would pile up until the endpoint goes. */
-static void forget_hits(struct bh_host *host)
-{
-	const struct bh_platform_ops *ops = host->platform->ops;
-	BH_AUTOBUFFER struct bh_buffer hits = {0};
-
-	ops->hits_each(host->platform, note_hit, &hits, NULL);
-	for (size_t at = 0; at < hits.size; at += sizeof(struct hit)) {
-		struct hit hit;
-
-		memcpy(&hit, hits.data + at, sizeof(hit));
-		if (bh_store_number(host->store, 0,
-		                    "SELECT count(*) FROM endpoints WHERE id = ? AND status = 'changing'"
-		                    " AND NOT EXISTS (SELECT 1 FROM rules r WHERE r.id = ? AND r.tbl IN (shared, own))",
-		                    "ii", (int64_t)hit.endpoint, (int64_t)hit.rule))
-			ops->hit_remove(host->platform, hit.endpoint, hit.rule, NULL);
-	}
-}
-
 int bh_reload_realize(struct bh_host *host, struct bh_error *err)
 {
 	const struct bh_platform_ops *ops = host->platform->ops;
-	int rc = bh_realize_each(host, "SELECT t.id FROM tables t WHERE t.status = 'creating' AND EXISTS"
-	                         " (SELECT 1 FROM endpoints e WHERE e.status = 'changing'"
-	                         " AND t.id IN (e.shared, e.own))", publish, NULL, err);
+	int rc = bh_realize_each(host, "SELECT id FROM tables WHERE +id IN (SELECT shared FROM endpoints"
+	                         " WHERE status = 'changing' UNION SELECT own FROM endpoints WHERE status ="
+	                         " 'changing') AND status = 'creating'", bh_realize_publish, NULL, err);
 
 	if (!bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 FROM endpoints WHERE status = 'changing')", ""))
 		return rc ? rc : bh_store_run(host->store, err, "DELETE FROM before", "");
@@ -143,7 +109,7 @@ int bh_reload_realize(struct bh_host *host, struct bh_error *err)
 	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM endpoints WHERE status = 'changing'", stage, NULL, err);
 	rc = rc ? rc : ops->gates_commit(host->platform, err);
 	if (!rc)
-		forget_hits(host);
+		bh_hits_forget_replaced(host);
 	return rc ? rc : bh_store_run(host->store, err, "DELETE FROM before", "");
 }
 

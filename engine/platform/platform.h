@@ -27,6 +27,7 @@
 #define BH_NAME_MAX 63     /* network names */
 #define BH_ID_MAX 255      /* container ids */
 #define BH_IFNAME_SIZE 16  /* with NUL, as IFNAMSIZ */
+#define BH_SWITCH_PORTS 1022 /* for endpoints: a bridge has 1023, and one is the host's */
 #define BH_SUBNETS_MAX 8   /* of one network */
 #define BH_DEFAULT_COMPARTMENT 1
 
@@ -164,6 +165,14 @@ struct bh_platform_ops {
 	int (*gates_begin)(struct bh_platform *, struct bh_error *);
 	int (*gate_stage)(struct bh_platform *, const struct bh_conf *, struct bh_error *);
 	int (*gates_commit)(struct bh_platform *, struct bh_error *);
+	/* Whether the switches are out of reach, although the host is the same: NULL where that cannot be. */
+	bool (*switches_lost)(struct bh_platform *);
+	/* 1 if another, earlier version's gate decides, or one that is out of reach; -EPROTO if a later one's.
+	 * Then every table is to be published and every gate renewed, and the old set retired. NULL where there
+	 * are no versions. */
+	int (*gate_outdated)(struct bh_platform *, struct bh_error *);
+	int (*gate_renew)(struct bh_platform *, const struct bh_conf *, struct bh_error *);
+	int (*gate_retire)(struct bh_platform *, struct bh_error *);
 	int (*gate_read)(struct bh_platform *, uint32_t endpoint, struct bh_conf *, struct bh_error *);
 	/* Forgets a published table that no conf names any more. */
 	int (*table_remove)(struct bh_platform *, uint32_t id, struct bh_error *);
@@ -178,8 +187,9 @@ struct bh_platform_ops {
 	int (*hits_each)(struct bh_platform *, bh_hit_visitor *, void *, struct bh_error *);
 	/* Forgets what one rule decided at one endpoint. */
 	int (*hit_remove)(struct bh_platform *, uint32_t endpoint, uint32_t rule, struct bh_error *);
-	/* Flows that a compartment is charged for. */
-	int (*flows_used)(struct bh_platform *, uint32_t compartment, uint64_t *used, struct bh_error *);
+	/* What a compartment is charged for flows, and the room that all borrow from. */
+	int (*share_read)(struct bh_platform *, uint32_t compartment, struct bh_share *, struct bh_room *,
+	                  struct bh_error *);
 	/* What was dropped, audited or logged, as it is being written; NULL where no gate ever was. */
 	const struct bh_circle *(*records)(struct bh_platform *);
 	uint64_t (*now)(struct bh_platform *); /* the clock flows are stamped with, ns */

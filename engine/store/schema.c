@@ -77,6 +77,39 @@ static const char *const statements[] = {
 	"CREATE INDEX published_host ON published(host)",
 	"CREATE INDEX endpoints_compartment ON endpoints(compartment)",
 	"PRAGMA user_version = 2",
+	/* Version 3: a change asks about as much with a thousand endpoints as with one. */
+	"CREATE INDEX IF NOT EXISTS endpoints_network ON endpoints(network, mac)",
+	"CREATE INDEX IF NOT EXISTS containers_seq ON containers(seq)",
+	"CREATE INDEX IF NOT EXISTS containers_compartment ON containers(compartment)",
+	"CREATE INDEX IF NOT EXISTS compartments_cookie ON compartments(cookie)",
+	"DROP INDEX IF EXISTS endpoints_status",
+	"DROP INDEX IF EXISTS containers_status",
+	"DROP INDEX IF EXISTS compartments_status",
+	"CREATE INDEX endpoints_status ON endpoints(status)",
+	"CREATE INDEX containers_status ON containers(status)",
+	"CREATE INDEX compartments_status ON compartments(status)",
+	"CREATE INDEX IF NOT EXISTS tables_status ON tables(status)",
+	/* Tables that somebody let go of: only these are looked at for whether anybody has them. */
+	"CREATE TABLE loose (id INTEGER PRIMARY KEY)",
+	"INSERT INTO loose SELECT id FROM tables",
+	"CREATE TRIGGER endpoints_gone AFTER DELETE ON endpoints BEGIN INSERT OR IGNORE INTO loose"
+	" SELECT OLD.shared WHERE OLD.shared IS NOT NULL UNION SELECT OLD.own WHERE OLD.own IS NOT NULL; END",
+	"CREATE TRIGGER endpoints_changed AFTER UPDATE OF shared, own ON endpoints BEGIN INSERT OR IGNORE INTO loose"
+	" SELECT OLD.shared WHERE OLD.shared IS NOT NULL UNION SELECT OLD.own WHERE OLD.own IS NOT NULL; END",
+	"CREATE TRIGGER before_gone AFTER DELETE ON before BEGIN INSERT OR IGNORE INTO loose"
+	" SELECT OLD.shared WHERE OLD.shared IS NOT NULL UNION SELECT OLD.own WHERE OLD.own IS NOT NULL; END",
+	"ALTER TABLE tables DROP COLUMN blocks_in",
+	"ALTER TABLE tables DROP COLUMN blocks_out",
+	/* Containers that a reboot took, until their handlers have been told. */
+	"CREATE TABLE lost (id TEXT PRIMARY KEY, seq INTEGER, name TEXT, type TEXT, policies TEXT, policy TEXT,"
+	" phase TEXT)",
+	"CREATE TABLE lost_properties (container TEXT NOT NULL REFERENCES lost ON DELETE CASCADE, kind TEXT,"
+	" key TEXT, value TEXT)",
+	"CREATE TABLE lost_published (container TEXT NOT NULL REFERENCES lost ON DELETE CASCADE, address TEXT,"
+	" host INTEGER, port INTEGER, protocol TEXT)",
+	"CREATE TABLE lost_endpoints (id INTEGER, container TEXT NOT NULL REFERENCES lost ON DELETE CASCADE,"
+	" holder TEXT, network TEXT, driver TEXT, mac TEXT, address TEXT, phase TEXT)",
+	"PRAGMA user_version = 3",
 };
 
 /* The first statement that a schema of this version lacks. */

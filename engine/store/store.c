@@ -1,5 +1,8 @@
 /*
  * store.c - see store.h. Statements are prepared once per connection and kept by their text.
+ *
+ * Who closes last leaves the log as it is: to put it into the database would have the disk waited for
+ * at each change. It is put there once it has LOG_PAGES; whoever opens reads it, which is as quick.
  */
 #include "store.h"
 
@@ -12,6 +15,7 @@
 #include <unistd.h>
 
 #define CACHE_MAX 96
+#define LOG_PAGES "128" /* of 4 KB: about eight changes */
 
 struct bh_statement {
 	sqlite3_stmt *stmt;
@@ -53,7 +57,7 @@ static int make_private(const char *path, struct bh_error *err)
 int bh_store_open(struct bh_store **out, const char *path, bool write, struct bh_error *err)
 {
 	struct bh_store *store = calloc(1, sizeof(*store));
-	int rc = store ? 0 : bh_error_set(err, -ENOMEM, "not enough memory for the store");
+	int rc = store ? 0 : bh_error_set(err, -ENOMEM, "not enough memory for the store"), keep = 1;
 
 	if (!rc && path && write)
 		rc = make_private(path, err);
@@ -65,8 +69,11 @@ int bh_store_open(struct bh_store **out, const char *path, bool write, struct bh
 		rc = store_error(store->db, err);
 	if (!rc) {
 		sqlite3_busy_timeout(store->db, 10000);
+		sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+		sqlite3_file_control(store->db, NULL, SQLITE_FCNTL_PERSIST_WAL, &keep); /* a file's only */
 		if (sqlite3_exec(store->db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; "
-		                 "PRAGMA foreign_keys=ON; PRAGMA temp_store=MEMORY", NULL, NULL, NULL))
+		                 "PRAGMA foreign_keys=ON; PRAGMA temp_store=MEMORY; "
+		                 "PRAGMA wal_autocheckpoint=" LOG_PAGES, NULL, NULL, NULL))
 			rc = store_error(store->db, err);
 	}
 	if (!rc)

@@ -4,7 +4,7 @@
 --- set. Answers and errors are JSON on standard output.
 local plugin = require "cni_plugin"
 
-local command = { silent = true }
+local command = { silent = true, brief = true }
 
 function command.run()
   local text, failed = plugin.run(os.getenv, io.stdin)

@@ -54,13 +54,14 @@ end
 
 local function remove(args)
   local who = refuse.parsed(validate.id(args.name))
-  session.with_host(true, function(host)
+  session.with_host("existing", function(host)
     refuse.check(lifecycle.remove(host, who, { named = true }))
     session.print({ name = who }, "")
   end)
 end
 
 return {
+  brief = true,
   verbs = {
     { name = "create", summary = "Make a container's compartment and NIC.", options = create_options,
       run = create },

@@ -36,23 +36,65 @@ end
 
 local LOST = { priority = "a lower number came first", block = "block beats allow" }
 
---- A rule's line under "rules that match".
-local function match_line(match, names)
-  local mark = match.won and "=>" or "  "
-  local lost = match.lost_by
-  return show.wrap({
-    ("  %s %s"):format(mark, names(match.rule, "a rule without a name")) .. ":",
+local null = require("json").null
+
+local function names(value, otherwise)
+  return value ~= nil and value ~= null and show.clean(value) or otherwise
+end
+
+local function packet_count(count)
+  return ("%d packet%s"):format(count, count == 1 and "" or "s")
+end
+
+--- A rule's line under a gate.
+local function match_line(match)
+  local words = {
+    ("    %s %s"):format(match.won and "=>" or "  ", names(match.rule, "a rule without a name")) .. ":",
     ("%s, priority %d,"):format(match.action, match.priority), names(match.origin, "origin unknown"),
-    LOST[lost] and "(lost: " .. LOST[lost] .. ")" or nil,
-  }, 80, "       ")
+  }
+  if match.hits then
+    words[#words + 1] = ("[%d hit%s]"):format(match.hits, match.hits == 1 and "" or "s")
+  end
+  words[#words + 1] = LOST[match.lost_by] and "(lost: " .. LOST[match.lost_by] .. ")" or nil
+  return show.wrap(words, 80, "         ")
+end
+
+--- A gate, and what decided there: the flow, the rules that match, the default.
+local function gate_lines(hop)
+  local words = { ("  %s %s:"):format(hop.hop, show.clean(hop.at)), hop.verdict, "by " .. hop.by }
+  if names(hop.rule) then
+    words[#words + 1] = "'" .. names(hop.rule) .. "',"
+  end
+  words[#words + 1] = names(hop.origin)
+  local flow = hop.flow
+  if flow then
+    words[#words + 1] = ("[%s in, %s out, %s, idle %d s]"):format(packet_count(flow.packets_in),
+      packet_count(flow.packets_out), flow.state, flow.idle)
+  end
+  local lines = { show.wrap(words, 80, "    ") }
+  for _, match in ipairs(hop.matched or {}) do
+    lines[#lines + 1] = match_line(match)
+  end
+  return table.concat(lines, "\n")
+end
+
+--- What the container's gate counted so far.
+local function counter_line(counters)
+  local parts = {}
+  for _, way in ipairs { "in", "out" } do
+    local text = ("%s %s, %d bytes"):format(way, packet_count(counters["packets_" .. way]), counters["bytes_" .. way])
+    local reasons = {}
+    for reason, count in pairs(counters["dropped_" .. way]) do
+      reasons[#reasons + 1] = ("%d by %s"):format(count, reason)
+    end
+    table.sort(reasons)
+    parts[#parts + 1] = text .. (reasons[1] and ", dropped " .. table.concat(reasons, ", ") or "")
+  end
+  return show.wrap({ "  so far:", parts[1] .. ";", parts[2] }, 80, "    ")
 end
 
 --- An answer for people, within 80 columns.
 local function describe(text, answer)
-  local null = require("json").null
-  local function names(value, otherwise)
-    return value ~= nil and value ~= null and show.clean(value) or otherwise
-  end
   local colour = answer.delivered and "green" or "red"
   local verdict = answer.verdict .. (answer.audit and " (audited)" or "")
   if answer.verdict == "allow" and not answer.delivered then
@@ -70,13 +112,25 @@ local function describe(text, answer)
     local word = ("%s %s"):format(hop.hop, hop.at ~= hop.hop and show.clean(hop.at) or "")
     word = word:gsub("%s+$", "")
     if hop.verdict == "block" then
-      word = show.colour("red", word .. " [blocked: " .. hop.by .. "]")
+      word = show.colour("red", word .. " [blocked: " .. show.clean(hop.by) .. "]")
+    elseif hop.verdict == "unknown" then
+      word = show.colour("yellow", word .. " [may block: " .. show.clean(hop.by) .. "]")
     end
     hops[#hops + 1] = (i == 1 and "  " or "-> ") .. word
   end
   lines[#lines + 1] = show.wrap(hops, 80, "    ")
-  for _, match in ipairs(answer.matched) do
-    lines[#lines + 1] = match_line(match, names)
+  local told = false
+  for _, hop in ipairs(answer.hops) do
+    if hop.matched and (hop.matched[1] or hop.flow or (hop.verdict == "block" and answer.verdict == "allow")) then
+      lines[#lines + 1] = gate_lines(hop)
+      told = true
+    end
+  end
+  for _, match in ipairs(told and {} or answer.matched) do -- of the gate that the packet did not reach
+    lines[#lines + 1] = match_line(match)
+  end
+  if answer.counters then
+    lines[#lines + 1] = counter_line(answer.counters)
   end
   return table.concat(lines, "\n") .. "\n"
 end

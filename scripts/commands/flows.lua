@@ -48,11 +48,11 @@ function flows.run(args)
     local list = {}
     if who then
       for _, endpoint in ipairs(host:endpoints(refuse.check(host:container(who)).id)) do
-        local found = host:flows(endpoint.id)
+        local found = refuse.check(host:flows(endpoint.id))
         table.move(found, 1, #found, #list + 1, list)
       end
     else
-      list = host:flows()
+      list = refuse.check(host:flows())
     end
     session.print(list, function()
       return show.table(COLUMNS, list, show.width())

@@ -3,7 +3,7 @@ local hook = require "hook"
 local refuse = require "refuse"
 local session = require "session"
 
-local command = { silent = true }
+local command = { silent = true, brief = true }
 
 function command.options(parser)
   parser:argument("event",
@@ -23,7 +23,7 @@ function command.run(args)
   if args.event == "createRuntime" then
     spec = refuse.parsed(hook.spec(state, session.policies(args.policies)))
   end
-  session.with_host(true, function(host)
+  session.with_host(spec and true or "existing", function(host)
     if spec then
       refuse.check(hook.create(host, spec))
     elseif args.event == "poststart" then

@@ -90,7 +90,8 @@ end
 
 local function remove(args)
   local name = refuse.parsed(validate.network_name(args.name))
-  session.with_host(true, function(host)
+  session.with_host("existing", function(host)
+    refuse.check(host:networks(name)[1], ("there is no network '%s'"):format(name))
     refuse.check(host:begin())
     local ok, message = host:remove_network(name)
     if not ok then
@@ -103,6 +104,7 @@ local function remove(args)
 end
 
 return {
+  brief = true,
   verbs = {
     { name = "create", summary = "Make a network.", options = create_options, run = create },
     { name = "list", summary = "List networks.", run = list },

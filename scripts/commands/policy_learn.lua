@@ -99,7 +99,7 @@ function learn.run(args)
     local flows, subnets = {}, {}
     for _, endpoint in ipairs(host:endpoints(container.id)) do
       if #args.flows == 0 or args.live then
-        local live = host:flows(endpoint.id)
+        local live = refuse.check(host:flows(endpoint.id))
         table.move(live, 1, #live, #flows + 1, flows)
       end
       for _, network in ipairs(host:networks()) do

@@ -74,7 +74,7 @@ function reload.run(args)
   for i, name in ipairs(args.containers) do
     who[i] = refuse.parsed(validate.id(name))
   end
-  session.with_host(not args.dry, function(host)
+  session.with_host(not args.dry and "existing", function(host)
     local module = require "reload"
     for i, name in ipairs(who) do
       who[i] = refuse.check(host:container(name)).id
@@ -83,7 +83,7 @@ function reload.run(args)
       dir = args.dir and session.absolute(args.dir), containers = #who > 0 and who or nil,
       audit = args.audit, flows = args.dry,
     }))
-    if not args.dry then
+    if not args.dry and session.exists() then
       refuse.check(module.apply(host, changes))
     end
     local list, texts = {}, {}

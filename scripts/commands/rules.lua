@@ -70,7 +70,7 @@ function rules.run(args)
   session.with_host(false, function(host)
     local list, blocks = {}, {}
     for i, endpoint in ipairs(host:endpoints(who and refuse.check(host:container(who)).id)) do
-      local found = host:rules(endpoint.id)
+      local found = refuse.check(host:rules(endpoint.id))
       list[i] = {
         container = endpoint.container, endpoint = endpoint.id, audit = endpoint.audit, rules = found,
         default = {

@@ -1,11 +1,16 @@
 --- lifecycle.lua - what it takes to bring up and take down one endpoint, beside CNI plugins and netavark.
 ---
----   bulkhead run tests/bench/lifecycle.lua [LAST] [--json]     LAST endpoints at most, default 500
+---   bulkhead run tests/bench/lifecycle.lua [OURS [PEERS]] [--json FILE]
 ---
 --- Each contender works in a throwaway host of its own, on namespaces made beforehand, with addresses,
 --- a route, policy (theirs: masquerade and firewall chains) and one published port an endpoint. Times
 --- are wall clock of whole processes, the median of five neighbours at the 1st, 100th, 500th, 1000th
---- endpoint. The contenders take turns. Where a peer is not installed it is left out, and said so.
+--- endpoint: of ours as far as OURS (default 1000), of the peers as far as PEERS (default 500; the way
+--- to their 1000th takes ten minutes). Where a peer is not installed it is left out, and said so.
+---
+--- Of ours alone: a whole `hook createRuntime` beyond a hook that does nothing, the first of a state
+--- (which loads the programs) apart; 32 creations at once; the kernel's memory of an endpoint beyond that
+--- of a bare namespace with a veth pair.
 local json = require "json"
 local labs = require "labs"
 local lfs = require "lfs"
@@ -13,11 +18,19 @@ local session = require "session"
 local system = require "system"
 
 local STEPS, NEIGHBOURS = { 1, 100, 500, 1000 }, 5
-local last, as_json = 500, false
-for _, word in ipairs { ... } do
-  as_json = as_json or word == "--json"
-  last = math.tointeger(tonumber(word)) or last
+local HOOKS, AT_ONCE, CROWD = 15, 32, 400
+local given, output = {}, nil
+do
+  local words = { ... }
+  for i, word in ipairs(words) do
+    if word == "--json" then
+      output = assert(words[i + 1], "--json needs a file")
+    elseif words[i - 1] ~= "--json" then
+      given[#given + 1] = assert(math.tointeger(tonumber(word)), "a number of endpoints is needed")
+    end
+  end
 end
+local OURS, PEERS = given[1] or 1000, given[2] or math.min(given[1] or 500, 500)
 
 local program = lfs.symlinkattributes("/proc/self/exe", "target")
 
@@ -52,12 +65,12 @@ end
 local ours = { name = "bulkhead" }
 
 function ours.add(i)
-  return ("%s container create c%d --netns /run/netns/%s --publish %d:80/tcp"):format(
+  return ours.prefix .. ("%s container create c%d --netns /run/netns/%s --publish %d:80/tcp"):format(
     program, i, netns(ours, i), 10000 + i)
 end
 
 function ours.remove(i)
-  return ("%s container remove c%d"):format(program, i)
+  return ours.prefix .. ("%s container remove c%d"):format(program, i)
 end
 
 local cni = { name = "cni", needs = { "/usr/lib/cni/bridge", "/usr/lib/cni/portmap", "/usr/lib/cni/firewall" } }
@@ -130,8 +143,37 @@ local function median(list)
   return list[(#list + 1) // 2]
 end
 
---- Brings endpoints up to `to`, timing those at steps; then takes the last ones down.
-local function play(contender, results)
+--- Makes or deletes many namespaces by one program.
+local function namespaces(verb, contender, count)
+  local path = "/tmp/bulkhead-bench-netns"
+  local file <close> = assert(io.open(path, "w"))
+  for i = 1, count do
+    file:write("netns ", verb, " ", netns(contender, i), "\n")
+  end
+  file:close()
+  os.execute(("ip -force -batch %s 2>/dev/null"):format(path))
+end
+
+--- Runs `body` in a throwaway host, with `count` namespaces for a contender.
+local function in_host(contender, count, body)
+  local lab, host = labs.open { platform = "linux", host = { "10.0.0.1/24" }, outside = { "10.0.0.9/24" } }
+  assert(lab, host)
+  os.execute "rm -rf /tmp/bulkhead-bench-cni /tmp/bulkhead-bench-nav; mkdir -p /tmp/bulkhead-bench-nav"
+  namespaces("add", contender, count)
+  local ok, why = pcall(body)
+  if contender == ours then
+    os.execute(ours.prefix .. program .. " reset")
+  end
+  namespaces("del", contender, count)
+  labs.close(lab, host)
+  os.execute "rm -rf /tmp/bulkhead-bench-*"
+  if not ok then
+    io.stderr:write(("%s gave up: %s\n"):format(contender.name, why))
+  end
+end
+
+--- Brings endpoints up as far as the last step, timing neighbours at each and taking those down again.
+local function climb(contender, last, results)
   local made = 0
   for _, step in ipairs(STEPS) do
     if step > last then
@@ -148,77 +190,181 @@ local function play(contender, results)
     for n = NEIGHBOURS, 1, -1 do
       removes[n] = timed(contender.remove(made + n))
     end
+    if step == 1 and contender == ours then
+      results.first_ever_ms = adds[1] -- loads the programs, makes the network
+      table.remove(adds, 1)
+    end
     results[contender.name] = results[contender.name] or {}
     results[contender.name][tostring(step)] = { create_ms = median(adds), remove_ms = median(removes) }
     io.stderr:write(("%s at %d: create %.1f ms, remove %.1f ms\n"):format(contender.name, step,
       median(adds), median(removes)))
   end
-  return made
 end
 
-local function run(contender, results)
+local function missing(contender)
   for _, path in ipairs(contender.needs or {}) do
     if not installed(path) then
       io.stderr:write(("%s is left out: %s is not installed\n"):format(contender.name, path))
-      return
+      return true
     end
   end
-  local count = last + NEIGHBOURS
-  local lab, host = labs.open { platform = "linux", host = { "10.0.0.1/24" }, outside = { "10.0.0.9/24" } }
-  assert(lab, host)
-  os.execute "rm -rf /tmp/bulkhead-bench-cni /tmp/bulkhead-bench-nav; mkdir -p /tmp/bulkhead-bench-nav"
-  for i = 1, count do
-    shell("ip netns add " .. netns(contender, i))
-  end
-  local prefix = contender == ours and ("BULKHEAD_STATE=/tmp/bulkhead-bench-state ") or ""
-  local wrapped = setmetatable({
-    add = function(i) return prefix .. contender.add(i) end,
-    remove = function(i) return prefix .. contender.remove(i) end,
-  }, { __index = contender })
-  local ok, why = pcall(play, wrapped, results)
-  if contender == ours then
-    os.execute(prefix .. program .. " reset")
-  end
-  for i = 1, count do
-    os.execute("ip netns del " .. netns(contender, i) .. " 2>/dev/null")
-  end
-  labs.close(lab, host)
-  os.execute "rm -rf /tmp/bulkhead-bench-*"
-  if not ok then
-    io.stderr:write(("%s gave up: %s\n"):format(contender.name, why))
+end
+
+local function race(contender, last, results)
+  if not missing(contender) then
+    in_host(contender, last + NEIGHBOURS, function()
+      climb(contender, last, results)
+    end)
   end
 end
 
-session.platform = "linux"
-local results = {}
-for _, contender in ipairs { ours, netavark, cni } do
-  run(contender, results)
+--- A process in the i-th namespace, whose hook is called; its pid.
+local function sleeper(i)
+  local pipe = assert(io.popen(("exec nsenter --net=/run/netns/%s sh -c 'echo $$; exec sleep 600 >&-'"):format(
+    netns(ours, i))))
+  return pipe:read "n"
 end
 
-if as_json then
-  io.write(json.encode(results), "\n")
-  return 0
+--- Whole hook processes beside one that does nothing, and many at once.
+local function hooks(results)
+  in_host(ours, AT_ONCE + HOOKS, function()
+    shell(ours.prefix .. program .. " network create nat --driver nat --subnet 172.16.0.0/16")
+    local pids, empty, whole, all = {}, {}, {}, {}
+    local function hook(event, i)
+      return fed(('{"ociVersion":"1.0.2","id":"h%d","pid":%d,"status":"created","annotations":{"bulkhead.publish":"%d:80"}}')
+        :format(i, pids[i], 20000 + i), ours.prefix .. program .. " hook " .. event)
+    end
+    for i = 1, AT_ONCE + HOOKS do
+      pids[i] = sleeper(i)
+    end
+    shell(hook("createRuntime", 1))
+    for i = 2, HOOKS do
+      empty[#empty + 1] = timed(fed("{}", "/bin/true"))
+      whole[#whole + 1] = timed(hook("createRuntime", i))
+    end
+    for i = HOOKS + 1, HOOKS + AT_ONCE do
+      all[#all + 1] = "{ " .. hook("createRuntime", i) .. "; } &"
+    end
+    results.hook_ms = median(whole) - median(empty)
+    results.at_once_ms = timed(table.concat(all, "\n") .. "\nwait")
+    for i = 1, AT_ONCE + HOOKS do
+      os.execute(("kill %d"):format(pids[i]))
+    end
+  end)
 end
-io.write(("%-8s %-10s"):format("", "endpoint"))
-for _, step in ipairs(STEPS) do
-  io.write(("%10d"):format(step))
+
+--- Kernel memory that is in use, in KB.
+local function memory()
+  local used = 0
+  for line in io.lines "/proc/meminfo" do
+    local name, kb = line:match "^(%w+):%s+(%d+) kB"
+    if name == "SUnreclaim" or name == "Percpu" or name == "VmallocUsed" or name == "KernelStack" then
+      used = used + kb
+    end
+  end
+  return used
 end
-io.write "\n"
-for _, what in ipairs { "create_ms", "remove_ms" } do
-  for _, contender in ipairs { ours, netavark, cni } do
-    io.write(("%-8s %-10s"):format(what == "create_ms" and "create" or "remove", contender.name))
+
+--- Waits until what went before is freed: namespaces die slowly.
+local function settle()
+  local last = memory()
+  for _ = 1, 30 do
+    os.execute "sleep 1"
+    local now = memory()
+    if math.abs(now - last) < 256 then
+      break
+    end
+    last = now
+  end
+end
+
+--- What is there without us: the same interfaces, address and route.
+local bare = { name = "bare" }
+
+function bare.add(i)
+  local name = netns(bare, i)
+  return ("ip link add bhv%d mtu 1500 master bhbare type veth peer name eth0 netns %s && ip link set bhv%d up"
+    .. " && ip -n %s -batch - <<X\nlink set lo up\nlink set eth0 up\naddr add 10.%d.%d.1/8 dev eth0\n"
+    .. "route add default via 10.255.255.254\nX\n"):format(i, name, i, name, i // 200, i % 200)
+end
+
+--- The kernel's memory that one endpoint takes, in KB.
+local function footprint(contender, before)
+  local gained
+  in_host(contender, CROWD + 1, function()
+    before()
+    shell(contender.add(CROWD + 1))
+    settle()
+    local start = memory()
+    for i = 1, CROWD do
+      shell(contender.add(i))
+    end
+    settle()
+    gained = (memory() - start) / CROWD
+  end)
+  return gained
+end
+
+local function crowd(results)
+  local own = footprint(ours, function() end)
+  local plain = footprint(bare, function()
+    shell "ip link add bhbare type bridge && ip link set bhbare up"
+  end)
+  results.memory_kb = own and plain and own - plain
+  results.bare_memory_kb = plain
+end
+
+local function print_table(results)
+  local function row(what, contender)
+    io.write(("%-8s %-10s"):format(what, contender.name))
     for _, step in ipairs(STEPS) do
       local figure = results[contender.name] and results[contender.name][tostring(step)]
       local base = results.bulkhead and results.bulkhead[tostring(step)]
       if not figure then
         io.write(("%10s"):format "-")
       elseif contender == ours or not base then
-        io.write(("%7.1f ms"):format(figure[what]))
+        io.write(("%7.1f ms"):format(figure[what .. "_ms"]))
       else
-        io.write(("%9.1f×"):format(figure[what] / base[what]))
+        io.write(("%9.1f×"):format(figure[what .. "_ms"] / base[what .. "_ms"]))
       end
     end
     io.write "\n"
   end
+  io.write(("%-8s %-10s"):format("", "endpoint"))
+  for _, step in ipairs(STEPS) do
+    io.write(("%10d"):format(step))
+  end
+  io.write "\n"
+  for _, what in ipairs { "create", "remove" } do
+    for _, contender in ipairs { ours, netavark, cni } do
+      row(what, contender)
+    end
+  end
+  local first, final = results.bulkhead and results.bulkhead["1"], results.bulkhead and results.bulkhead["1000"]
+  local function say(format, value, target)
+    if value then
+      io.write((format .. "  (target %s)\n"):format(value, target))
+    end
+  end
+  say("create grows from the 1st to the 1000th by %.2f×", final and final.create_ms / first.create_ms, "1.5×")
+  say("remove grows from the 1st to the 1000th by %.2f×", final and final.remove_ms / first.remove_ms, "1.5×")
+  say("a whole hook createRuntime beyond an empty hook: %.1f ms", results.hook_ms, "10 ms")
+  say("the first ever of a state: %.1f ms", results.first_ever_ms, "none")
+  say("32 at once: %.0f ms", results.at_once_ms, "2000 ms")
+  say("kernel memory of an endpoint beyond namespace and veth: %.1f KB", results.memory_kb, "16 KB")
+end
+
+session.platform = "linux"
+ours.prefix = "BULKHEAD_STATE=/tmp/bulkhead-bench-state "
+local results = {}
+race(ours, OURS, results)
+race(netavark, PEERS, results)
+race(cni, PEERS, results)
+hooks(results)
+crowd(results)
+print_table(results)
+if output then
+  local file <close> = assert(io.open(output, "w"))
+  file:write(json.encode(results), "\n")
 end
 return 0

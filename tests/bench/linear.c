@@ -121,7 +121,7 @@ static void *simd_build(const struct bench_set *set, size_t *bytes)
 	return linear;
 }
 
-SIMD512 static void simd512(const struct linear *linear, uint32_t from, uint32_t count, int32_t *answers)
+SIMD512 static inline void simd512(const struct linear *linear, uint32_t from, uint32_t count, int32_t *answers)
 {
 	for (uint32_t i = 0; i < count; i++) {
 		const struct bench_packet *packet = &linear->set->packets[from + i];
@@ -147,7 +147,7 @@ SIMD512 static void simd512(const struct linear *linear, uint32_t from, uint32_t
 	}
 }
 
-SIMD256 static void simd256(const struct linear *linear, uint32_t from, uint32_t count, int32_t *answers)
+SIMD256 static inline void simd256(const struct linear *linear, uint32_t from, uint32_t count, int32_t *answers)
 {
 	for (uint32_t i = 0; i < count; i++) {
 		const struct bench_packet *packet = &linear->set->packets[from + i];
@@ -182,15 +182,50 @@ SIMD256 static void simd256(const struct linear *linear, uint32_t from, uint32_t
 	}
 }
 
-static void simd_single(void *self, uint32_t from, uint32_t count, int32_t *answers)
+SIMD512 static void simd512_batch(const struct linear *linear, uint32_t from, uint32_t count, int32_t *answers)
 {
-	if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
-		simd512(self, from, count, answers);
-	else
-		simd256(self, from, count, answers);
+	simd512(linear, from, count, answers);
 }
 
-const struct contender bench_linear_simd = {"linear_simd", simd_build, simd_single, NULL, NULL, linear_free};
+SIMD256 static void simd256_batch(const struct linear *linear, uint32_t from, uint32_t count, int32_t *answers)
+{
+	simd256(linear, from, count, answers);
+}
+
+static void simd_batch(void *self, uint32_t from, uint32_t count, int32_t *answers)
+{
+	if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
+		simd512_batch(self, from, count, answers);
+	else
+		simd256_batch(self, from, count, answers);
+}
+
+/* As for the others: one call a packet. */
+SIMD512 static __attribute__((noinline)) int32_t simd512_one(const struct linear *linear, uint32_t at)
+{
+	int32_t answer;
+
+	simd512(linear, at, 1, &answer);
+	return answer;
+}
+
+SIMD256 static __attribute__((noinline)) int32_t simd256_one(const struct linear *linear, uint32_t at)
+{
+	int32_t answer;
+
+	simd256(linear, at, 1, &answer);
+	return answer;
+}
+
+static void simd_single(void *self, uint32_t from, uint32_t count, int32_t *answers)
+{
+	bool wide = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+
+	for (uint32_t i = 0; i < count; i++)
+		answers[i] = wide ? simd512_one(self, from + i) : simd256_one(self, from + i);
+}
+
+const struct contender bench_linear_simd = {"linear_simd", simd_build, simd_single, simd_batch, NULL, linear_free};
 #else
 static void *simd_build(const struct bench_set *set, size_t *bytes)
 {

@@ -237,3 +237,68 @@ describe("identity:", function()
       source = "1.2.3.4", target = OTHER, protocol = 17, payload = UDP }, packets.PEER), "outbound"))
   end)
 end)
+
+describe("an ICMP error from the container", function()
+  --- A gate that lets only DNS to one server out, with such a conversation, and what it says of an error.
+  local function said(spec)
+    local subject = assert(filter.gate {
+      addresses = { SELF .. "/24", SELF6 .. "/64" },
+      default = { inbound = { action = "block" }, outbound = { action = "block" } },
+      rules = { { action = "allow", direction = "outbound", protocol = "udp", remote_port = "53" } },
+    })
+    local query = packets.udp(4000, 53)
+    if spec.v6 then
+      assert.equal("allow rule", verdict(subject, packets.frame(0x86dd, packets.v6 { source = SELF6, target = OTHER6,
+        protocol = 17, payload = query }, packets.OWN, packets.PEER), "outbound"))
+      local inner = packets.v6 { source = OTHER6, target = SELF6, protocol = 17, payload = packets.udp(53, 4000) }
+      return verdict(subject, packets.frame(0x86dd, packets.v6 { source = SELF6, target = spec.target, protocol = 58,
+        payload = packets.icmp(1, 4, "\0\0\0\0") .. inner }, packets.OWN, packets.PEER), "outbound")
+    end
+    assert.equal("allow rule", verdict(subject, packets.frame(0x0800, packets.v4 { source = SELF, target = OTHER,
+      protocol = 17, payload = query }, packets.OWN, packets.PEER), "outbound"))
+    local inner = packets.v4 { source = OTHER, target = SELF, protocol = 17, payload = packets.udp(53, 4000) }
+    return verdict(subject, packets.frame(0x0800, packets.v4 { source = SELF, target = spec.target, protocol = 1,
+      payload = packets.icmp(3, 3, "\0\0\0\0") .. inner }, packets.OWN, packets.PEER), "outbound")
+  end
+
+  it("goes to whom its flow is with, and carries nothing to others", function()
+    assert.equal("allow flow", said { target = OTHER })
+    assert.equal("block default", said { target = "10.0.0.66" })
+    assert.equal("allow flow", said { v6 = true, target = OTHER6 })
+    assert.equal("block default", said { v6 = true, target = "fd00::66" })
+  end)
+end)
+
+describe("a router solicitation", function()
+  it("gives no other's link-layer address", function()
+    local function solicit(mac)
+      return packets.frame(0x86dd, packets.v6 { source = SELF6, target = "ff02::2", protocol = 58, hops = 255,
+        payload = packets.icmp(133, 0, "\0\0\0\0") .. "\1\1" .. mac }, packets.OWN, "\x33\x33\0\0\0\2")
+    end
+    local subject = assert(filter.gate {
+      mac = "02:00:00:00:00:02", addresses = { SELF6 .. "/64" },
+      default = { inbound = { action = "allow" }, outbound = { action = "allow" } },
+    })
+    assert.equal("allow default", verdict(subject, solicit(packets.OWN), "outbound"))
+    assert.equal("block spoof", verdict(subject, solicit(packets.PEER), "outbound"))
+  end)
+end)
+
+describe("the loopback's addresses", function()
+  it("are never on the wire, at either end, whatever a policy says of spoofing", function()
+    for _, antispoof in ipairs { true, false } do
+      local subject = assert(filter.gate {
+        addresses = { SELF .. "/24" }, options = { antispoof = antispoof },
+        default = { inbound = { action = "allow" }, outbound = { action = "allow" } },
+      })
+      for _, ends in ipairs { { "127.0.0.1", OTHER }, { SELF, "127.0.0.1" } } do
+        for _, direction in ipairs { "inbound", "outbound" } do
+          local out = direction == "outbound"
+          local frame = packets.frame(0x0800, packets.v4 { source = ends[out and 1 or 2], target = ends[out and 2 or 1],
+            protocol = 17, payload = UDP }, out and packets.OWN or packets.PEER, out and packets.PEER or packets.OWN)
+          assert.equal("block spoof", verdict(subject, frame, direction), direction .. " " .. ends[1])
+        end
+      end
+    end
+  end)
+end)

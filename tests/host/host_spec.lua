@@ -57,6 +57,7 @@ end)
 describe("a network is refused", function()
   local cases = {
     { { name = "", driver = "nat", subnets = { "10.0.0.0/24" } }, "network name is empty; it must be 1 to 63 of A-Z a-z 0-9 _ . -" },
+    { { name = "six", driver = "nat", mtu = 1279, subnets = { "10.0.0.0/24", "fd01::/64" } }, "subnet fd01::/64 is of IPv6, which needs an MTU of at least 1280, not 1279" },
     { { name = "-x", driver = "nat", subnets = { "10.0.0.0/24" } }, "network name '-x' may have only A-Z a-z 0-9 _ . - and must begin with a letter or digit" },
     { { name = ("x"):rep(64), driver = "nat", subnets = { "10.0.0.0/24" } }, "network name '" .. ("x"):rep(40) .. "…' is 64 bytes long; at most 63 are possible" },
     { { name = "a", driver = "bridge", subnets = { "10.0.0.0/24" } }, "driver 'bridge' is not known (nat, l2bridge, transparent, internal or overlay)" },
@@ -267,5 +268,26 @@ describe("a container is found", function()
   it("or not, with a sentence", function()
     assert.equal("'ab' could be several containers; give more of the id", select(2, host:container "ab"))
     assert.equal("there is no container 'x'", select(2, host:container "x"))
+  end)
+end)
+
+describe("a switch has ports for 1022 endpoints", function()
+  it("and the next is refused before anything is made", function()
+    assert(network { name = "wide", driver = "nat", subnets = { "10.0.0.0/16" } })
+    assert(change(function()
+      for i = 1, 1022 do
+        assert(host:add_container { id = "c" .. i, type = "process", policies = "policies/default" })
+        assert(endpoint("c" .. i, { network = "wide" }))
+      end
+      return true
+    end))
+    local made, message, code = container("one", nil, { network = "wide" })
+    assert.is_nil(made)
+    assert.equal("network 'wide' is full: its switch has ports for 1022 endpoints", message)
+    assert.equal("EXFULL", code)
+    assert.same({}, host:containers "one")
+    assert(change(function() return host:remove_container "c7" end))
+    assert(container("one", nil, { network = "wide" }))
+    assert(container("other", nil, { network = "nat" }))
   end)
 end)

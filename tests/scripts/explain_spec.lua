@@ -25,7 +25,8 @@ local function world(more)
       return address == "172.16.0.3"
         and { at = "db", gate = gate("172.16.0.3"), network = "nat", default = default } or nil
     end,
-    foreign = function() return nil end,
+    foreign = function() return {} end, link = function() return "up0" end,
+    is_host = function() return false end,
   }
   for key, value in pairs(more or {}) do
     base[key] = value
@@ -67,8 +68,10 @@ describe("a packet from outside", function()
     assert.equal("open", answer.rule)
     assert.equal("p.lua:9", answer.origin)
     assert.is_true(answer.matched[1].won)
-    path = ask(world { published = published, foreign = function() return "ip f x" end }, IN)
-    assert.equal("host > translation > foreign!drop", path)
+    path = ask(world { published = published, foreign = function()
+      return { { at = "ip f x", verdict = "drop", by = "policy" } }
+    end }, IN)
+    assert.equal("host > translation > foreign!policy", path)
   end)
 
   it("belongs to a connection from inside", function()
@@ -108,6 +111,11 @@ describe("a packet to a sibling", function()
   end)
 
   it("goes nowhere where nobody is", function()
+    for _, driver in ipairs { "internal", "overlay" } do
+      local network = { name = "lan", driver = driver, subnets = NAT.subnets }
+      assert.equal("gate out > switch!no such endpoint",
+        (ask(world { network = network }, "out udp 172.16.0.2:9 -> 172.16.9.9:9")))
+    end
     assert.equal("gate out > switch!no such endpoint", (ask(world(), "out udp 172.16.0.2:9 -> 172.16.9.9:9")))
     assert.equal("gate out > switch", (ask(world { live = false }, "out udp 172.16.0.2:9 -> 172.16.9.9:9")))
     assert.equal("gate out > switch", (ask(world(), "out udp 172.16.0.2:9 -> 172.16.255.255:9")))
@@ -117,6 +125,14 @@ describe("a packet to a sibling", function()
   it("reaches the host", function()
     assert.equal("gate out > switch > host", (ask(world(), "out udp 172.16.0.2:9 -> 172.16.0.1:53")))
     assert.equal("host > switch > gate in!default", (ask(world(), "in udp 172.16.0.1:53 -> 172.16.0.2:9")))
+    -- By whatever address it has: an interface's, another network's gateway.
+    local other = { name = "far", driver = "nat", subnets = { { prefix = "172.20.0.0/16", gateway = "172.20.0.1" } } }
+    local w = { networks = { NAT, other }, is_host = function(address) return address == "10.0.0.1" end }
+    for _, address in ipairs { "10.0.0.1", "172.20.0.1" } do
+      assert.equal("gate out > switch > host", (ask(world(w), ("out udp 172.16.0.2:9 -> %s:53"):format(address))))
+      assert.equal("host > switch > gate in!default",
+        (ask(world(w), ("in udp %s:53 -> 172.16.0.2:9"):format(address))))
+    end
   end)
 end)
 
@@ -129,8 +145,13 @@ describe("between networks", function()
     assert.equal("switch > network!reach", (ask(world { networks = { NAT, lan } }, IN)))
     local a = { name = "nat", driver = "nat", subnets = NAT.subnets, reach = { "lan" } }
     local b = { name = "lan", driver = "internal", subnets = lan.subnets, reach = { "nat" } }
-    assert.equal("gate out > switch > host > switch",
+    assert.equal("gate out > switch > host > switch!no such endpoint",
       (ask(world { network = a, networks = { a, b } }, "out tcp 172.16.0.2:1 -> 10.0.0.9:2")))
+    assert.equal("gate out > switch > host > switch",
+      (ask(world { network = a, networks = { a, b }, live = false }, "out tcp 172.16.0.2:1 -> 10.0.0.9:2")))
+    a.reach = { "*" } -- as the engine has it
+    assert.equal("gate out > switch > host > switch",
+      (ask(world { network = a, networks = { a, b }, live = false }, "out tcp 172.16.0.2:1 -> 10.0.0.9:2")))
     assert.equal("switch > host > switch > gate in!default", (ask(world { network = a, networks = { a, b } }, IN)))
     assert.equal("gate out > switch > network!reach",
       (ask(world { network = a, networks = { a, lan } }, "out tcp 172.16.0.2:1 -> 10.0.0.9:2")))

@@ -1,6 +1,8 @@
 --- nft_spec.lua - what foreign nftables rules would do to a packet.
 local foreign = require "foreign"
+local iptables = require "iptables"
 local json = require "json"
+local nft = require "nft"
 local overlay = require "overlay"
 local uplink = require "uplink"
 
@@ -105,6 +107,115 @@ describe("another program's forward chain", function()
   end)
 end)
 
+describe("every chain on a packet's way", function()
+  local DADDR = '{"payload":{"protocol":"ip","field":"daddr"}}'
+
+  local function base(family, name, hook, prio, policy, more)
+    return ('{"chain":{"family":"%s","table":"t","name":"%s","type":"filter","hook":"%s","prio":%d,"policy":"%s"%s}}')
+      :format(family, name, hook, prio, policy, more or "")
+  end
+
+  local function chained(family, name, ...)
+    return ('{"rule":{"family":"%s","table":"t","chain":"%s","handle":7,"expr":[%s]}}')
+      :format(family, name, table.concat({ ... }, ","))
+  end
+
+  local function found(steps, ...)
+    local parts = {}
+    for i, finding in ipairs(nft.follow(ruleset(...), steps)) do
+      parts[i] = ("%s %s %s"):format(finding.at, finding.verdict, finding.by)
+    end
+    return table.concat(parts, "; ")
+  end
+
+  local facts = foreign.facts({ protocol = "tcp", source = "10.0.0.9", source_port = 1, target = "172.16.0.2",
+    target_port = 80 }, { status = { dnat = true } })
+  local before = foreign.facts { protocol = "tcp", source = "10.0.0.9", source_port = 1, target = "10.0.0.1",
+    target_port = 8080 }
+  local published = foreign.forwarded(facts, "ens3", foreign.ours, before)
+
+  it("is asked about what it sees: before translation, and after", function()
+    local early, late = base("ip", "p", "prerouting", -300, "accept"), base("ip", "p", "prerouting", -50, "accept")
+    local to_host, to_web = match(DADDR, '"10.0.0.1"'), match(DADDR, '"172.16.0.2"')
+    assert.equal("ip t p drop rule 7", found(published, early, chained("ip", "p", to_host, DROP)))
+    assert.equal("", found(published, early, chained("ip", "p", to_web, DROP)))
+    assert.equal("ip t p drop rule 7", found(published, late, chained("ip", "p", to_web, DROP)))
+    assert.equal("", found(published, late, chained("ip", "p", to_host, DROP)))
+  end)
+
+  it("counts if it is of the packet's family, hook and device", function()
+    assert.equal("", found(published, base("ip6", "p", "forward", 0, "drop"), base("inet", "i", "input", 0, "drop"),
+      base("bridge", "b", "forward", 0, "drop"), base("netdev", "n", "ingress", 0, "drop", ',"dev":"ens4"')))
+    assert.equal("netdev t n drop policy; inet t q drop policy", found(published,
+      base("netdev", "n", "ingress", 0, "drop", ',"dev":"ens3"'), base("inet", "q", "postrouting", 0, "drop")))
+    assert.equal("netdev t n unknown policy", found(published, base("netdev", "n", "ingress", 0, "drop")))
+    assert.equal("inet t i drop policy", found(foreign.entering(facts, foreign.ours),
+      base("inet", "i", "input", 0, "drop"), base("inet", "f", "forward", 0, "drop")))
+    assert.equal("inet t o drop policy", found(foreign.leaving(facts, foreign.ours),
+      base("inet", "o", "output", 0, "drop"), base("inet", "f", "forward", 0, "drop")))
+  end)
+
+  it("is read with its sets, maps, ranges and prefixes", function()
+    local f = base("ip", "f", "forward", 0, "accept")
+    local set = '{"set":{"family":"ip","name":"s","table":"t","type":"ipv4_addr","elem":[%s]}}'
+    for elements, verdict in pairs {
+      ['{"prefix":{"addr":"172.16.0.0","len":16}}'] = true, ['{"range":["172.16.0.1","172.16.0.9"]}'] = true,
+      ['"172.16.0.2"'] = true, ['{"elem":{"val":"172.16.0.2","timeout":9}}'] = true,
+      ['{"range":["172.16.0.10","172.16.1.0"]}'] = false, ['"fd00::1"'] = false,
+    } do
+      assert.equal(verdict and "ip t f drop rule 7" or "",
+        found(published, set:format(elements), f, chained("ip", "f", match(DADDR, '"@s"'), DROP)), elements)
+    end
+    local vmap = '{"vmap":{"key":%s,"data":{"set":[%s]}}}'
+    assert.equal("ip t f drop rule 7", found(published, f, chained("ip", "f",
+      vmap:format(TCP_PORT, '[22,{"accept":null}],[80,{"drop":null}]'))))
+    assert.equal("", found(published, f, chained("ip", "f", vmap:format(STATE, '["invalid",{"drop":null}]'))))
+    assert.equal("", found(published, base("ip", "f", "forward", 0, "drop"),
+      chained("ip", "f", match('{"ct":{"key":"status"}}', '"dnat"', "in"), ACCEPT)))
+  end)
+
+  it("that only may drop is told as such", function()
+    assert.equal("ip t f unknown rule 7", found(published, base("ip", "f", "forward", 0, "accept"),
+      chained("ip", "f", match('{"meta":{"key":"mark"}}', "1"), DROP)))
+  end)
+end)
+
+describe("iptables of old", function()
+  local SAVED = [[
+*filter
+:INPUT ACCEPT [0:0]
+:FORWARD DROP [0:0]
+:LOGDROP - [0:0]
+:ufw-user - [0:0]
+-A FORWARD -i docker+ ! -o docker0 -m comment --comment "a "b" -j ACCEPT" -j ACCEPT
+-A FORWARD -p tcp -m multiport --dports 80,90:99 -j ufw-user
+-A FORWARD -p udp -j LOGDROP
+-A ufw-user -s 10.0.0.0/8 -m conntrack ! --ctstate NEW -j REJECT --reject-with icmp-port-unreachable
+-A ufw-user -s 10.0.0.0/8 -m hashlimit --hashlimit-upto 5 -j RETURN
+-A ufw-user -d 172.16.0.0/12 -j ACCEPT
+-A LOGDROP -j DROP
+COMMIT
+]]
+
+  local function verdict(protocol, port, text)
+    local read = { nftables = iptables.parse(text or SAVED, "ip") }
+    local facts = foreign.facts { protocol = protocol, source = "10.0.0.9", source_port = 1, target = "172.16.0.2",
+      target_port = port }
+    local parts = {}
+    for i, finding in ipairs(nft.follow(read, foreign.forwarded(facts, "ens3", foreign.ours))) do
+      parts[i] = ("%s %s %s"):format(finding.at, finding.verdict, finding.by)
+    end
+    return table.concat(parts, "; ")
+  end
+
+  it("drops what it would drop", function()
+    assert.equal("iptables-legacy filter FORWARD drop policy", verdict("tcp", 81))
+    assert.equal("iptables-legacy filter FORWARD drop rule 7 of LOGDROP", verdict("udp", 80))
+    assert.equal("iptables-legacy filter FORWARD unknown policy", verdict("tcp", 80))
+    assert.equal("", verdict("tcp", 95, (SAVED:gsub("%-A ufw%-user[^\n]-hashlimit[^\n]-\n", ""))))
+  end)
+end)
+
 describe("the uplink", function()
   it("is where the default route with the lowest metric leaves", function()
     assert.equal("ens3", uplink.parse [[
@@ -114,5 +225,46 @@ ens3	00000000	0101A8C0	0003	0	0	100	00000000	0	0	0
 ens4	0000FEA9	00000000	0001	0	0	0	0000FFFF	0	0	0
 ]])
     assert.is_nil(uplink.parse "Iface\n")
+  end)
+
+  it("of an address is its route's, the longest first", function()
+    local routes = uplink.routes([[
+Iface	Destination	Gateway 	Flags	RefCnt	Use	Metric	Mask		MTU	Window	IRTT
+ens3	00000000	0101A8C0	0003	0	0	100	00000000	0	0	0
+lan0	0000010A	00000000	0001	0	0	0	0000FFFF	0	0	0
+*	0000020A	00000000	0201	0	0	0	0000FFFF	0	0	0
+]], "fd000000000000000000000000000000 40 00000000000000000000000000000000 00 00000000000000000000000000000000 "
+      .. "00000100 00000001 00000000 00000001     lan0\n")
+    assert.equal("ens3", uplink.of(routes, "1.2.3.4"))
+    assert.equal("lan0", uplink.of(routes, "10.1.9.9"))
+    assert.equal("lan0", uplink.of(routes, "fd00::9"))
+    assert.is_nil(uplink.of(routes, "2001:db8::1"))
+  end)
+end)
+
+describe("doctor", function()
+  local doctor = require "doctor"
+
+  it("says that forwarding came later than our table", function()
+    local ours = ruleset(chain("forward", "accept", "lent4", "bulkhead_abc123"))
+    assert.is_true(doctor.refuses_late(ours, "1\n"))
+    assert.is_false(doctor.refuses_late(ours, "0\n"))
+    assert.is_false(doctor.refuses_late(ruleset(chain("forward", "accept", "forward", "bulkhead_abc123")), "1\n"))
+    assert.is_false(doctor.refuses_late(nil, "1\n"))
+  end)
+
+  it("names filters by hook: from outside, from the host, outbound", function()
+    local entry = { { host = 8080, container = 80, protocol = "tcp" } }
+    local function dropped(...)
+      return doctor.dropped(ruleset(...), entry, "ens3")
+    end
+    assert.is_nil(dropped(chain("prerouting", "accept"), rule("prerouting", match(TCP_PORT, "8081"), DROP)))
+    assert.equal("the filter 'inet t prerouting' drops what comes by the published port 8080/tcp",
+      dropped((chain("prerouting", "accept"):gsub('"prio":0', '"prio":-300')),
+        rule("prerouting", match(TCP_PORT, "8080"), DROP)))
+    assert.equal("the filter 'inet t output' drops what the host itself sends to the published port 8080/tcp",
+      dropped(chain("output", "accept"), rule("output", match(TCP_PORT, "80"), DROP)))
+    assert.equal("the filter 'inet t prerouting' drops what containers send to the uplink",
+      dropped(chain("prerouting", "accept"), rule("prerouting", match(IN, '"ens3"', "!="), DROP)))
   end)
 end)

@@ -44,11 +44,12 @@ local function compare(differences, what, wanted, found)
   end
 end
 
---- The keys of the gate's maps, by map.
+--- The keys of the gate's maps, by map; of the forwarding table, what they lead to.
 local function map_keys(directory)
   local keys = {}
   for line in namespaces.shell(("'%s' %s"):format(audit.helper "maps", directory)):gmatch "[^\n]+" do
-    local map, word = line:match "^(%S+) (%d+)$"
+    local map, word, value = line:match "^(%S+) (%d+) (%d+)$"
+    word = map == "bh_forwards" and value or word
     keys[map] = keys[map] or {}
     keys[map][math.tointeger(word)] = true
   end
@@ -93,11 +94,19 @@ function audit.differences(s)
   local keys = map_keys(directory .. "/bpf")
   compare(differences, "counters of endpoint", ids, keys.bh_counts or {})
   compare(differences, "account of compartment", shares, keys.bh_shares or {})
+  if keys.guarantees then -- as many as there are accounts
+    compare(differences, "number of guarantees", { [#compartments - 1] = true }, keys.guarantees)
+  end
   have = {}
   for index in pairs(keys.bh_ports or {}) do
     have[index // 4] = true -- indices of links are made from ids (switch.h)
   end
   compare(differences, "gate of endpoint", ids, have)
+  have = {}
+  for index in pairs(keys.bh_forwards or {}) do
+    have[index // 4] = true
+  end
+  compare(differences, "place in the forwarding table of endpoint", ids, have)
   have = {}
   for table_id in pairs(keys.bh_spots or {}) do
     have[table_id] = true

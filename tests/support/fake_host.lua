@@ -37,8 +37,19 @@ function fake_host.new(lists, fails)
     table.insert(lists.endpoints, endpoint)
     return endpoint
   end)
-  for _, name in ipairs { "networks", "containers", "endpoints", "compartments" } do
-    host[name] = function() return lists[name] or {} end
+  host.endpoints = function() return lists.endpoints or {} end
+  host.lost = function() return {} end
+  host.compartments = function() return lists.compartments or {} end
+  for name, key in pairs { networks = "name", containers = "id" } do
+    host[name] = function(_, one)
+      local found = {}
+      for _, each in ipairs(lists[name] or {}) do
+        if one == nil or each[key] == one then
+          found[#found + 1] = each
+        end
+      end
+      return found
+    end
   end
   function host.container(_, who)
     for _, each in ipairs(lists.containers or {}) do

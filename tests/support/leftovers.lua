@@ -149,6 +149,14 @@ local function named()
   return found
 end
 
+local function set_of(list)
+  local set = {}
+  for _, each in ipairs(list) do
+    set[each] = true
+  end
+  return set
+end
+
 --- How things are now.
 function leftovers.look()
   local sysctls = {}
@@ -156,7 +164,7 @@ function leftovers.look()
     sysctls[path] = slurp("/proc/sys/" .. path)
   end
   return {
-    sysctls = sysctls, links = leftovers.links(), held = held(),
+    sysctls = sysctls, links = leftovers.links(), held = held(), named = set_of(named()),
     namespace = lfs.symlinkattributes("/proc/self/ns/net", "target"),
   }
 end
@@ -165,7 +173,12 @@ end
 ---@return string[]
 function leftovers.since(before)
   collectgarbage() -- what is only waiting for the collector is not left
-  local now, found = leftovers.look(), named()
+  local now, found = leftovers.look(), {}
+  for each in pairs(now.named) do
+    -- What a test before this one left is that one's failure.
+    found[#found + 1] = not before.named[each] and each or nil
+  end
+  table.sort(found)
   if now.namespace ~= before.namespace then
     found[#found + 1] = "the process is in another network namespace"
     return found

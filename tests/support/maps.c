@@ -1,35 +1,58 @@
 /*
- * maps.c - lists the keys of the gate's maps: `NAME FIRST-WORD` a line.
+ * maps.c - lists what the gate's maps hold: `NAME KEY VALUE` a line, the first word of each. Of the room
+ * for flows it says for how many compartments it is held back: `guarantees N 0`.
  *
  *   maps DIRECTORY      of the pins
  */
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <dirent.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "../../engine/gate/gate.h"
+#include "../../engine/gate/maps.h"
+
+static void list_room(int map)
+{
+	struct bh_room room;
+	uint32_t zero = 0;
+
+	if (!bpf_map_lookup_elem(map, &zero, &room))
+		printf("guarantees %llu 0\n",
+		       (unsigned long long)(BH_FLOWS_MAX - room.capacity) / BH_FLOWS_GUARANTEED);
+}
 
 static void list(const char *name, int map)
 {
 	struct bpf_map_info info = {0};
 	uint32_t size = sizeof(info);
 	uint8_t key[512], next[512];
+	void *value;
 	bool more;
 
 	if (bpf_obj_get_info_by_fd(map, &info, &size) || info.key_size > sizeof(key) || info.key_size < 4 ||
 	    info.type == BPF_MAP_TYPE_ARRAY || info.type == BPF_MAP_TYPE_ARRAY_OF_MAPS)
 		return;
+	value = calloc((size_t)libbpf_num_possible_cpus(), (info.value_size + 7) & ~7u);
+	if (!value)
+		return;
 	more = !bpf_map_get_next_key(map, NULL, next);
 	while (more) {
-		uint32_t word;
+		uint32_t word, first = 0;
 
 		memcpy(key, next, info.key_size);
 		memcpy(&word, key, 4);
-		printf("%.*s %u\n", (int)strcspn(name, "-"), name, word);
+		if (!bpf_map_lookup_elem(map, key, value))
+			memcpy(&first, value, 4);
+		printf("%.*s %u %u\n", (int)strcspn(name, "-"), name, word, first);
 		more = !bpf_map_get_next_key(map, key, next);
 	}
+	free(value);
 }
 
 int main(int argc, char **argv)
@@ -49,6 +72,8 @@ int main(int argc, char **argv)
 		fd = bpf_obj_get(path);
 		if (fd >= 0) {
 			list(entry->d_name, fd);
+			if (!strncmp(entry->d_name, "bh_rooms", 8))
+				list_room(fd);
 			close(fd);
 		}
 	}

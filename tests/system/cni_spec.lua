@@ -191,6 +191,23 @@ describe("the CNI plugin", function()
     tool:fails(50, "STATUS", about(nil, { cniVersion = "1.1.0", policies = "/nowhere" }))
   end)
 
+  it("leaves its network, which goes when it is asked to and nobody uses it", function()
+    local cli, shell = require "tests.support.cli", namespaces.shell
+    local remove = ("BULKHEAD_STATE='%s' '%s' network remove pods"):format(s.state, cli.program())
+    local request = about("a", nil, { netns = namespaces.pod(s) })
+    tool:done("ADD", request)
+    local text, status = shell(remove)
+    assert.equal(1, status)
+    assert.matches("network 'pods' is used by container 'a'", text, 1, true)
+    tool:done("DEL", request)
+    assert.equal("pods", s.host:networks "pods"[1].name)
+    text, status = shell(remove)
+    assert.equal(0, status, text)
+    assert.same({}, s.host:networks "pods")
+    tool:done("ADD", request)
+    tool:done("DEL", request)
+  end)
+
   it("answers VERSION with dummy values", function()
     local answer = tool:done("VERSION", {
       id = "dummy", netns = "dummy", interface = "dummy", conf = '{"cniVersion":"1.0.0"}',

@@ -2,6 +2,7 @@
 local labs = require "labs"
 local lifecycle = require "lifecycle"
 local leftovers = require "tests.support.leftovers"
+local lfs = require "lfs"
 local namespaces = require "tests.support.namespaces"
 local stage = require "tests.support.stage"
 local B = { describe = describe, it = it, before_each = before_each, after_each = after_each, pending = pending }
@@ -126,6 +127,17 @@ stage.platforms(B, "S2: the default compartment", function(open, platform)
       local message, code = s:refused { id = "a", netns = "/proc/self/ns/net" }
       assert.equal("EINVAL", code)
       assert.matches("the host's own network namespace", message, 1, true)
+      -- The machine's first process, in a namespace that is not this host's, and another state.
+      local other = open()
+      local first = lfs.attributes "/proc/1/ns/net" and "/proc/1/ns/net" or nil
+      for _, path in ipairs {
+        ("/run/bulkhead/%s/default"):format(other.tag), ("/run/bulkhead/%s/switch"):format(other.tag), first,
+      } do
+        message, code = s:refused { id = "a", netns = path }
+        assert.equal("EINVAL", code)
+        assert.matches("network namespace of a host", message, 1, true)
+        assert.equal("1", ids(s.host:compartments()))
+      end
     end
     local _, _, code = s:change(function(host)
       return host:add_container { id = "a", type = "default", policies = stage.policies() }
@@ -336,5 +348,28 @@ describe("a lab", function()
       assert.same({}, leftovers.since(before))
     end
     assert.is_number(labs.sweep())
+  end)
+end)
+
+describe("a state", function()
+  it("is refused in a directory that others may change", function()
+    if stage.without_linux() then
+      pending(stage.without_linux())
+      return
+    end
+    local bulkhead = require "bulkhead"
+    local dir = os.tmpname()
+    os.remove(dir)
+    for _, spoil in ipairs { "chmod 770", "chmod 707", "chown 65534" } do
+      assert(lfs.mkdir(dir))
+      assert(os.execute(("%s '%s'"):format(spoil, dir)))
+      for _, write in ipairs { true, false } do
+        local host, message, code = bulkhead.open { platform = "linux", state = dir, write = write }
+        assert.is_nil(host, spoil)
+        assert.equal("EPERM", code)
+        assert.matches("must be root's alone", message, 1, true)
+      end
+      assert(lfs.rmdir(dir)) -- nothing was made in it
+    end
   end)
 end)

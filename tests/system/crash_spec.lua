@@ -246,6 +246,7 @@ describe("after a crash", function()
 
     it("that is damaged in the middle, reconcile finds it", function()
       s.host:close()
+      audit.sql(s, "PRAGMA wal_checkpoint(TRUNCATE)")
       local file = assert(io.open(s.state .. "/state.db", "r+b"))
       for page = 2, 12 do
         file:seek("set", page * 4096)
@@ -277,7 +278,10 @@ describe("after a crash", function()
         audit.sql(s, ("ALTER TABLE %s DROP COLUMN %s"):format(name, field))
       end
       audit.sql(s, "DROP INDEX endpoints_compartment; DROP INDEX published_host; DROP TABLE before;"
-        .. " DROP TABLE past_policies; DROP TABLE past_rules; PRAGMA user_version = 1")
+        .. " DROP TABLE past_policies; DROP TABLE past_rules; DROP TABLE lost_properties; DROP TABLE lost_published;"
+        .. " DROP TABLE lost_endpoints; DROP TABLE lost; DROP TABLE loose; DROP TRIGGER endpoints_gone;"
+        .. " DROP TRIGGER endpoints_changed; ALTER TABLE tables ADD COLUMN blocks_in INTEGER NOT NULL DEFAULT 0;"
+        .. " ALTER TABLE tables ADD COLUMN blocks_out INTEGER NOT NULL DEFAULT 0; PRAGMA user_version = 1")
       assert.matches("earlier version.*reconcile", (run "endpoints"))
       done "reconcile"
       s:reopen()
@@ -295,6 +299,56 @@ describe("after a crash", function()
       agree "begun anew"
       done "container create web --publish 8080:80"
       agree "created again"
+    end)
+
+    it("whose boot was another, handlers of what it took are told, once, and its leases are free", function()
+      local dir = s.state .. "-set"
+      os.execute(("rm -rf '%s'; mkdir -p '%s/container'"):format(dir, dir))
+      s:defer(function()
+        os.execute(("rm -rf '%s'"):format(dir))
+      end)
+      local file <close> = assert(io.open(dir .. "/container/process.lua", "w"))
+      file:write [[
+local function say(event)
+  return function(container, endpoint)
+    error(("told %s of %s at %s"):format(event, container.id, endpoint and endpoint.address or "-"))
+  end
+end
+return {
+  default = { inbound = "block", outbound = "allow" },
+  on = { stop = say "stop", detach = say "detach", remove = say "remove" },
+}
+]]
+      file:close()
+      local create = "container create db --address 172.16.9.9 --publish 9090:90 --policies " .. dir
+      done(create)
+      audit.sql(s, "UPDATE meta SET value = 'x' WHERE key = 'boot'")
+      local text = done(create)
+      local events = {}
+      for event in text:gmatch "told (%l+ of db at [^%s]+)" do
+        events[#events + 1] = event
+      end
+      assert.same({ "stop of db at 172.16.9.9", "detach of db at 172.16.9.9", "remove of db at -" }, events)
+      assert.matches("container 'web' was lost", text, 1, true)
+      audit.sql(s, "UPDATE meta SET value = 'x' WHERE key = 'boot'")
+      assert.matches("told remove of db", (done "reconcile"))
+      assert.equal("", (done "reconcile"))
+      agree "after two boots"
+    end)
+
+    it("whose boot was another, a network that cannot come back stands in nobody's way", function()
+      done "network create lan --driver internal --subnet 10.8.0.0/24"
+      audit.sql(s, "UPDATE meta SET value = 'x' WHERE key = 'boot'")
+      shell "ip route add 10.8.0.0/16 via 10.0.0.9"
+      local text = done "container create db"
+      assert.matches("'lan' is not made again.*10.8.0.0/24 overlaps the host's route to 10.8.0.0/16 by 10.0.0.9", text)
+      text = select(1, run "container create other --network lan")
+      assert.matches("network 'lan' could not be made again", text)
+      shell "ip route del 10.8.0.0/16"
+      done "container create other --network lan"
+      done "container remove other"
+      done "network remove lan"
+      agree "all are back"
     end)
 
     it("knows what vanished: namespaces of others, and pins of its own", function()
@@ -316,6 +370,69 @@ describe("after a crash", function()
       assert.matches("compartment", (done "reconcile"))
       assert.is_false(exists "db")
       agree "reconciled without its namespace"
+    end)
+  end)
+
+  describe("of what lies outside", function()
+    for what, command in pairs {
+      ["the pins of the gate"] = "umount /run/bulkhead/%s/bpf",
+      ["the switch namespace"] = "umount /run/bulkhead/%s/switch",
+      ["the whole runtime directory"] = "umount -l /run/bulkhead/%s",
+    } do
+      it("somebody unmounts " .. what .. ", and reconcile mends it", function()
+        done "container create web --publish 8080:80"
+        s.host:close()
+        assert.equal("", (shell(command:format(s.tag))))
+        local text = done "reconcile"
+        s:reopen()
+        assert.equal(what == "the pins of the gate", exists "web", text)
+        agree "mended"
+        done "container create db"
+        agree "and goes on"
+        for _, id in ipairs { "web", "db" } do
+          run("container remove " .. id)
+        end
+        agree "removed"
+      end)
+    end
+
+    it("a state directory that others may write, or have, is refused", function()
+      done "network list"
+      s.host:close()
+      for command, why in pairs { ["chmod 0777"] = "may be written by others", ["chown 1"] = "belongs to another user" } do
+        shell(("%s '%s'"):format(command, s.state))
+        for _, words in ipairs { "network list", "container create web", "reconcile" } do
+          local text, status = run(words)
+          assert.equal(1, status)
+          assert.matches(why .. "; it must be root's alone", text, 1, true)
+        end
+        shell(("chown 0 '%s'; chmod 0700 '%s'"):format(s.state, s.state))
+      end
+      s:reopen()
+    end)
+
+    it("the disk is full: nothing is done, and said; later it goes on", function()
+      local home = s.state .. "-full"
+      shell(("mkdir '%s' && mount -t tmpfs -o size=2M,mode=0700 none '%s'"):format(home, home))
+      local function full(words)
+        return shell(("BULKHEAD_STATE='%s' '%s' %s"):format(home, cli.program(), words))
+      end
+      s:defer(function()
+        full "reset"
+        shell(("umount '%s'; rmdir '%s'"):format(home, home))
+      end)
+      assert.equal("web\n", (full "container create web --publish 8080:80"))
+      shell(("dd if=/dev/zero of='%s/ballast' bs=4k"):format(home))
+      for _, words in ipairs { "container create db", "container remove web" } do
+        local text, status = full(words)
+        assert.equal(1, status, words)
+        assert.matches("^bulkhead: [^\n]*full[^\n]*\n$", text)
+      end
+      assert.matches("web", (full "endpoints"))
+      shell(("rm '%s/ballast'"):format(home))
+      assert.equal("", (full "reconcile"))
+      assert.equal("", (full "container remove web"))
+      assert.equal("db\n", (full "container create db --publish 8080:80"))
     end)
   end)
 
@@ -343,6 +460,48 @@ describe("after a crash", function()
       assert.equal(199, refused)
       assert.is_true(exists "race2")
       agree "one removed"
+    end)
+
+    it("creations that race removals of one id come and go whole, one after the other", function()
+      done "container create bystander"
+      local text = shell(([[for i in $(seq 100); do
+        { %s container create race --publish 8080:80 && echo made; } & { %s container remove race && echo gone; } &
+        done 2>&1; wait]]):format(program(), program()))
+      local count = { made = 0, gone = 0 }
+      for line in text:gmatch "[^\n]+" do
+        if count[line] then
+          count[line] = count[line] + 1
+        else
+          assert(line == "race" or line:find("there is no container 'race'", 1, true)
+            or line:find("container 'race' exists already", 1, true), line)
+        end
+      end
+      assert.is_true(count.made > 0)
+      assert.equal(exists "race" and 1 or 0, count.made - count.gone)
+      assert.is_true(exists "bystander")
+      agree "after the race"
+    end)
+
+    it("a network whose addresses the host has a route for is refused, and the route named", function()
+      shell "ip route add 172.16.4.0/22 via 10.0.0.9; ip route add 10.0.0.0/7 dev lo; ip route add fd77::/32 via fd00:10::9"
+      for words, why in pairs {
+        ["container create web"] = "subnet 172.16.0.0/16 overlaps the host's route to 172.16.4.0/22 by 10.0.0.9 on ",
+        ["network create a --driver nat --subnet 11.2.0.0/16"] =
+          "subnet 11.2.0.0/16 overlaps the host's route to 10.0.0.0/7 on lo",
+        ["network create b --driver nat --subnet fd77:0:1::/64"] =
+          "subnet fd77:0:1::/64 overlaps the host's route to fd77::/32 by fd00:10::9 on ",
+        ["network create c --driver nat --subnet 10.0.0.0/25"] =
+          "subnet 10.0.0.0/25 overlaps 10.0.0.1/24, which the host has on ",
+      } do
+        local text, status = run(words)
+        assert.equal(1, status)
+        assert.matches(why, text, 1, true)
+      end
+      assert.same({}, s.host:networks())
+      agree "refused"
+      shell "ip route del 172.16.4.0/22; ip route add blackhole 172.16.0.0/12; ip route add 128.0.0.0/1 via 10.0.0.9"
+      done "container create web"
+      agree "routes that mean no place"
     end)
   end)
 end)

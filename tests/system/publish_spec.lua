@@ -264,6 +264,26 @@ for _, platform in ipairs { "memory", "linux" } do
       assert.is_true(w:tcp(0, HOST, 8080, two, 80).answered)
     end))
 
+    it("moves to the next network when the one it was on goes", on(platform, function(w)
+      local host = w.host
+      assert(host:begin())
+      assert(host:add_network { name = "second", driver = "nat", subnets = { "10.77.0.0/24" } })
+      assert(host:commit())
+      local web = w:create("web", { "8080:80", "10.0.0.1:8082:80", "[fd00:10::1]:8083:80" })
+      assert(lifecycle.attach(host, { id = "web", type = "process", network = "second", policies = POLICIES,
+        policy = "process" }))
+      assert(w.lab:listen(web, "tcp", 80))
+      assert.is_true(w:tcp(0, HOST, 8080, web, 80).answered)
+      local first = host:endpoints "web"[1]
+      assert.equal("nat", first.network)
+      assert(lifecycle.detach(host, "web", first.id))
+      assert.is_true(w:tcp(0, HOST, 8080, web, 80).answered)
+      assert.is_true(w:tcp(0, HOST, 8082, web, 80).answered)
+      assert.is_false(w:tcp(0, HOST6, 8083, web, 80, 0.3).answered)
+      assert(lifecycle.remove(host, "web"))
+      assert.is_false(w:tcp(0, HOST, 8080, 1, nil, 0.2).answered)
+    end))
+
     it("lets another network in, which cannot come directly", on(platform, function(w)
       assert(w.host:begin())
       assert(w.host:add_network { name = "lan", driver = "nat", subnets = { "172.20.0.0/16" } })
@@ -361,6 +381,24 @@ describe("published ports beside the rest of the host", function()
       assert.is_true(w:tcp(db, HOST, 8080, web, 80).answered)
     end
     assert.is_true(w:tcp(db, HOST, 7000, 1).answered)
+  end))
+
+  it("of tcp leave no conversation behind, and none of another's", on("linux", function(w)
+    local function tracked()
+      local file <close> = assert(io.open "/proc/sys/net/netfilter/nf_conntrack_count")
+      return file:read "n"
+    end
+    local web, db = w:create("web", { "8080:80" }), w:create("db", { "8081:81" })
+    assert(w.lab:listen(web, "tcp", 80))
+    assert(w.lab:listen(db, "tcp", 81))
+    assert.is_true(w:tcp(0, HOST, 8081, db, 81).answered)
+    local before = tracked()
+    assert.is_true(before > 0)
+    assert.is_true(w:tcp(0, HOST, 8080, web, 80).answered)
+    assert.is_true(w:tcp(web, OUTSIDE, 9).answered ~= nil)
+    assert.is_true(tracked() > before)
+    assert(lifecycle.remove(w.host, "web"))
+    assert.equal(before, tracked())
   end))
 
   it("do not mind what others do to their tables, nor touch those", on("linux", function(w)

@@ -123,11 +123,11 @@ END]]
     local answer = s:explain("web", ("out tcp %s:40000 -> %s:80"):format(web.address, outside.address))
     assert.equal("allow", answer.verdict) -- the firewall's, at the gate
     assert.is_false(answer.delivered)
-    assert.equal("gate out web ok, switch nat ok, host host ok, foreign inet stranger forward drop", stage.hops(answer))
+    assert.equal("gate out web ok, switch nat ok, host host ok, foreign inet stranger forward policy", stage.hops(answer))
     local seen = s:send(web, "tcp 80", outside, false)
     assert.same({ false, false }, { seen.arrived, seen.answered })
     answer = s:explain("db", ("in tcp %s:40000 -> %s:80"):format(outside.address, db.address))
-    assert.matches("foreign inet stranger forward drop", stage.hops(answer), 1, true)
+    assert.matches("foreign inet stranger forward policy", stage.hops(answer), 1, true)
 
     assert.equal("", (namespaces.shell "nft delete table inet stranger"))
     assert.is_true(s:send(web, "tcp 80", outside, true).answered)

@@ -19,6 +19,41 @@ static int make_fresh(struct bh_error *err)
 	return rc ? rc : bh_namespace_current(err);
 }
 
+/* Stops at a state whose switches or whose host stand in the namespace. */
+static int is_of_state(const char *tag, void *arg)
+{
+	static const char *const names[] = {"default", "switch"};
+	const int *namespace = arg;
+	struct bh_runtime runtime;
+	int found = 0;
+
+	if (bh_runtime_open(&runtime, tag, false, NULL) == 0)
+		for (size_t i = 0; i < 2 && !found; i++) {
+			BH_AUTOFD int fd = bh_runtime_namespace(&runtime, names[i]);
+
+			found = fd >= 0 && bh_namespace_same(fd, *namespace);
+		}
+	bh_runtime_close(&runtime);
+	return found;
+}
+
+/*
+ * Whether others than a container live there: the first process of the machine, whoever called us, or
+ * another state. They need not be in our default compartment, and are not to be given a NIC either.
+ */
+static bool is_inhabited(struct bh_linux *self, int namespace)
+{
+	static const char *const paths[] = {"/proc/1/ns/net", "/proc/self/ns/net"};
+
+	for (size_t i = 0; i < 2; i++) {
+		BH_AUTOFD int fd = bh_namespace_open(AT_FDCWD, paths[i]);
+
+		if (fd >= 0 && bh_namespace_same(fd, namespace))
+			return true;
+	}
+	return bh_runtime_states(&self->runtime, is_of_state, &namespace) != 0;
+}
+
 static int adopt_path(struct bh_linux *self, const char *path, struct bh_error *err)
 {
 	BH_AUTOFD int fd = bh_namespace_open(AT_FDCWD, path);
@@ -33,6 +68,9 @@ static int adopt_path(struct bh_linux *self, const char *path, struct bh_error *
 	if (bh_linux_switches(self, false, NULL) == 0 && bh_namespace_same(fd, self->switch_namespace))
 		return bh_error_set(err, -EINVAL, "%s is the namespace of bulkhead's switches; a container "
 		                                  "cannot live in it", path);
+	if (is_inhabited(self, fd))
+		return bh_error_set(err, -EINVAL, "%s is the network namespace of a host, if not of this state's: "
+		                                  "a container in it cannot be isolated", path);
 	return bh_take_fd(&fd);
 }
 

@@ -228,19 +228,71 @@ static int forget_all(struct bh_netlink *netlink, struct search *search, bool v4
 	return rc;
 }
 
-int bh_conntrack_forget(const struct bh_address *target, struct bh_error *err)
+static int note_entries(const struct nlmsghdr *message, void *arg)
 {
-	BH_AUTONETLINK struct bh_netlink netlink = {0};
-	struct search search = {.target = target};
-	int rc = bh_netlink_open_bus(&netlink, NETLINK_NETFILTER, err);
+	const struct nlattr *attr;
+	uint32_t *entries = arg;
 
-	return rc ? rc : forget_all(&netlink, &search, bh_address_is_v4(target), err);
+	mnl_attr_for_each(attr, message, sizeof(struct nfgenmsg))
+		if (mnl_attr_get_type(attr) == CTA_STATS_GLOBAL_ENTRIES)
+			*entries = ntohl(mnl_attr_get_u32(attr));
+	return 0;
 }
 
-int bh_conntrack_forget_unanswered(const struct bh_mapping *mappings, size_t count,
-                                   struct bh_error *err)
+/* A walk costs 10 ms however little there is: the table is as large as memory allows. */
+static bool is_empty(struct bh_netlink *netlink)
 {
-	BH_AUTONETLINK struct bh_netlink netlink = {0};
+	uint32_t entries = 1;
+
+	add_request(netlink, IPCTNL_MSG_CT_GET_STATS, 0, true, "count conversations");
+	return !bh_netlink_run(netlink, note_entries, &entries, NULL) && !entries;
+}
+
+int bh_conntrack_forget(struct bh_netlink *netlink, const struct bh_address *target,
+                        struct bh_error *err)
+{
+	struct search search = {.target = target};
+
+	return is_empty(netlink) ? 0 : forget_all(netlink, &search, bh_address_is_v4(target), err);
+}
+
+static void put_address(struct nlmsghdr *message, uint16_t type, const struct bh_address *address)
+{
+	uint8_t bytes[16];
+
+	mnl_attr_put(message, type, bh_address_to_bytes(address, bytes), bytes);
+}
+
+int bh_conntrack_forget_flow(struct bh_netlink *netlink, const struct bh_flow_key *key,
+                             struct bh_error *err)
+{
+	bool v4 = !key->v6;
+	/* To the kernel either way round of a conversation is its name. */
+	struct nlmsghdr *message = add_request(netlink, IPCTNL_MSG_CT_DELETE, 0, v4, "forget a conversation");
+	struct nlattr *tuple = mnl_attr_nest_start(message, CTA_TUPLE_ORIG);
+	struct nlattr *part = mnl_attr_nest_start(message, CTA_TUPLE_IP);
+
+	bh_netlink_tolerate(netlink, ENOENT);
+	put_address(message, v4 ? CTA_IP_V4_SRC : CTA_IP_V6_SRC, &key->local);
+	put_address(message, v4 ? CTA_IP_V4_DST : CTA_IP_V6_DST, &key->remote);
+	mnl_attr_nest_end(message, part);
+	part = mnl_attr_nest_start(message, CTA_TUPLE_PROTO);
+	mnl_attr_put_u8(message, CTA_PROTO_NUM, key->protocol);
+	mnl_attr_put_u16(message, CTA_PROTO_SRC_PORT, htons(key->local_port));
+	mnl_attr_put_u16(message, CTA_PROTO_DST_PORT, htons(key->remote_port));
+	mnl_attr_nest_end(message, part);
+	mnl_attr_nest_end(message, tuple);
+	return netlink->count < BH_NETLINK_BATCH ? 0 : bh_netlink_run(netlink, NULL, NULL, err);
+}
+
+int bh_conntrack_end(struct bh_netlink *netlink, struct bh_error *err)
+{
+	return netlink->count ? bh_netlink_run(netlink, NULL, NULL, err) : 0;
+}
+
+int bh_conntrack_forget_unanswered(struct bh_netlink *netlink, const struct bh_mapping *mappings,
+                                   size_t count, struct bh_error *err)
+{
 	struct search search = {.mappings = mappings, .mappings_count = count};
 	bool families[2] = {false, false};
 	int rc = 0;
@@ -248,12 +300,11 @@ int bh_conntrack_forget_unanswered(const struct bh_mapping *mappings, size_t cou
 	for (size_t i = 0; i < count; i++)
 		if (mappings[i].protocol == IPPROTO_UDP)
 			families[bh_address_is_v4(&mappings[i].target)] = true;
-	if (!families[0] && !families[1])
+	if ((!families[0] && !families[1]) || is_empty(netlink))
 		return 0;
-	rc = bh_netlink_open_bus(&netlink, NETLINK_NETFILTER, err);
 	for (int v4 = 0; !rc && v4 < 2; v4++)
 		if (families[v4])
-			rc = forget_all(&netlink, &search, v4, err);
+			rc = forget_all(netlink, &search, v4, err);
 	freeifaddrs(search.locals);
 	return rc;
 }

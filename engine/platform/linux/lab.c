@@ -54,7 +54,7 @@ static int make_stack(struct bh_error *err)
 	return rc ? rc : bh_take_fd(&fd);
 }
 
-/* Addresses and, by `gateway`, default routes of one end of the uplink. */
+/* Addresses and default routes of one end of the uplink. */
 static int configure_end(int namespace, const char *name, size_t count,
                          const struct bh_prefix *addresses, size_t gateways_count,
                          const struct bh_prefix *gateways, struct bh_error *err)
@@ -72,6 +72,25 @@ static int configure_end(int namespace, const char *name, size_t count,
 	for (size_t i = 0; i < gateways_count; i++)
 		bh_link_add_default(&netlink, link.index, &gateways[i].address, 0, false);
 	return bh_netlink_run(&netlink, NULL, NULL, err);
+}
+
+/* Both ends are up. */
+static int settle(const struct bh_linux_lab *lab, struct bh_error *err)
+{
+	static const char *const names[] = {"up0", "eth0"};
+	const int stacks[] = {lab->host, lab->outside};
+	struct bh_link link;
+	int rc = 0;
+
+	for (size_t i = 0; i < 2 && !rc; i++) {
+		BH_AUTONETLINK struct bh_netlink netlink = {0};
+
+		rc = bh_linux_netlink(&netlink, stacks[i], err);
+		rc = rc ? rc : bh_link_find(&netlink, names[i], &link, err);
+		if (!rc)
+			bh_link_settle(&netlink, link.index);
+	}
+	return rc;
 }
 
 static int make_uplink(struct bh_linux_lab *lab, const struct bh_lab_options *options,
@@ -93,8 +112,9 @@ static int make_uplink(struct bh_linux_lab *lab, const struct bh_lab_options *op
 	rc = bh_netlink_run(&netlink, NULL, NULL, err);
 	rc = rc ? rc : configure_end(lab->host, "up0", options->host_count, options->host,
 	                             options->outside_count, options->outside, err);
-	return rc ? rc : configure_end(lab->outside, "eth0", options->outside_count, options->outside, 0, NULL,
-	                               err);
+	rc = rc ? rc : configure_end(lab->outside, "eth0", options->outside_count, options->outside, 0, NULL,
+	                             err);
+	return rc ? rc : settle(lab, err);
 }
 
 /* A route of the peer outside to `prefix` by the host. */

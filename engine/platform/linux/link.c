@@ -7,10 +7,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
+#include <linux/if.h>
 #include <linux/if_link.h>
+#include <linux/neighbour.h>
 #include <linux/veth.h>
-#include <net/if.h>
 
 static struct ifinfomsg *put_ifinfo(struct nlmsghdr *message, uint32_t index)
 {
@@ -77,6 +79,34 @@ void bh_link_add_up(struct bh_netlink *netlink, uint32_t index, const char *name
 
 	info->ifi_flags = IFF_UP;
 	info->ifi_change = IFF_UP;
+}
+
+void bh_link_add_unlearning(struct bh_netlink *netlink, uint32_t index)
+{
+	struct nlmsghdr *message = bh_netlink_add(netlink, RTM_NEWLINK, 0, "stop the port from learning");
+	struct nlattr *info, *data;
+
+	put_ifinfo(message, index);
+	info = mnl_attr_nest_start(message, IFLA_LINKINFO);
+	mnl_attr_put_strz(message, IFLA_INFO_SLAVE_KIND, "bridge");
+	data = mnl_attr_nest_start(message, IFLA_INFO_SLAVE_DATA);
+	mnl_attr_put_u8(message, IFLA_BRPORT_LEARNING, 0);
+	mnl_attr_nest_end(message, data);
+	mnl_attr_nest_end(message, info);
+}
+
+void bh_link_add_station(struct bh_netlink *netlink, uint32_t index, const uint8_t mac[6])
+{
+	char text[BH_ADDRESS_TEXT];
+	struct nlmsghdr *message = bh_netlink_add(netlink, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE,
+	                                          "tell the switch where %s is", bh_mac_format(mac, text));
+	struct ndmsg *header = mnl_nlmsg_put_extra_header(message, sizeof(*header));
+
+	header->ndm_family = AF_BRIDGE;
+	header->ndm_state = NUD_NOARP; /* static */
+	header->ndm_flags = NTF_MASTER;
+	header->ndm_ifindex = (int)index;
+	mnl_attr_put(message, NDA_LLADDR, 6, mac);
 }
 
 void bh_link_add_delete(struct bh_netlink *netlink, uint32_t index)
@@ -227,6 +257,9 @@ static int attr_link(const struct nlattr *attr, void *arg)
 	case IFLA_MTU:
 		link->mtu = mnl_attr_get_u32(attr);
 		break;
+	case IFLA_OPERSTATE:
+		link->up = mnl_attr_get_u8(attr) == IF_OPER_UP;
+		break;
 	case IFLA_LINKINFO:
 		mnl_attr_parse_nested(attr, attr_kind, link);
 		break;
@@ -258,7 +291,7 @@ static int get_link(struct bh_netlink *netlink, const char *name, uint32_t index
 {
 	struct bh_link found = {0};
 	struct nlmsghdr *message = bh_netlink_add(netlink, RTM_GETLINK, 0, "find the interface %s",
-	                                          name ? name : "of the default route");
+	                                          name ? name : "by its index");
 	int rc;
 
 	put_ifinfo(message, index);
@@ -274,6 +307,24 @@ int bh_link_find(struct bh_netlink *netlink, const char *name, struct bh_link *l
                  struct bh_error *err)
 {
 	return get_link(netlink, name, 0, link, err);
+}
+
+int bh_link_probe(struct bh_netlink *netlink, uint32_t index, struct bh_link *link)
+{
+	return get_link(netlink, NULL, index, link, NULL);
+}
+
+#define SETTLE_STEPS 1500 /* of a millisecond; the kernel's longest delay is 1000 */
+
+void bh_link_settle(struct bh_netlink *netlink, uint32_t index)
+{
+	struct bh_link link = {0};
+
+	for (int i = 0; i < SETTLE_STEPS; i++) {
+		if (get_link(netlink, NULL, index, &link, NULL) || link.up)
+			return;
+		usleep(1000);
+	}
 }
 
 struct each {
@@ -338,9 +389,11 @@ struct route {
 	uint32_t table;
 	uint32_t metric;
 	uint32_t index;
+	struct bh_address target; /* of a route that has a prefix */
 };
 
 struct routes {
+	bool all; /* else only default routes */
 	size_t count;
 	struct route routes[BH_UPLINKS_MAX];
 };
@@ -348,6 +401,7 @@ struct routes {
 static int attr_route(const struct nlattr *attr, void *arg)
 {
 	struct route *route = arg;
+	size_t size = mnl_attr_get_payload_len(attr);
 
 	switch (mnl_attr_get_type(attr)) {
 	case RTA_TABLE:
@@ -358,6 +412,10 @@ static int attr_route(const struct nlattr *attr, void *arg)
 		break;
 	case RTA_OIF:
 		route->index = mnl_attr_get_u32(attr);
+		break;
+	case RTA_DST:
+		if (size == 4 || size == 16)
+			route->target = bh_address_from_bytes(mnl_attr_get_payload(attr), size);
 		break;
 	}
 	return MNL_CB_OK;
@@ -400,49 +458,59 @@ static void add_multipath(struct routes *routes, const struct nlmsghdr *message,
 static int visit_route(const struct nlmsghdr *message, void *arg)
 {
 	const struct rtmsg *header = mnl_nlmsg_get_payload(message);
+	struct routes *routes = arg;
 	struct route route = {0};
 
-	if (message->nlmsg_type != RTM_NEWROUTE || header->rtm_dst_len ||
-	    header->rtm_type != RTN_UNICAST)
+	if (message->nlmsg_type != RTM_NEWROUTE || header->rtm_type != RTN_UNICAST ||
+	    (header->rtm_dst_len && !routes->all))
 		return 0;
 	mnl_attr_parse(message, sizeof(*header), attr_route, &route);
-	if (route.table != RT_TABLE_MAIN)
+	if (route.table != RT_TABLE_MAIN ||
+	    (header->rtm_dst_len && (bh_address_is_link_local6(&route.target) ||
+	                             bh_address_is_multicast(&route.target))))
 		return 0;
 	if (route.index)
-		add_route(arg, &route);
+		add_route(routes, &route);
 	else
-		add_multipath(arg, message, &route);
+		add_multipath(routes, message, &route);
 	return 0;
+}
+
+/* Adds what a family's routes name. An interface that is gone by now is left out. */
+static int add_uplinks(struct bh_netlink *netlink, uint8_t family, bool all, struct bh_uplinks *uplinks,
+                       struct bh_error *err)
+{
+	struct routes routes = {.all = all};
+	struct rtmsg *header = mnl_nlmsg_put_extra_header(
+		bh_netlink_add(netlink, RTM_GETROUTE, NLM_F_DUMP, "list the routes"), sizeof(*header));
+	int rc;
+
+	header->rtm_family = family;
+	rc = bh_netlink_run(netlink, visit_route, &routes, err);
+	for (size_t i = 0; !rc && i < routes.count && uplinks->count < BH_UPLINKS_MAX; i++) {
+		struct bh_link *link = &uplinks->links[uplinks->count];
+		size_t known = 0;
+
+		while (known < uplinks->count && uplinks->links[known].index != routes.routes[i].index)
+			known++;
+		if (known == uplinks->count && get_link(netlink, NULL, routes.routes[i].index, link, NULL) == 0)
+			uplinks->count++;
+	}
+	return rc;
 }
 
 int bh_link_uplinks(struct bh_netlink *netlink, struct bh_uplinks *uplinks, struct bh_error *err)
 {
-	static const uint8_t families[] = {AF_INET, AF_INET6};
-	struct bh_uplinks found = {0};
+	int rc;
 
-	for (size_t f = 0; f < 2; f++) {
-		struct routes routes = {0};
-		struct rtmsg *header;
-		int rc;
+	uplinks->count = 0;
+	rc = add_uplinks(netlink, AF_INET, false, uplinks, err);
+	return rc ? rc : add_uplinks(netlink, AF_INET6, false, uplinks, err);
+}
 
-		header = mnl_nlmsg_put_extra_header(
-			bh_netlink_add(netlink, RTM_GETROUTE, NLM_F_DUMP, "list the routes"),
-			sizeof(*header));
-		header->rtm_family = families[f];
-		rc = bh_netlink_run(netlink, visit_route, &routes, err);
-		if (rc)
-			return rc;
-		for (size_t i = 0; i < routes.count && found.count < BH_UPLINKS_MAX; i++) {
-			size_t known = 0;
-
-			while (known < found.count && found.links[known].index != routes.routes[i].index)
-				known++;
-			if (known < found.count)
-				continue;
-			if (get_link(netlink, NULL, routes.routes[i].index, &found.links[known], err) == 0)
-				found.count++;
-		}
-	}
-	*uplinks = found;
-	return 0;
+int bh_link_routed(struct bh_netlink *netlink, int family, struct bh_uplinks *uplinks,
+                   struct bh_error *err)
+{
+	uplinks->count = 0;
+	return add_uplinks(netlink, family == 4 ? AF_INET : AF_INET6, true, uplinks, err);
 }

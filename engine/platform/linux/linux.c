@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "../../base/cleanup.h"
+#include "../../gate/upgrade.h"
 #include "compartment.h"
 #include "mapping.h"
 #include "nic.h"
@@ -83,6 +84,17 @@ int bh_linux_switches(struct bh_linux *self, bool make, struct bh_error *err)
 	return rc;
 }
 
+int bh_linux_filter(struct bh_linux *self, struct bh_error *err)
+{
+	BH_AUTOVISIT struct bh_visit visit = {0};
+	int rc;
+
+	if (self->filter_link.socket)
+		return 0;
+	rc = bh_namespace_enter(&visit, self->default_namespace, err);
+	return rc ? rc : bh_netlink_open_bus(&self->filter_link, NETLINK_NETFILTER, err);
+}
+
 int bh_linux_gate(struct bh_linux *self, bool make, struct bh_error *err)
 {
 	char path[64];
@@ -148,12 +160,60 @@ static int gates_commit(struct bh_platform *platform, struct bh_error *err)
 	return rc;
 }
 
+static int gate_outdated(struct bh_platform *platform, struct bh_error *err)
+{
+	struct bh_linux *self = bh_linux_of(platform);
+	char path[64];
+	int other;
+
+	if (bh_runtime_bpf(&self->runtime, false, path, sizeof(path), NULL))
+		return 1; /* or never was: the host knows whether it was needed */
+	other = bh_upgrade_other(path);
+	return other > BH_ABI ? bh_upgrade_refuse(other, err) : other != 0;
+}
+
+static bool switches_lost(struct bh_platform *platform)
+{
+	return bh_linux_switches(bh_linux_of(platform), false, NULL) == -ENOENT;
+}
+
+/* The port may be gone already, where its removal was cut short. */
+static int gate_renew(struct bh_platform *platform, const struct bh_conf *conf, struct bh_error *err)
+{
+	struct bh_linux *self = bh_linux_of(platform);
+	uint32_t port = bh_switch_index(BH_INDEX_PORT, conf->endpoint);
+	BH_AUTOVISIT struct bh_visit visit = {0};
+	struct bh_link link;
+	int rc = bh_linux_writable(self, err);
+
+	rc = rc ? rc : bh_linux_gate(self, true, err);
+	rc = rc ? rc : bh_gate_share_put(self->gate, conf->compartment, err);
+	rc = rc ? rc : bh_gate_conf_put(self->gate, port, conf, err);
+	rc = rc ? rc : bh_linux_switches(self, false, err);
+	if (rc || bh_link_probe(&self->switch_link, port, &link))
+		return rc;
+	rc = bh_namespace_enter(&visit, self->switch_namespace, err);
+	rc = rc ? rc : bh_gate_attach(self->gate, port, err);
+	return rc ? rc : bh_gate_forward_put(self->gate, port, link.mtu, err);
+}
+
+static int gate_retire(struct bh_platform *platform, struct bh_error *err)
+{
+	struct bh_linux *self = bh_linux_of(platform);
+	char path[64];
+	int rc = bh_linux_writable(self, err);
+
+	rc = rc ? rc : bh_runtime_bpf(&self->runtime, false, path, sizeof(path), err);
+	return rc ? rc : bh_upgrade_unpin(path, false, err);
+}
+
 static int table_publish(struct bh_platform *platform, uint32_t id, const struct bh_table *table,
                          struct bh_error *err)
 {
 	struct bh_linux *self = bh_linux_of(platform);
-	int rc = change_gate(self, err);
+	int rc = bh_linux_writable(self, err);
 
+	rc = rc ? rc : bh_linux_gate(self, true, err); /* to take over another's, the tables come first */
 	return rc ? rc : bh_gate_table_put(self->gate, id, table, err);
 }
 
@@ -238,17 +298,16 @@ static int hit_remove(struct bh_platform *platform, uint32_t endpoint, uint32_t 
 	return rc;
 }
 
-static int flows_used(struct bh_platform *platform, uint32_t compartment, uint64_t *used,
-                      struct bh_error *err)
+static int share_read(struct bh_platform *platform, uint32_t compartment, struct bh_share *share,
+                      struct bh_room *room, struct bh_error *err)
 {
 	struct bh_linux *self = bh_linux_of(platform);
-	struct bh_share share;
 	int rc = bh_linux_gate(self, false, err);
 
-	if (!rc && (rc = bh_gate_share_read(self->gate, compartment, &share)))
+	if (!rc && (rc = bh_gate_share_read(self->gate, compartment, share)))
 		bh_error_set(err, rc, "compartment %u has no flow account", compartment);
 	if (!rc)
-		*used = share.used[BH_IN] + share.used[BH_OUT];
+		bh_gate_room_read(self->gate, room);
 	return rc;
 }
 
@@ -323,7 +382,7 @@ static int take_away(struct bh_linux *self, struct bh_error *err)
 		rc = delete_links(&self->default_link, self->tag, err);
 	bh_gate_close(&self->gate);
 	if (!rc && bh_runtime_bpf(&self->runtime, false, path, sizeof(path), NULL) == 0)
-		rc = bh_gate_unpin(path, err);
+		rc = bh_upgrade_unpin(path, true, err);
 	bh_netlink_close(&self->switch_link);
 	bh_cleanup_fd(&self->switch_namespace);
 	self->switch_namespace = -1;
@@ -356,6 +415,7 @@ static void close_state(struct bh_platform *platform)
 	bh_gate_close(&self->gate);
 	bh_netlink_close(&self->switch_link);
 	bh_netlink_close(&self->default_link);
+	bh_netlink_close(&self->filter_link);
 	bh_cleanup_fd(&self->switch_namespace);
 	bh_cleanup_fd(&self->default_namespace);
 	bh_runtime_close(&self->runtime);
@@ -383,6 +443,10 @@ static const struct bh_platform_ops ops = {
 	.gates_begin = gates_begin,
 	.gate_stage = gate_stage,
 	.gates_commit = gates_commit,
+	.switches_lost = switches_lost,
+	.gate_outdated = gate_outdated,
+	.gate_renew = gate_renew,
+	.gate_retire = gate_retire,
 	.gate_read = gate_read,
 	.table_remove = table_remove,
 	.table_read = table_read,
@@ -391,7 +455,7 @@ static const struct bh_platform_ops ops = {
 	.counters_read = counters_read,
 	.hits_each = hits_each,
 	.hit_remove = hit_remove,
-	.flows_used = flows_used,
+	.share_read = share_read,
 	.records = records,
 	.now = now,
 	.reset = reset,

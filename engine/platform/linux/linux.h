@@ -26,6 +26,7 @@ struct bh_linux {
 	int switch_namespace; /* -1 = not opened yet */
 	struct bh_netlink default_link; /* sockets in these two */
 	struct bh_netlink switch_link;
+	struct bh_netlink filter_link; /* NETLINK_NETFILTER in the first; opened by bh_linux_filter() */
 	struct bh_gate_kernel *gate; /* NULL = not opened yet */
 };
 
@@ -38,6 +39,8 @@ static inline struct bh_linux *bh_linux_of(struct bh_platform *platform)
 int bh_linux_writable(const struct bh_linux *self, struct bh_error *err);
 /* Opens the switch namespace and its socket; with `make` makes it. -ENOENT if there is none. */
 int bh_linux_switches(struct bh_linux *self, bool make, struct bh_error *err);
+/* Opens the socket of nftables and conntrack in the default compartment. */
+int bh_linux_filter(struct bh_linux *self, struct bh_error *err);
 /* Opens the gate; with `make` loads it. -ENOENT if there is none. */
 int bh_linux_gate(struct bh_linux *self, bool make, struct bh_error *err);
 /* A descriptor of the compartment's namespace, the caller's to close, or a negative errno. */

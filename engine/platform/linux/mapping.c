@@ -50,14 +50,15 @@ int bh_mapping_add(struct bh_platform *platform, const struct bh_mapping *mappin
 	BH_AUTOVISIT struct bh_visit visit = {0};
 	int rc = bh_linux_writable(self, err);
 
+	rc = rc ? rc : bh_linux_filter(self, err);
 	rc = rc ? rc : bh_namespace_enter(&visit, self->default_namespace, err);
-	rc = rc ? rc : bh_nat_publish(self->tag, mappings, count, err);
+	rc = rc ? rc : bh_nat_publish(&self->filter_link, self->tag, mappings, count, err);
 	if (rc)
 		return rc;
 	rc = bh_mapping_localnet(self, mappings, count, err);
-	rc = rc ? rc : bh_conntrack_forget_unanswered(mappings, count, err);
+	rc = rc ? rc : bh_conntrack_forget_unanswered(&self->filter_link, mappings, count, err);
 	if (rc)
-		bh_nat_unpublish(self->tag, mappings, count, NULL);
+		bh_nat_unpublish(&self->filter_link, self->tag, mappings, count, NULL);
 	return rc;
 }
 
@@ -69,13 +70,15 @@ int bh_mapping_remove(struct bh_platform *platform, const struct bh_mapping *map
 	const struct bh_address *last = NULL;
 	int rc = bh_linux_writable(self, err);
 
+	rc = rc ? rc : bh_linux_filter(self, err);
 	rc = rc ? rc : bh_namespace_enter(&visit, self->default_namespace, err);
-	rc = rc ? rc : bh_nat_unpublish(self->tag, mappings, count, err);
+	rc = rc ? rc : bh_nat_unpublish(&self->filter_link, self->tag, mappings, count, err);
+	/* TCP is forgotten conversation by conversation, with the port (nic.c): that needs no walk. */
 	for (size_t i = 0; !rc && i < count; i++) {
-		if (last && bh_address_equal(last, &mappings[i].target))
+		if (mappings[i].protocol == IPPROTO_TCP || (last && bh_address_equal(last, &mappings[i].target)))
 			continue;
 		last = &mappings[i].target;
-		rc = bh_conntrack_forget(last, err);
+		rc = bh_conntrack_forget(&self->filter_link, last, err);
 	}
 	return rc;
 }

@@ -8,15 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <linux/netfilter.h>
-#include <linux/netfilter/nf_tables.h>
-#include <linux/netfilter/nfnetlink.h>
-#include <nftables/libnftables.h>
-
 #include "../../base/buffer.h"
-#include "../../base/cleanup.h"
 #include "../../filter/rule.h"
-#include "netlink.h"
+#include "nftables.h"
 #include "switch.h"
 
 /* Only a `nat` network is routed to the world; the reserved drivers are closed like `internal`. */
@@ -102,8 +96,7 @@ static void write_pairs(struct bh_buffer *text, const char *tag, const struct bh
 	text->failed |= elements.failed;
 }
 
-/* The map a mapping is in: by family, and by whether the host's address is part of the key. */
-static const char *map_of(const struct bh_mapping *mapping)
+const char *bh_nat_map(const struct bh_mapping *mapping)
 {
 	bool any = bh_address_is_unspecified(&mapping->address);
 
@@ -129,7 +122,7 @@ static void write_map(struct bh_buffer *text, const char *name, const char *type
 	BH_AUTOBUFFER struct bh_buffer elements = {0};
 
 	for (size_t i = 0; i < uplink->mappings_count; i++) {
-		if (strcmp(map_of(&uplink->mappings[i]), name) != 0)
+		if (strcmp(bh_nat_map(&uplink->mappings[i]), name) != 0)
 			continue;
 		bh_buffer_printf(&elements, elements.size ? ", " : "");
 		write_mapping(&elements, &uplink->mappings[i]);
@@ -210,27 +203,11 @@ static void write_publish(struct bh_buffer *text)
 		"\t}\n");
 }
 
-/* In the current namespace, because the context opens its socket there. */
 static int run(const struct bh_buffer *text, struct bh_error *err)
 {
-	struct nft_ctx *nft;
-	const char *message;
-	int rc = 0;
-
 	if (text->failed)
 		return bh_error_set(err, -ENOMEM, "there is not enough memory for the table of networks");
-	nft = nft_ctx_new(NFT_CTX_DEFAULT);
-	if (!nft)
-		return bh_error_set(err, -ENOMEM, "cannot reach nftables in the kernel");
-	nft_ctx_buffer_output(nft);
-	nft_ctx_buffer_error(nft);
-	if (nft_run_cmd_from_buffer(nft, text->data)) {
-		message = nft_ctx_get_error_buffer(nft);
-		rc = bh_error_set(err, -EIO, "nftables refused the table of networks: %.*s",
-		                  message ? (int)strcspn(message, "\n") : 0, message ? message : "");
-	}
-	nft_ctx_free(nft);
-	return rc;
+	return bh_nftables_run(text->data, "the table of networks", err);
 }
 
 /* Deleting what is not there is an error, so it is added first. */
@@ -239,7 +216,55 @@ static void write_replace(struct bh_buffer *text, const char *tag)
 	bh_buffer_printf(text, "add table inet bulkhead_%s\ndelete table inet bulkhead_%s\n", tag, tag);
 }
 
-int bh_nat_apply(const char *tag, const struct bh_uplink *uplink, struct bh_error *err)
+/* --- lent interfaces --- */
+
+/* A name that nft would read otherwise is left out. */
+void bh_nat_lend(struct bh_lent *lent, int family, const char *interface)
+{
+	struct bh_buffer *names = &lent->names[family == 6];
+
+	if (!strpbrk(interface, "\"\\*"))
+		bh_buffer_printf(names, "%s\"%s\"", names->size ? ", " : "", interface);
+}
+
+void bh_lent_clear(struct bh_lent *lent)
+{
+	bh_buffer_clear(&lent->names[0]);
+	bh_buffer_clear(&lent->names[1]);
+}
+
+/* A chain a family, there only if it refuses something: its being there is what bh_nat_refuses() asks. */
+static void write_lent(struct bh_buffer *text, const char *tag, const struct bh_lent *lent)
+{
+	for (int i = 0; i < 2; i++) {
+		int version = i ? 6 : 4;
+
+		text->failed |= lent->names[i].failed;
+		if (!lent->names[i].size)
+			continue;
+		bh_buffer_printf(text,
+			"add set inet bulkhead_%s lent%d { type ifname; }\n"
+			"add element inet bulkhead_%s lent%d { %s }\n"
+			"add chain inet bulkhead_%s lent%d { type filter hook forward priority filter - 1; }\n"
+			"flush chain inet bulkhead_%s lent%d\n"
+			"add rule inet bulkhead_%s lent%d ct state established,related accept\n"
+			"add rule inet bulkhead_%s lent%d ct status dnat accept\n"
+			"add rule inet bulkhead_%s lent%d meta nfproto ipv%d iifname @lent%d oifname != @ours drop\n",
+			tag, version, tag, version, lent->names[i].data, tag, version, tag, version, tag, version,
+			tag, version, tag, version, version, version);
+	}
+}
+
+int bh_nat_refuse(const char *tag, const struct bh_lent *lent, struct bh_error *err)
+{
+	BH_AUTOBUFFER struct bh_buffer text = {0};
+
+	write_lent(&text, tag, lent);
+	return text.size || text.failed ? run(&text, err) : 0;
+}
+
+int bh_nat_apply(const char *tag, const struct bh_uplink *uplink, const struct bh_lent *lent,
+                 struct bh_error *err)
 {
 	BH_AUTOBUFFER struct bh_buffer text = {0};
 
@@ -254,73 +279,8 @@ int bh_nat_apply(const char *tag, const struct bh_uplink *uplink, struct bh_erro
 	write_forward(&text);
 	write_publish(&text);
 	bh_buffer_printf(&text, "}\n");
+	write_lent(&text, tag, lent);
 	return run(&text, err);
-}
-
-int bh_nat_publish(const char *tag, const struct bh_mapping *mappings, size_t count,
-                   struct bh_error *err)
-{
-	BH_AUTOBUFFER struct bh_buffer text = {0};
-
-	for (size_t i = 0; i < count; i++) {
-		bh_buffer_printf(&text, "add element inet bulkhead_%s %s { ", tag, map_of(&mappings[i]));
-		write_mapping(&text, &mappings[i]);
-		bh_buffer_printf(&text, " }\n");
-	}
-	return count ? run(&text, err) : 0;
-}
-
-/* Deleting what is not there is an error, so it is added first. */
-static int unpublish(const char *tag, const struct bh_mapping *mappings, size_t count,
-                     struct bh_error *err)
-{
-	static const char *const verbs[] = {"add", "delete"};
-	BH_AUTOBUFFER struct bh_buffer text = {0};
-
-	for (size_t i = 0; i < count; i++)
-		for (int verb = 0; verb < 2; verb++) {
-			bh_buffer_printf(&text, "%s element inet bulkhead_%s %s { ", verbs[verb], tag,
-			                 map_of(&mappings[i]));
-			write_mapping(&text, &mappings[i]);
-			bh_buffer_printf(&text, " }\n");
-		}
-	return run(&text, err);
-}
-
-int bh_nat_unpublish(const char *tag, const struct bh_mapping *mappings, size_t count,
-                     struct bh_error *err)
-{
-	struct bh_error why;
-	int rc = count ? unpublish(tag, mappings, count, &why) : 0;
-
-	/* One by one: the port of one may by now be another's, or the whole table may be gone. */
-	for (size_t i = 0; rc && i < count; i++) {
-		rc = unpublish(tag, &mappings[i], 1, &why);
-		if (rc && !strstr(why.message, strerror(EEXIST)) && !strstr(why.message, strerror(ENOENT)))
-			return bh_error_set(err, rc, "%s", why.message);
-	}
-	return 0;
-}
-
-/* Asked at each change: libnftables would first read everything that is there. */
-bool bh_nat_intact(const char *tag)
-{
-	BH_AUTONETLINK struct bh_netlink netlink = {0};
-	struct nlmsghdr *message;
-	struct nfgenmsg *general;
-	char table[24];
-
-	if (bh_netlink_open_bus(&netlink, NETLINK_NETFILTER, NULL))
-		return false;
-	snprintf(table, sizeof(table), "bulkhead_%s", tag);
-	message = bh_netlink_add(&netlink, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETCHAIN, 0,
-	                         "find the table of networks");
-	general = mnl_nlmsg_put_extra_header(message, sizeof(*general));
-	general->nfgen_family = NFPROTO_INET;
-	general->version = NFNETLINK_V0;
-	mnl_attr_put_strz(message, NFTA_CHAIN_TABLE, table);
-	mnl_attr_put_strz(message, NFTA_CHAIN_NAME, "forward");
-	return bh_netlink_run(&netlink, NULL, NULL, NULL) == 0;
 }
 
 int bh_nat_remove(const char *tag, struct bh_error *err)

@@ -158,13 +158,18 @@ static int receive(struct run *run)
 	return 0;
 }
 
+void bh_netlink_finish(struct bh_netlink *netlink)
+{
+	next_request(netlink);
+}
+
 int bh_netlink_run(struct bh_netlink *netlink, bh_netlink_visitor *visit, void *arg,
                    struct bh_error *err)
 {
 	struct run run = {.netlink = netlink, .visit = visit, .arg = arg, .err = err};
 	int rc = 0;
 
-	next_request(netlink);
+	bh_netlink_finish(netlink);
 	if (mnl_socket_sendto(netlink->socket, netlink->buffer, netlink->used) < 0)
 		rc = -errno;
 	while (!rc && run.answered < netlink->count)

@@ -45,6 +45,9 @@ struct nlmsghdr *bh_netlink_add(struct bh_netlink *netlink, uint16_t type, uint1
 /* The last request may fail with errno `code`. */
 void bh_netlink_tolerate(struct bh_netlink *netlink, int code);
 
+/* Completes the batch for another sender: `buffer` holds `used` bytes of it. */
+void bh_netlink_finish(struct bh_netlink *netlink);
+
 /*
  * Sends the batch and reads all answers. `visit` (may be NULL) sees each message that is not an
  * ack; its non-zero return is returned at the end. The first request that failed makes the error.

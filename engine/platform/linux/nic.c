@@ -14,9 +14,11 @@
 #include <string.h>
 
 #include "../../base/cleanup.h"
+#include "conntrack.h"
 #include "linux.h"
 #include "switch.h"
 #include "tap.h"
+#include "unlink.h"
 
 /* One creation, and how far it got. */
 struct making {
@@ -29,6 +31,7 @@ struct making {
 	char far[BH_IFNAME_SIZE];  /* the veth's other end; the NIC itself but for a synthetic one */
 	int namespace;
 	struct bh_netlink link; /* in it */
+	uint32_t far_index;
 	bool has_port, has_tap, has_table[2];
 };
 
@@ -168,6 +171,7 @@ static int configure_host_vnic(struct making *making, struct bh_error *err)
 		rc = bh_link_find(&making->link, making->name, &link, err);
 	if (rc)
 		return rc;
+	making->far_index = link.index;
 	if (nic->ipv6)
 		bh_link_add_eui64(&making->link, link.index);
 	bh_link_add_up(&making->link, 1, "lo");
@@ -202,16 +206,32 @@ static int configure_synthetic(struct making *making, struct bh_error *err)
 		rc = bh_gate_splice(tap.index, far.index, err);
 	if (rc)
 		return rc;
+	making->far_index = far.index;
 	bh_link_add_mtu(&making->link, tap.index, making->mtu);
 	bh_link_add_up(&making->link, tap.index, making->name);
 	bh_link_add_up(&making->link, far.index, making->far);
 	return bh_netlink_run(&making->link, NULL, NULL, err);
 }
 
+/*
+ * Its siblings' packets pass the switch by, which so could not learn where they are: it is told, and
+ * no frame can tell it otherwise. With its port up the pair gets its carrier, and the container's first
+ * packet must not be lost.
+ */
 static int port_up(struct making *making, struct bh_error *err)
 {
-	bh_link_add_up(&making->self->switch_link, making->port, "the port");
-	return bh_netlink_run(&making->self->switch_link, NULL, NULL, err);
+	struct bh_netlink *link = &making->self->switch_link;
+	int rc;
+
+	bh_link_add_unlearning(link, making->port);
+	bh_link_add_station(link, making->port, making->nic->mac);
+	bh_link_add_up(link, making->port, "the port");
+	rc = bh_netlink_run(link, NULL, NULL, err);
+	if (rc)
+		return rc;
+	bh_link_settle(link, making->port);
+	bh_link_settle(&making->link, making->far_index);
+	return bh_gate_forward_put(making->self->gate, making->port, making->mtu, err);
 }
 
 static void undo(struct making *making)
@@ -288,8 +308,25 @@ static int remove_port(struct bh_linux *self, uint32_t port, struct bh_error *er
 
 	if (rc)
 		return rc == -ENOENT ? 0 : rc;
-	bh_link_add_delete(&self->switch_link, port);
-	return bh_netlink_run(&self->switch_link, NULL, NULL, err);
+	return bh_unlink_port(self, port, err);
+}
+
+static int forget_flow(const struct bh_flow_key *key, void *arg)
+{
+	struct bh_linux *self = arg;
+
+	return key->protocol == BH_PROTO_TCP && key->kind == BH_KIND_FLOW
+	       ? bh_conntrack_forget_flow(&self->filter_link, key, NULL)
+	       : 0;
+}
+
+/* The host's translation must not outlive the container: whoever still sends is to be told at once. */
+static int forget_translated(struct bh_linux *self, uint32_t port, struct bh_error *err)
+{
+	int rc = bh_linux_filter(self, err);
+
+	rc = rc ? rc : bh_gate_flow_each_of(self->gate, port, forget_flow, self, err);
+	return rc ? rc : bh_conntrack_end(&self->filter_link, err);
 }
 
 int bh_nic_remove(struct bh_platform *platform, const struct bh_nic *nic, struct bh_error *err)
@@ -306,6 +343,8 @@ int bh_nic_remove(struct bh_platform *platform, const struct bh_nic *nic, struct
 		rc = remove_tap(self, nic, err);
 	if (!rc)
 		rc = bh_linux_gate(self, false, err);
+	if (!rc)
+		rc = forget_translated(self, port, err);
 	if (!rc)
 		rc = bh_gate_conf_remove(self->gate, port, err);
 	return rc == -ENOENT ? 0 : rc;

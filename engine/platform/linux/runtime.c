@@ -223,6 +223,31 @@ void bh_runtime_close(struct bh_runtime *runtime)
 	*runtime = (struct bh_runtime){.mounts = -1, .root = -1, .directory = -1};
 }
 
+int bh_runtime_top(const struct bh_runtime *runtime)
+{
+	int fd = openat(runtime->root, TOP + 1, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int bh_runtime_states(const struct bh_runtime *runtime, int (*visit)(const char *tag, void *arg),
+                      void *arg)
+{
+	BH_AUTOFD int fd = bh_runtime_top(runtime);
+	DIR *entries = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+	int rc = 0;
+
+	if (!entries)
+		return 0;
+	bh_take_fd(&fd);
+	while (!rc && (entry = readdir(entries)))
+		if (entry->d_name[0] != '.' && strlen(entry->d_name) <= 6)
+			rc = visit(entry->d_name, arg);
+	closedir(entries);
+	return rc;
+}
+
 /* --- what is in it --- */
 
 int bh_runtime_namespace(const struct bh_runtime *runtime, const char *name)

@@ -32,6 +32,13 @@ struct bh_runtime {
 int bh_runtime_open(struct bh_runtime *runtime, const char *tag, bool make, struct bh_error *err);
 void bh_runtime_close(struct bh_runtime *runtime);
 
+/* A descriptor of the directory that all states' are in, or a negative errno. */
+int bh_runtime_top(const struct bh_runtime *runtime);
+/* Calls for the tag of each state that has a directory; `visit` returns non-zero to stop, which is
+ * then returned. */
+int bh_runtime_states(const struct bh_runtime *runtime, int (*visit)(const char *tag, void *arg),
+                      void *arg);
+
 /* A descriptor of the network namespace bound as `name`; -ENOENT if there is none. */
 int bh_runtime_namespace(const struct bh_runtime *runtime, const char *name);
 /* Binds it; a mount point a crash left is used. */

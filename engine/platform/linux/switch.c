@@ -5,11 +5,11 @@
 #include "switch.h"
 
 #include <errno.h>
-#include <ifaddrs.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 
+#include "conflict.h"
 #include "linux.h"
 
 void bh_switch_vnic(const char *tag, uint32_t id, char name[BH_IFNAME_SIZE])
@@ -32,6 +32,17 @@ bool bh_switch_owns(const char *tag, const char *name)
 	       name[2 + length] &&
 	       strspn(name + 2 + length, "0123456789abcdefghijklmnopqrstuvwxyz") ==
 	               strlen(name + 2 + length);
+}
+
+/* Six characters are a tag's (host.c); Docker's bridges are br-… */
+bool bh_switch_is_vnic(const struct bh_link *link)
+{
+	char tag[7] = "";
+
+	if (strcmp(link->kind, "veth") || link->name[0] != 'b' || strlen(link->name) < 9)
+		return false;
+	memcpy(tag, link->name + 1, 6);
+	return strspn(tag, "0123456789abcdefghijklmnopqrstuvwxyz") == 6 && bh_switch_owns(tag, link->name);
 }
 
 uint32_t bh_switch_mtu(struct bh_platform *platform)
@@ -62,10 +73,16 @@ static int make_bridge(struct bh_linux *self, uint32_t id, uint32_t mtu, struct 
 	return bh_netlink_run(&self->switch_link, NULL, NULL, err);
 }
 
+/*
+ * The host's MAC is given, so that no other program of the host gives it one, and told to the switch,
+ * so that what is for a host that was long silent is not sent to all. This port goes on learning: what
+ * the host does with its NIC is its own business.
+ */
 static int make_vnic(struct bh_linux *self, uint32_t id, uint32_t mtu, const char *vnic,
                      struct bh_error *err)
 {
 	char name[BH_IFNAME_SIZE];
+	uint8_t mac[6];
 	struct bh_veth veth = {
 		.name = name,
 		.index = bh_switch_index(BH_INDEX_MANAGEMENT, id),
@@ -74,10 +91,15 @@ static int make_vnic(struct bh_linux *self, uint32_t id, uint32_t mtu, const cha
 		.mtu = mtu,
 		.peer_namespace = self->default_namespace,
 		.peer_name = vnic,
+		.peer_mac = mac,
 	};
 
+	if (getrandom(mac, sizeof(mac), 0) != sizeof(mac))
+		return bh_error_errno(err, -errno, "cannot make a MAC address");
+	mac[0] = 0x02; /* locally administered, unicast */
 	snprintf(name, sizeof(name), "m%u", id);
 	bh_link_add_veth(&self->switch_link, &veth);
+	bh_link_add_station(&self->switch_link, veth.index, mac);
 	bh_link_add_up(&self->switch_link, veth.index, name);
 	return bh_netlink_run(&self->switch_link, NULL, NULL, err);
 }
@@ -116,47 +138,12 @@ static int configure_vnic(struct bh_linux *self, const struct bh_switch *sw, con
 
 		bh_link_add_address(&self->default_link, link.index, &address);
 	}
-	return bh_netlink_run(&self->default_link, NULL, NULL, err);
-}
-
-/* The prefix an interface's address stands in; false for what is neither IPv4 nor IPv6. */
-static bool prefix_of(const struct ifaddrs *entry, struct bh_prefix *prefix)
-{
-	bool v4 = entry->ifa_addr && entry->ifa_addr->sa_family == AF_INET;
-	const uint8_t *address, *mask;
-
-	if (!entry->ifa_addr || !entry->ifa_netmask || (!v4 && entry->ifa_addr->sa_family != AF_INET6))
-		return false;
-	address = v4 ? (uint8_t *)&((struct sockaddr_in *)entry->ifa_addr)->sin_addr
-	             : ((struct sockaddr_in6 *)entry->ifa_addr)->sin6_addr.s6_addr;
-	mask = v4 ? (uint8_t *)&((struct sockaddr_in *)entry->ifa_netmask)->sin_addr
-	          : ((struct sockaddr_in6 *)entry->ifa_netmask)->sin6_addr.s6_addr;
-	prefix->address = bh_address_from_bytes(address, v4 ? 4 : 16);
-	prefix->length = 0;
-	for (int i = 0; i < (v4 ? 4 : 16); i++)
-		prefix->length += (uint8_t)__builtin_popcount(mask[i]);
-	return true;
-}
-
-/* A subnet that the host stands in already would cut it off from its neighbours there. */
-static int check_host(struct bh_linux *self, const struct bh_switch *sw, struct bh_error *err)
-{
-	BH_AUTOVISIT struct bh_visit visit = {0};
-	char ours[BH_ADDRESS_TEXT], theirs[BH_ADDRESS_TEXT];
-	struct ifaddrs *list = NULL;
-	struct bh_prefix prefix;
-	int rc = bh_namespace_enter(&visit, self->default_namespace, err);
-
-	if (!rc && getifaddrs(&list))
-		rc = bh_error_errno(err, -errno, "cannot list the host's addresses");
-	for (const struct ifaddrs *entry = list; !rc && entry; entry = entry->ifa_next)
-		for (size_t i = 0; !rc && i < sw->subnets_count && prefix_of(entry, &prefix); i++)
-			if (bh_prefix_overlaps(&prefix, &sw->subnets[i].prefix))
-				rc = bh_error_set(err, -EEXIST, "subnet %s overlaps %s, which the host has on %s",
-				                  bh_prefix_format(&sw->subnets[i].prefix, ours),
-				                  bh_prefix_format(&prefix, theirs), entry->ifa_name);
-	freeifaddrs(list);
-	return rc;
+	rc = bh_netlink_run(&self->default_link, NULL, NULL, err);
+	if (rc)
+		return rc;
+	bh_link_settle(&self->default_link, link.index);
+	bh_link_settle(&self->switch_link, bh_switch_index(BH_INDEX_MANAGEMENT, sw->id));
+	return 0;
 }
 
 int bh_switch_create(struct bh_platform *platform, const struct bh_switch *sw,
@@ -170,7 +157,7 @@ int bh_switch_create(struct bh_platform *platform, const struct bh_switch *sw,
 	if (!rc && (!sw->id || sw->id > BH_INDEX_ID_MAX || sw->subnets_count > BH_SUBNETS_MAX))
 		rc = bh_error_set(err, -EINVAL, "it has the id %u, not 1 to %u, or more than %d subnets",
 		                  sw->id, BH_INDEX_ID_MAX, BH_SUBNETS_MAX);
-	rc = rc ? rc : check_host(self, sw, err);
+	rc = rc ? rc : bh_conflict_check(self, sw, err);
 	if (!rc)
 		rc = bh_linux_switches(self, true, err);
 	if (!rc)

@@ -9,6 +9,7 @@
 #define BH_PLATFORM_LINUX_SWITCH_H
 
 #include "../platform.h"
+#include "link.h"
 
 enum bh_index_kind { BH_INDEX_PORT, BH_INDEX_BRIDGE, BH_INDEX_MANAGEMENT };
 
@@ -27,6 +28,8 @@ static inline uint32_t bh_switch_index(enum bh_index_kind kind, uint32_t id)
 void bh_switch_vnic(const char *tag, uint32_t id, char name[BH_IFNAME_SIZE]);
 /* Whether `name` is such a name of this tag. */
 bool bh_switch_owns(const char *tag, const char *name);
+/* Whether it is a management vNIC, of whatever state. */
+bool bh_switch_is_vnic(const struct bh_link *link);
 
 int bh_switch_create(struct bh_platform *platform, const struct bh_switch *sw,
                      struct bh_error *err);

@@ -292,12 +292,12 @@ int bh_barrier_hit_remove(struct bh_platform *platform, uint32_t endpoint, uint3
 	return 0;
 }
 
-int bh_barrier_flows_used(struct bh_platform *platform, uint32_t compartment, uint64_t *used,
-                          struct bh_error *err)
+int bh_barrier_share_read(struct bh_platform *platform, uint32_t compartment, struct bh_share *share,
+                          struct bh_room *room, struct bh_error *err)
 {
-	(void)err;
-	*used = bh_flow_table_used(of(platform)->flows, compartment);
-	return 0;
+	int rc = bh_flow_table_share(of(platform)->flows, compartment, share, room);
+
+	return rc ? bh_error_set(err, rc, "compartment %u has no flow account", compartment) : 0;
 }
 
 const struct bh_circle *bh_barrier_records(struct bh_platform *platform)

@@ -20,7 +20,7 @@ void bh_barrier_free_tables(struct bh_memory *memory);
 int bh_barrier_table_publish(struct bh_platform *, uint32_t id, const struct bh_table *,
                              struct bh_error *);
 int bh_barrier_hit_remove(struct bh_platform *, uint32_t endpoint, uint32_t rule, struct bh_error *);
-int bh_barrier_flows_used(struct bh_platform *, uint32_t compartment, uint64_t *used,
+int bh_barrier_share_read(struct bh_platform *, uint32_t compartment, struct bh_share *, struct bh_room *,
                           struct bh_error *);
 const struct bh_circle *bh_barrier_records(struct bh_platform *);
 int bh_barrier_begin(struct bh_platform *, struct bh_error *);

@@ -1,0 +1,47 @@
+/*
+ * upgrade.c - takes over what an earlier version's gate enforces (see gate/upgrade.h), or one whose pins
+ * somebody unmounted.
+ *
+ * Tables and what gates enforce are made from the store anew, in this version's layout. Flows stay, if
+ * their layout did; if not, connections begin anew by the rules, as after any lost flow.
+ */
+#include <string.h>
+
+#include "internal.h"
+
+static int renew(struct bh_host *host, uint32_t id, struct bh_error *err)
+{
+	struct bh_conf conf;
+	int rc = bh_endpoint_conf(host, id, &conf, err);
+
+	return rc ? rc : host->platform->ops->gate_renew(host->platform, &conf, err);
+}
+
+static int take_over(struct bh_host *host, struct bh_error *err)
+{
+	int rc = bh_store_run(host->store, err,
+	                      "UPDATE tables SET status = 'creating' WHERE id IN"
+	                      " (SELECT shared FROM endpoints UNION SELECT own FROM endpoints"
+	                      " UNION SELECT shared FROM before UNION SELECT own FROM before)", "");
+
+	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM tables WHERE status = 'creating'", bh_realize_publish,
+	                               NULL, err);
+	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM endpoints", renew, NULL, err);
+	return rc ? rc : host->platform->ops->gate_retire(host->platform, err);
+}
+
+int bh_upgrade_check(struct bh_host *host, struct bh_error *err)
+{
+	int rc = host->platform->ops->gate_outdated ? host->platform->ops->gate_outdated(host->platform, err) : 0;
+
+	if (rc <= 0 || !bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 FROM endpoints)", ""))
+		return rc < 0 ? rc : 0;
+	rc = bh_store_begin(host->store, err);
+	rc = rc ? rc : take_over(host, err);
+	rc = rc ? rc : bh_store_commit(host->store, err);
+	if (rc) {
+		bh_store_rollback(host->store);
+		return bh_error_prefix(err, "the gate that is there cannot be taken over");
+	}
+	return 0;
+}
