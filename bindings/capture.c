@@ -100,10 +100,8 @@ int bh_replay_prepare(struct bh_replay *replay, const struct bh_gate_object *gat
 	for (int i = 0; !rc && i < 2; i++) {
 		if (!gate->tables[i] && gate->rulesets[i])
 			rc = bh_table_compile(&replay->tables[i], gate->rulesets[i], TABLE_BYTES_MAX, err);
-		if (!rc && replay->tables[i]) {
+		if (!rc && replay->tables[i])
 			replay->conf.tables[i].id = (uint32_t)i + 1;
-			memcpy(replay->conf.tables[i].blocks, replay->tables[i]->blocks, sizeof(uint32_t) * 2);
-		}
 	}
 	rc = rc ? rc : bh_flow_table_new(&replay->flows, 1u << 20, err);
 	return rc ? rc : bh_flow_table_add_share(replay->flows, replay->conf.compartment, err);
@@ -130,13 +128,13 @@ double bh_replay_progress(const struct bh_replay *replay)
 	return replay->size && at >= 0 ? (double)at / (double)replay->size : 0;
 }
 
-static const void *table_page(void *arg, uint32_t id, uint32_t page)
+static const void *table_of(void *arg, const struct bh_table_ref *ref)
 {
 	const struct bh_replay *replay = arg;
-	const struct bh_table *table = replay->tables[id - 1] ? replay->tables[id - 1]
-	                                                      : replay->gate->tables[id - 1];
+	size_t i = (size_t)(ref - replay->conf.tables);
+	const struct bh_table *table = replay->tables[i] ? replay->tables[i] : replay->gate->tables[i];
 
-	return table->pages + (size_t)page * BH_PAGE_SIZE;
+	return table->bytes;
 }
 
 /* A captured packet as an Ethernet frame of its whole length. */
@@ -344,7 +342,7 @@ static void set_clock(struct bh_replay *replay, uint64_t time)
 
 int bh_replay_next(struct bh_replay *replay, struct bh_replay_packet *judged)
 {
-	struct bh_env env = {.page = table_page, .page_arg = replay, .flows = replay->flows};
+	struct bh_env env = {.table = table_of, .table_arg = replay, .flows = replay->flows};
 	struct frame frame;
 
 	for (;;) {

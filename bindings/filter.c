@@ -139,7 +139,6 @@ static int gate_rules(lua_State *L, struct bh_gate_object *gate, int which, cons
 	if (rc)
 		return rc;
 	gate->conf.tables[which].id = (uint32_t)which + 1;
-	memcpy(gate->conf.tables[which].blocks, gate->tables[which]->blocks, sizeof(uint32_t) * 2);
 	return 0;
 }
 

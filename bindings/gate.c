@@ -30,19 +30,19 @@ static int gate_gc(lua_State *L)
 	return 0;
 }
 
-/* Pages of the compiled tables: table 1 is the shared one, table 2 the own. */
-static const void *own_page(void *arg, uint32_t table, uint32_t page)
+static const void *table_of(void *arg, const struct bh_table_ref *ref)
 {
 	const struct bh_gate_object *gate = arg;
+	const struct bh_table *table = gate->tables[ref - gate->conf.tables];
 
-	return gate->tables[table - 1]->pages + (size_t)page * BH_PAGE_SIZE;
+	return table ? table->bytes : NULL;
 }
 
 static struct bh_env gate_env(struct bh_gate_object *gate)
 {
 	return (struct bh_env){
-		.page = gate->page ? gate->page : own_page,
-		.page_arg = gate->page ? gate->arg : gate,
+		.table = table_of,
+		.table_arg = gate,
 		.flows = gate->flows,
 		.flow_fetch = gate->flow_fetch,
 		.flow_arg = gate->arg,

@@ -10,11 +10,10 @@
 struct bh_gate_object {
 	struct bh_conf conf;
 	struct bh_ruleset *rulesets[2]; /* shared, own; owned */
-	struct bh_table *tables[2];     /* compiled from them, or NULL; owned */
+	struct bh_table *tables[2];     /* compiled from them, or read from a live gate, or NULL; owned */
 	struct bh_flow_table *flows;    /* owned */
 	uint64_t now;                   /* ns */
-	/* Of a live gate: where pages and flows are read from. */
-	const void *(*page)(void *arg, uint32_t table, uint32_t page);
+	/* Of a live gate: where flows are read from. */
 	int (*flow_fetch)(void *arg, const struct bh_flow_key *key, struct bh_flow *flow);
 	void *arg;
 };

@@ -162,21 +162,10 @@ static int host_counters(lua_State *L)
 	return 1;
 }
 
-/* A copy of a live gate: pages and flows are read from the platform as they are asked for. */
+/* Where the flows of a live gate's copy are read from, as they are asked for. */
 struct live {
-	struct bh_host **host; /* of the userdata that this one keeps; NULL once closed */
-	uint8_t page[BH_PAGE_SIZE];
+	struct bh_host **host; /* kept alive by this one; NULL once closed */
 };
-
-static const void *live_page(void *arg, uint32_t table, uint32_t page)
-{
-	struct live *live = arg;
-	struct bh_platform *platform = *live->host ? bh_host_platform(*live->host) : NULL;
-
-	if (!platform || platform->ops->table_read(platform, table, page, live->page, NULL))
-		return NULL;
-	return live->page;
-}
 
 static int live_flow(void *arg, const struct bh_flow_key *key, struct bh_flow *flow)
 {
@@ -184,6 +173,29 @@ static int live_flow(void *arg, const struct bh_flow_key *key, struct bh_flow *f
 	struct bh_platform *platform = *live->host ? bh_host_platform(*live->host) : NULL;
 
 	return platform ? platform->ops->flow_read(platform, key, flow) : -ENOENT;
+}
+
+/* A copy of what the gate has in the kernel. */
+static int read_table(struct bh_host *host, const struct bh_table_ref *ref, struct bh_table **table,
+                      struct bh_error *err)
+{
+	struct bh_platform *platform = bh_host_platform(host);
+	void *bytes;
+	int rc;
+
+	if (!ref->id)
+		return 0;
+	rc = platform->ops->table_read(platform, ref, &bytes, err);
+	if (rc)
+		return rc;
+	*table = calloc(1, sizeof(**table));
+	if (!*table) {
+		free(bytes);
+		return bh_error_set(err, -ENOMEM, "not enough memory for table %u", ref->id);
+	}
+	(*table)->bytes = bytes;
+	(*table)->size = ((const struct bh_table_head *)bytes)->size;
+	return 0;
 }
 
 /* --- a full account --- */
@@ -237,11 +249,12 @@ static int host_gate(lua_State *L)
 	lua_pushvalue(L, 1);
 	lua_setiuservalue(L, -2, 1); /* the host lives as long as what reads from it */
 	lua_setiuservalue(L, -2, 1);
-	gate->page = live_page;
 	gate->flow_fetch = live_flow;
 	gate->arg = live;
 	gate->now = bh_host_platform(host)->ops->now(bh_host_platform(host));
 	rc = bh_endpoint_gate(host, endpoint, &gate->conf, gate->rulesets, &err);
+	for (int i = 0; !rc && i < 2; i++)
+		rc = read_table(host, &gate->conf.tables[i], &gate->tables[i], &err);
 	rc = rc ? rc : copy_account(bh_host_platform(host), gate, &err);
 	return rc ? bh_push_error(L, &err) : 1;
 }

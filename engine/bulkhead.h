@@ -9,7 +9,7 @@
  *                 host that was opened in it first.                              platform/lab.h
  *   bh_ruleset    rules in the order of precedence: the plain evaluator. Takes the rules that are
  *                 added to it.                                                   filter/ruleset.h
- *   bh_table      a ruleset compiled to flat pages; immutable.                filter/classifier.h
+ *   bh_table      a ruleset compiled to one run of bytes; immutable.          filter/table.h
  *   bh_flow_table flows in user space; rows stay where they are until removed. filter/flowtable.h
  *   bh_evaluate   the verdict on one frame, by the text the kernel runs.       filter/evaluate.h
  *   bh_notation   a packet as people write it.                                 filter/notation.h

@@ -11,7 +11,7 @@
 #include "address.h"
 
 /* The layout of everything in filter/ that is shared with the kernel. Raised when any of it changes. */
-#define BH_ABI 3
+#define BH_ABI 4
 
 #define BH_ADDRESSES_MAX 8 /* addresses of one endpoint, without fe80 */
 
@@ -58,10 +58,11 @@ enum bh_timeout {
 #define BH_FLOWS_GUARANTEED 1024
 #define BH_FLOWS_LIMIT 65536
 
-/* A compiled table: pages `id`/0 to `id`/(blocks[BH_IN] + blocks[BH_OUT] - 1), inbound first. */
+/* A compiled table, and where the gate keeps it, which the gate fills in. */
 struct bh_table_ref {
 	uint32_t id; /* 0 = no table */
-	uint32_t blocks[2];
+	uint32_t chunk;
+	uint32_t at; /* offset in the chunk */
 };
 
 struct bh_conf {

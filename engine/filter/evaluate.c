@@ -10,30 +10,21 @@ static int bh_rules_lookup(struct bh_env *env, const struct bh_conf *conf, const
 
 #include "express.h"
 
-/* The first block of the table's direction in which a rule matches. */
-static bool table_lookup(struct bh_env *env, const struct bh_table_ref *ref,
-                         const struct bh_key *key, struct bh_entry *entry)
+static int table_lookup(struct bh_env *env, const struct bh_table_ref *ref, const struct bh_key *key,
+                        struct bh_entry *entry)
 {
-	uint32_t from = key->direction == BH_IN ? 0 : ref->blocks[BH_IN];
-
-	for (uint32_t i = 0; ref->id && i < ref->blocks[key->direction]; i++) {
-		const uint8_t *page = bh_page(env, ref->id, from + i);
-
-		if (page && bh_block_lookup(page, key, entry))
-			return true;
-	}
-	return false;
+	return ref->id && env->table ? bh_table_find(env->table(env->table_arg, ref), key, entry) : 0;
 }
 
 static int bh_rules_lookup(struct bh_env *env, const struct bh_conf *conf, const struct bh_key *key,
                            struct bh_entry *entry)
 {
 	struct bh_entry own;
-	bool found = table_lookup(env, &conf->tables[0], key, entry);
+	int found = table_lookup(env, &conf->tables[0], key, entry);
 
 	if (table_lookup(env, &conf->tables[1], key, &own) && (!found || bh_entry_wins(&own, entry))) {
 		*entry = own;
-		found = true;
+		found = 1;
 	}
 	return found;
 }
@@ -68,20 +59,9 @@ bool bh_evaluate_express(struct bh_env *env, const struct bh_conf *conf, enum bh
 	return bh_express(env, conf, &plain, direction, verdict);
 }
 
-static const void *page_of_table(void *arg, uint32_t id, uint32_t page)
-{
-	const struct bh_table *table = arg;
-
-	(void)id;
-	return table->pages + (size_t)page * BH_PAGE_SIZE;
-}
-
 int bh_table_lookup(const struct bh_table *table, const struct bh_key *key, struct bh_entry *entry)
 {
-	struct bh_env env = {.page = page_of_table, .page_arg = (void *)table};
-	struct bh_table_ref ref = {1, {table->blocks[0], table->blocks[1]}};
-
-	return table_lookup(&env, &ref, key, entry);
+	return bh_table_find(table->bytes, key, entry);
 }
 
 bool bh_conf_owns(const struct bh_conf *conf, const struct bh_address *address)

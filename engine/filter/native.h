@@ -24,8 +24,8 @@ struct bh_env {
 	bool gso;
 	bool tagged;
 
-	const void *(*page)(void *arg, uint32_t table, uint32_t page);
-	void *page_arg;
+	const void *(*table)(void *arg, const struct bh_table_ref *ref); /* its bytes, or NULL */
+	void *table_arg;
 
 	struct bh_flow_table *flows;
 	/* The row as it stands elsewhere, where `flows` has none: 0 and a copy, or -ENOENT. */
@@ -69,11 +69,6 @@ static inline bool bh_is_gso(struct bh_env *env)
 static inline bool bh_is_tagged(struct bh_env *env)
 {
 	return env->tagged;
-}
-
-static inline const void *bh_page(struct bh_env *env, uint32_t table, uint32_t page)
-{
-	return env->page ? env->page(env->page_arg, table, page) : NULL;
 }
 
 static inline uint64_t bh_now(struct bh_env *env)

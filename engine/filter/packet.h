@@ -29,9 +29,11 @@
 #ifdef __bpf__
 #define BH_GLOBAL __attribute__((noinline))
 #define BH_NOINLINE static __attribute__((noinline))
+#define BH_INLINE static inline __attribute__((always_inline))
 #else
 #define BH_GLOBAL static inline
 #define BH_NOINLINE static inline
+#define BH_INLINE static inline
 #endif
 
 #define BH_REQUIRE(condition, otherwise) \
@@ -104,6 +106,7 @@ struct bh_packet {
 	struct bh_key inner;      /* of an ICMP error: the packet it speaks of, seen from its sender's side */
 	struct bh_address target; /* ND: target address */
 	struct bh_flow_key flow;  /* the row it belongs to; filled by the verdict */
+	struct bh_key opener;     /* of a flow that is asked about once more: its first packet; likewise */
 	uint32_t fragment_id;
 	uint16_t ethertype;
 	uint16_t id;       /* ICMP: identifier of a query */

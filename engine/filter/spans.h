@@ -8,7 +8,7 @@
 #define BH_FILTER_SPANS_H
 
 #include "rule.h"
-#include "table.h"
+#include "block.h"
 
 struct bh_spans {
 	size_t count, room;

@@ -1,11 +1,9 @@
 /*
- * table.c - rules to blocks of bit vectors, one page each. The layout is in table.h.
+ * table.c - rules to a table's bytes (table.h).
  *
- * A rule becomes, per field, a sorted list of disjoint ranges (addresses with exclusions taken
- * out; protocol and local port as one number). Blocks are filled in the order of precedence until
- * a page, 64 rules or 256 intervals of a field are full. A rule whose lists alone overflow a page is
- * split into pieces that carry the same id, so a table's size is linear in what the rules list,
- * whatever they are.
+ * A rule is a box for each combination of what it lists, in the domain of each family. One of which
+ * there would be far more combinations than elements, or for whose boxes there is no room, goes to
+ * the direction's run of blocks instead: so a table is linear in what rules list, whatever they are.
  */
 #include "table.h"
 
@@ -13,288 +11,374 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../base/buffer.h"
 #include "../base/cleanup.h"
-#include "spans.h"
+#include "blocks.h"
+#include "trees.h"
 
-#define INTERVALS_MAX 256 /* 2^BH_SEARCH_STEPS */
+#define BOXES_FREE 131072  /* boxes that rules of many combinations may make altogether */
+#define BOXES_OF_ONE 4096  /* and one of them */
+#define BOX_BYTES 96       /* of room for trees a box … */
+#define BOX_BYTES_MORE 400 /* … and for so many of the first */
+#define BOXES_MORE 4096
+#define WORK 200000   /* boxes looked at for the best trees … */
+#define WORK_BOX 1000 /* … and as many more a box */
 
-/* A rule, or a piece of one: a view of its ranges in each field. */
-struct piece {
-	struct bh_entry entry;
-	struct {
-		const struct bh_range *ranges;
-		size_t count;
-	} fields[BH_FIELDS];
+/* A box before addresses are ranked. */
+struct raw_box {
+	struct bh_range addresses[2];
+	struct bh_lanes_box lanes;
 };
 
-/* The page being filled. */
-struct filling {
-	struct bh_buffer *pages;
-	uint32_t blocks;
-	size_t rules;
-	struct piece pieces[BH_BLOCK_RULES];
-	size_t counts[BH_FIELDS];
-	struct bh_address starts[BH_FIELDS][INTERVALS_MAX];
+struct raw_boxes {
+	struct raw_box *boxes;
+	uint32_t count, room;
 };
 
-static const struct bh_address address_max = {~0ULL, ~0ULL};
+struct compiling {
+	struct raw_boxes domains[BH_DOMAINS];
+	struct bh_blocks blocks[2];
+	uint32_t blocks_best[2];
+	struct bh_spans (*spans)[BH_FIELDS]; /* of rules in blocks; pieces point into them */
+	uint32_t spans_count;
+	uint64_t boxes, boxes_free, boxes_most;
+	struct bh_trees trees;
+	struct bh_table_head head;
+	struct bh_domain made[BH_DOMAINS];
+};
 
-/* Puts a boundary into a field's sorted starts. False if there is no room. */
-static bool add_start(struct filling *filling, enum bh_field field, struct bh_address value)
+static const struct bh_range mapped = {{0, BH_V4_MAPPED}, {0, BH_V4_MAPPED | 0xffffffff}};
+
+static int no_memory(struct bh_error *err)
 {
-	struct bh_address *starts = filling->starts[field];
-	size_t *count = &filling->counts[field], low = 0, high = *count;
+	return bh_error_set(err, -ENOMEM, "not enough memory to compile a table");
+}
 
-	while (low < high) {
-		size_t middle = (low + high) / 2;
+static int too_large(size_t max_bytes, struct bh_error *err)
+{
+	return bh_error_set(err, -E2BIG, "the compiled table is larger than its limit of %zu bytes", max_bytes);
+}
 
-		if (bh_address_below(&starts[middle], &value))
-			low = middle + 1;
-		else
-			high = middle;
+/* ---- boxes ---- */
+
+/* The part of a range in a family; IPv6 never has the addresses that stand for IPv4. */
+static bool clip(struct bh_range *to, const struct bh_range *range, bool v6)
+{
+	*to = *range;
+	if (v6)
+		return !bh_range_contains(&mapped, &range->first) || !bh_range_contains(&mapped, &range->last);
+	if (bh_address_below(&to->first, &mapped.first))
+		to->first = mapped.first;
+	if (bh_address_below(&mapped.last, &to->last))
+		to->last = mapped.last;
+	return !bh_address_below(&to->last, &to->first);
+}
+
+/* The lanes of a service; false where the family has no such protocol. */
+static bool set_service(struct bh_lanes_box *box, const struct bh_range *service, bool v6)
+{
+	uint32_t first = (uint32_t)service->first.lo, last = (uint32_t)service->last.lo;
+
+	box->first[BH_LOCAL_PORT] = first & 0xffff;
+	box->last[BH_LOCAL_PORT] = last & 0xffff;
+	box->first[BH_PROTOCOL] = first >> 16 & 0xff;
+	box->last[BH_PROTOCOL] = last >> 16 & 0xff;
+	return first >> 16 != last >> 16 || first >> 16 != (v6 ? BH_PROTO_ICMP : BH_PROTO_ICMP6);
+}
+
+static int add_box(struct compiling *compiling, const struct bh_range *const at[BH_FIELDS],
+                   enum bh_direction direction, bool v6, uint32_t label)
+{
+	struct raw_boxes *boxes = &compiling->domains[bh_domain_of(v6, direction)];
+	struct raw_box box = {.lanes.label = label};
+
+	if (!clip(&box.addresses[0], at[BH_FIELD_LOCAL], v6) ||
+	    !clip(&box.addresses[1], at[BH_FIELD_REMOTE], v6) ||
+	    !set_service(&box.lanes, at[BH_FIELD_SERVICE], v6))
+		return 0;
+	box.lanes.first[BH_REMOTE_PORT] = (uint32_t)at[BH_FIELD_REMOTE_PORT]->first.lo;
+	box.lanes.last[BH_REMOTE_PORT] = (uint32_t)at[BH_FIELD_REMOTE_PORT]->last.lo;
+	for (int a = 0; a < 2; a++) {
+		box.lanes.first[a ? BH_REMOTE : BH_LOCAL] = (uint32_t)box.addresses[a].first.lo;
+		box.lanes.last[a ? BH_REMOTE : BH_LOCAL] = (uint32_t)box.addresses[a].last.lo;
 	}
-	if (low < *count && bh_address_equal(&starts[low], &value))
-		return true;
-	if (*count == INTERVALS_MAX)
+	if (boxes->count == boxes->room) {
+		uint32_t room = boxes->room ? boxes->room * 2 : 64;
+		struct raw_box *more = realloc(boxes->boxes, room * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		boxes->boxes = more;
+		boxes->room = room;
+	}
+	boxes->boxes[boxes->count++] = box;
+	return 0;
+}
+
+static int add_boxes(struct compiling *compiling, const struct bh_spans spans[BH_FIELDS],
+                     enum bh_direction direction, uint32_t label)
+{
+	size_t at[BH_FIELDS] = {0};
+	int rc = 0, f;
+
+	do {
+		const struct bh_range *ranges[BH_FIELDS];
+
+		for (f = 0; f < BH_FIELDS; f++)
+			ranges[f] = &spans[f].ranges[at[f]];
+		rc = add_box(compiling, ranges, direction, false, label);
+		rc = rc ? rc : add_box(compiling, ranges, direction, true, label);
+		for (f = BH_FIELDS - 1; f >= 0 && ++at[f] == spans[f].count; f--)
+			at[f] = 0;
+	} while (!rc && f >= 0);
+	return rc;
+}
+
+/* Whether a rule of so many combinations is to be boxes. */
+static bool take_boxes(struct compiling *compiling, uint64_t combinations, uint64_t listed)
+{
+	uint64_t boxes = compiling->boxes + combinations;
+
+	if (boxes > compiling->boxes_most)
 		return false;
-	memmove(&starts[low + 1], &starts[low], (*count - low) * sizeof(*starts));
-	starts[low] = value;
-	(*count)++;
+	if (combinations > 2 * listed + 16) {
+		if (combinations > BOXES_OF_ONE || combinations > compiling->boxes_free)
+			return false;
+		compiling->boxes_free -= combinations;
+	}
+	compiling->boxes = boxes;
 	return true;
 }
 
-static bool is_address(size_t field)
+static int add_rule(struct compiling *compiling, const struct bh_rule *rule, const struct bh_words *words,
+                    uint32_t label)
 {
-	return field == BH_FIELD_LOCAL || field == BH_FIELD_REMOTE;
-}
-
-static size_t starts_size(const struct filling *filling, size_t field)
-{
-	size_t size = filling->counts[field] * (is_address(field) ? sizeof(struct bh_address) : 4);
-
-	return (size + 7) & ~(size_t)7;
-}
-
-static size_t page_size(const struct filling *filling)
-{
-	size_t size = ((sizeof(struct bh_block) + 7) & ~(size_t)7) +
-	              filling->rules * sizeof(struct bh_entry);
-
-	for (size_t f = 0; f < BH_FIELDS; f++)
-		size += starts_size(filling, f) + filling->counts[f] * sizeof(uint64_t);
-	return size;
-}
-
-/* Empties the page: one interval, from 0 on, in each field. */
-static void filling_reset(struct filling *filling)
-{
-	filling->rules = 0;
-	for (size_t f = 0; f < BH_FIELDS; f++) {
-		filling->counts[f] = 1;
-		filling->starts[f][0] = (struct bh_address){0, 0};
-	}
-}
-
-/* Takes the piece into the page if it fits. */
-static bool filling_add(struct filling *filling, const struct piece *piece)
-{
-	bool fits = filling->rules < BH_BLOCK_RULES;
-	size_t counts[BH_FIELDS];
-	struct bh_address starts[BH_FIELDS][INTERVALS_MAX];
-
-	memcpy(counts, filling->counts, sizeof(counts));
-	for (size_t f = 0; f < BH_FIELDS; f++)
-		memcpy(starts[f], filling->starts[f], counts[f] * sizeof(starts[f][0]));
-	for (size_t f = 0; fits && f < BH_FIELDS; f++) {
-		struct bh_address top = is_address(f) ? address_max
-		                        : (struct bh_address){0, f == BH_FIELD_SERVICE ? BH_SERVICE_MAX : 0xffff};
-
-		for (size_t i = 0; fits && i < piece->fields[f].count; i++) {
-			const struct bh_range *range = &piece->fields[f].ranges[i];
-
-			fits = add_start(filling, f, range->first) &&
-			       (bh_address_equal(&range->last, &top) ||
-			        add_start(filling, f, bh_address_next(range->last)));
-		}
-	}
-	if (fits) {
-		filling->pieces[filling->rules++] = *piece;
-		fits = page_size(filling) <= BH_PAGE_SIZE;
-		if (!fits)
-			filling->rules--;
-	}
-	if (!fits) {
-		memcpy(filling->counts, counts, sizeof(counts));
-		for (size_t f = 0; f < BH_FIELDS; f++)
-			memcpy(filling->starts[f], starts[f], counts[f] * sizeof(starts[f][0]));
-	}
-	return fits;
-}
-
-/* Sets the rule's bit in the row of every interval inside its ranges. */
-static void fill_rows(const struct filling *filling, size_t field, uint64_t *rows)
-{
-	for (size_t r = 0; r < filling->rules; r++) {
-		const struct piece *piece = &filling->pieces[r];
-		size_t at = 0;
-
-		for (size_t i = 0; i < piece->fields[field].count; i++) {
-			const struct bh_range *range = &piece->fields[field].ranges[i];
-
-			while (bh_address_below(&filling->starts[field][at], &range->first))
-				at++;
-			for (; at < filling->counts[field] &&
-			       bh_range_contains(range, &filling->starts[field][at]); at++)
-				rows[at] |= 1ULL << r;
-		}
-	}
-}
-
-/* Writes the page out and starts the next one. */
-static void filling_flush(struct filling *filling)
-{
-	_Alignas(8) uint8_t page[BH_PAGE_SIZE] = {0};
-	struct bh_block *block = (struct bh_block *)page;
-	size_t at = (sizeof(*block) + 7) & ~(size_t)7;
-	struct bh_entry *entries = (struct bh_entry *)(page + at);
-
-	if (!filling->rules)
-		return;
-	block->rules = (uint16_t)filling->rules;
-	block->entries = (uint16_t)at;
-	for (size_t r = 0; r < filling->rules; r++)
-		entries[r] = filling->pieces[r].entry;
-	at += filling->rules * sizeof(struct bh_entry);
-	for (size_t f = 0; f < BH_FIELDS; f++) {
-		block->fields[f].count = (uint16_t)filling->counts[f];
-		block->fields[f].starts = (uint16_t)at;
-		for (size_t i = 0; i < filling->counts[f]; i++) {
-			if (is_address(f))
-				((struct bh_address *)(page + at))[i] = filling->starts[f][i];
-			else
-				((uint32_t *)(page + at))[i] = (uint32_t)filling->starts[f][i].lo;
-		}
-		at += starts_size(filling, f);
-		block->fields[f].rows = (uint16_t)at;
-		fill_rows(filling, f, (uint64_t *)(page + at));
-		at += filling->counts[f] * sizeof(uint64_t);
-	}
-	bh_buffer_append(filling->pages, page, sizeof(page));
-	filling->blocks++;
-	filling_reset(filling);
-}
-
-/* Adds the piece: to this page, to a fresh one, or in two halves. */
-static void filling_put(struct filling *filling, const struct piece *piece)
-{
-	struct piece half = *piece;
-	size_t widest = 0;
-
-	if (filling_add(filling, piece))
-		return;
-	filling_flush(filling);
-	if (filling_add(filling, piece))
-		return;
-	for (size_t f = 1; f < BH_FIELDS; f++)
-		if (piece->fields[f].count > piece->fields[widest].count)
-			widest = f;
-	half.fields[widest].count = piece->fields[widest].count / 2;
-	filling_put(filling, &half);
-	half.fields[widest].ranges += half.fields[widest].count;
-	half.fields[widest].count = piece->fields[widest].count - half.fields[widest].count;
-	filling_put(filling, &half);
-}
-
-static void piece_of(struct piece *piece, const struct bh_rule *rule, const struct bh_spans *spans)
-{
-	piece->entry.rule = rule->id;
-	piece->entry.priority = rule->priority;
-	piece->entry.flags = (uint16_t)((rule->action == BH_BLOCK ? BH_ENTRY_BLOCK : 0) |
-	                                (rule->audit ? BH_ENTRY_AUDIT : 0) |
-	                                (rule->log ? BH_ENTRY_LOG : 0));
-	for (size_t f = 0; f < BH_FIELDS; f++) {
-		piece->fields[f].ranges = spans[f].ranges;
-		piece->fields[f].count = spans[f].count;
-	}
-}
-
-struct compiling {
-	struct bh_spans (*spans)[BH_FIELDS]; /* per rule; pieces point into them until the page is out */
-	size_t count;
-};
-
-static int compile_rule(struct filling *filling, struct bh_spans *spans, const struct bh_rule *rule,
-                        const struct bh_words *words)
-{
-	struct piece piece;
+	struct bh_spans *spans = compiling->spans[compiling->spans_count];
+	struct bh_entry entry = {.rule = label};
+	uint64_t combinations = 1, listed = 0;
 	int rc = bh_spans_of_rule(spans, rule, words);
 
-	if (rc)
-		return rc;
-	for (size_t f = 0; f < BH_FIELDS; f++)
-		if (!spans[f].count)
-			return 0; /* it can match nothing */
-	piece_of(&piece, rule, spans);
-	filling_put(filling, &piece);
+	for (int f = 0; f < BH_FIELDS; f++) {
+		combinations = combinations > UINT32_MAX ? combinations : combinations * spans[f].count;
+		listed += spans[f].count;
+	}
+	if (!rc && combinations && !take_boxes(compiling, combinations, listed)) {
+		bh_blocks_add(&compiling->blocks[rule->direction], &entry, spans);
+		if (label < compiling->blocks_best[rule->direction])
+			compiling->blocks_best[rule->direction] = label;
+		compiling->spans_count++; /* kept */
+		return 0;
+	}
+	if (!rc && combinations)
+		rc = add_boxes(compiling, spans, rule->direction, label);
+	for (int f = 0; f < BH_FIELDS; f++)
+		bh_spans_clear(&spans[f]);
+	return rc;
+}
+
+static void entry_of(struct bh_entry *entry, const struct bh_rule *rule)
+{
+	entry->rule = rule->id;
+	entry->priority = rule->priority;
+	entry->flags = (uint16_t)((rule->action == BH_BLOCK ? BH_ENTRY_BLOCK : 0) |
+	                          (rule->audit ? BH_ENTRY_AUDIT : 0) | (rule->log ? BH_ENTRY_LOG : 0));
+}
+
+static int add_rules(struct compiling *compiling, const struct bh_ruleset *ruleset)
+{
+	uint32_t count = (uint32_t)bh_ruleset_count(ruleset), entries;
+	int rc = 0;
+
+	bh_trees_room(&compiling->trees, sizeof(struct bh_table_head) + sizeof(compiling->made), 64);
+	entries = bh_trees_room(&compiling->trees, count * sizeof(struct bh_entry), 64);
+	if (compiling->trees.failed)
+		return -ENOMEM;
+	compiling->head.entries = entries;
+	compiling->head.rules = count;
+	for (uint32_t i = 0; !rc && i < count; i++) {
+		const struct bh_rule *rule = bh_ruleset_at(ruleset, i);
+
+		entry_of((struct bh_entry *)(compiling->trees.bytes.data + entries) + i, rule);
+		rc = add_rule(compiling, rule, bh_ruleset_words(ruleset), i);
+	}
+	for (int d = BH_IN; d <= BH_OUT; d++)
+		bh_blocks_finish(&compiling->blocks[d]);
+	return rc;
+}
+
+/* ---- ranks ---- */
+
+static int by_address(const void *a, const void *b)
+{
+	const struct bh_address *x = a, *y = b;
+
+	return bh_address_below(x, y) ? -1 : bh_address_below(y, x);
+}
+
+static uint32_t rank_of(const struct bh_address *bounds, uint32_t count, const struct bh_address *address)
+{
+	struct bh_place place = {(const uint8_t *)bounds, 0};
+
+	return bh_bound_below(&place, count, address, 0);
+}
+
+static bool is_last(const struct bh_address *address)
+{
+	return address->hi == ~0ULL && address->lo == ~0ULL;
+}
+
+/* Puts ranks in the place of one side's addresses. */
+static int rank_side(struct compiling *compiling, struct raw_boxes *boxes, int side,
+                     struct bh_domain *domain)
+{
+	BH_AUTOFREE struct bh_address *bounds = malloc((2 * (size_t)boxes->count + 1) * sizeof(*bounds));
+	uint32_t n = 0, kept = 1, lane = side ? BH_REMOTE : BH_LOCAL, at;
+
+	if (!bounds)
+		return -ENOMEM;
+	bounds[n++] = (struct bh_address){0, 0};
+	for (uint32_t i = 0; i < boxes->count; i++) {
+		const struct bh_range *range = &boxes->boxes[i].addresses[side];
+
+		bounds[n++] = range->first;
+		if (!is_last(&range->last))
+			bounds[n++] = bh_address_next(range->last);
+	}
+	qsort(bounds, n, sizeof(*bounds), by_address);
+	for (uint32_t i = 1; i < n; i++)
+		if (!bh_address_equal(&bounds[i], &bounds[kept - 1]))
+			bounds[kept++] = bounds[i];
+	for (uint32_t i = 0; i < boxes->count; i++) {
+		const struct bh_range *range = &boxes->boxes[i].addresses[side];
+		struct bh_address after = bh_address_next(range->last);
+
+		boxes->boxes[i].lanes.first[lane] = rank_of(bounds, kept, &range->first);
+		boxes->boxes[i].lanes.last[lane] = is_last(&range->last) ? 0xffffffff
+		                                                         : rank_of(bounds, kept, &after) - 1;
+	}
+	at = bh_trees_room(&compiling->trees, kept * sizeof(*bounds), 64);
+	if (compiling->trees.failed)
+		return -ENOMEM;
+	memcpy(compiling->trees.bytes.data + at, bounds, kept * sizeof(*bounds));
+	domain->ranks[side].bounds = at;
+	domain->ranks[side].count = kept;
 	return 0;
 }
 
-static int compile_direction(struct filling *filling, const struct bh_ruleset *ruleset,
-                             struct compiling *compiling, enum bh_direction direction,
-                             size_t max_bytes, struct bh_error *err)
+/* ---- the whole ---- */
+
+static int make_domain(struct compiling *compiling, uint32_t which, size_t max_bytes)
 {
-	const struct bh_words *words = bh_ruleset_words(ruleset);
+	struct raw_boxes *raw = &compiling->domains[which];
+	struct bh_domain *domain = &compiling->made[which];
+	BH_AUTOFREE struct bh_lanes_box *boxes = malloc((raw->count + 1) * sizeof(*boxes));
+	uint32_t more = raw->count < BOXES_MORE ? raw->count : BOXES_MORE, steps = 0;
+	size_t room = (size_t)raw->count * BOX_BYTES + (size_t)more * BOX_BYTES_MORE + 4096;
+	size_t most = max_bytes / BH_DOMAINS + (size_t)raw->count * 64;
+	int rc = boxes ? 0 : -ENOMEM;
 
-	filling->blocks = 0;
-	filling_reset(filling);
-	for (size_t i = 0; i < bh_ruleset_count(ruleset); i++) {
-		const struct bh_rule *rule = bh_ruleset_at(ruleset, i);
-
-		if (rule->direction != direction)
-			continue;
-		if (compile_rule(filling, compiling->spans[compiling->count++], rule, words))
-			return bh_error_set(err, -ENOMEM, "not enough memory to compile %zu rules",
-			                    bh_ruleset_count(ruleset));
-		if (filling->pages->size > max_bytes)
-			return bh_error_set(err, -E2BIG, "the compiled table is larger than its limit of %zu bytes",
-			                    max_bytes);
+	for (int side = 0; !rc && which >= 2 && side < 2; side++) {
+		rc = rank_side(compiling, raw, side, domain);
+		for (uint32_t n = domain->ranks[side].count; n > 1; n -= n / 2)
+			steps++;
 	}
-	filling_flush(filling);
+	if (rc)
+		return rc;
+	for (uint32_t i = 0; i < raw->count; i++)
+		boxes[i] = raw->boxes[i].lanes;
+	compiling->trees.work = WORK + (uint64_t)raw->count * WORK_BOX;
+	bh_trees_grow(&compiling->trees, domain, boxes, raw->count, which >= 2, room < most ? room : most);
+	domain->blocks_best = compiling->blocks_best[which & 1];
+	domain->blocks_count = compiling->blocks[which & 1].count;
+	if (steps > compiling->head.most_rank_steps)
+		compiling->head.most_rank_steps = steps;
+	if (domain->blocks_count > compiling->head.most_blocks)
+		compiling->head.most_blocks = domain->blocks_count;
+	return compiling->trees.failed ? -ENOMEM : 0;
+}
+
+static int add_blocks(struct compiling *compiling)
+{
+	for (uint32_t d = 0; d < 2; d++) {
+		const struct bh_buffer *pages = &compiling->blocks[d].pages;
+		uint32_t at = bh_trees_room(&compiling->trees, pages->size, 64);
+
+		if (pages->failed || compiling->trees.failed)
+			return -ENOMEM;
+		if (pages->size)
+			memcpy(compiling->trees.bytes.data + at, pages->data, pages->size);
+		for (uint32_t v6 = 0; v6 < 2; v6++)
+			compiling->made[bh_domain_of(v6, d)].blocks = at;
+	}
 	return 0;
+}
+
+static int compile(struct compiling *compiling, const struct bh_ruleset *ruleset, size_t max_bytes)
+{
+	struct bh_table_head *head = &compiling->head;
+	int rc = add_rules(compiling, ruleset);
+
+	for (uint32_t d = 0; !rc && d < BH_DOMAINS; d++)
+		rc = make_domain(compiling, d, max_bytes);
+	rc = rc ? rc : add_blocks(compiling);
+	if (rc)
+		return rc;
+	head->size = bh_trees_room(&compiling->trees, 0, 64);
+	if (compiling->trees.failed)
+		return -ENOMEM;
+	head->magic = BH_TABLE_MAGIC;
+	head->most_nodes = compiling->trees.most_nodes;
+	head->most_cubes = compiling->trees.most_cubes;
+	head->cubes = compiling->trees.cubes;
+	head->nodes = compiling->trees.nodes;
+	memcpy(compiling->trees.bytes.data, head, sizeof(*head));
+	memcpy(compiling->trees.bytes.data + sizeof(*head), compiling->made, sizeof(compiling->made));
+	return head->size > max_bytes ? -E2BIG : 0;
+}
+
+static void compiling_clear(struct compiling *compiling)
+{
+	for (uint32_t i = 0; compiling->spans && i < compiling->spans_count; i++)
+		for (size_t f = 0; f < BH_FIELDS; f++)
+			bh_spans_clear(&compiling->spans[i][f]);
+	for (int d = 0; d < BH_DOMAINS; d++)
+		free(compiling->domains[d].boxes);
+	for (int d = 0; d < 2; d++)
+		bh_blocks_clear(&compiling->blocks[d]);
+	free(compiling->spans);
+	bh_trees_clear(&compiling->trees);
 }
 
 int bh_table_compile(struct bh_table **out, const struct bh_ruleset *ruleset, size_t max_bytes,
                      struct bh_error *err)
 {
 	size_t count = bh_ruleset_count(ruleset);
-	struct compiling compiling = {.spans = calloc(count ? count : 1, sizeof(*compiling.spans))};
-	BH_AUTOFREE struct filling *filling = malloc(sizeof(*filling));
-	BH_AUTOBUFFER struct bh_buffer pages = {0};
+	struct compiling compiling = {
+		.spans = calloc(count + 1, sizeof(*compiling.spans)),
+		.blocks_best = {BH_NO_LABEL, BH_NO_LABEL},
+		.boxes_free = BOXES_FREE,
+		.boxes_most = max_bytes / (5 * 64),
+	};
 	struct bh_table *table = calloc(1, sizeof(*table));
 	int rc = 0;
 
-	if (!compiling.spans || !filling || !table) {
-		rc = bh_error_set(err, -ENOMEM, "not enough memory to compile %zu rules", count);
-	} else {
-		filling->pages = &pages;
-		for (int d = BH_IN; !rc && d <= BH_OUT; d++) {
-			rc = compile_direction(filling, ruleset, &compiling, d, max_bytes, err);
-			table->blocks[d] = filling->blocks;
-		}
-		if (!rc && (pages.failed || pages.size > max_bytes))
-			rc = bh_error_set(err, pages.failed ? -ENOMEM : -E2BIG,
-			                  "the compiled table is larger than its limit of %zu bytes", max_bytes);
+	max_bytes = max_bytes < BH_TABLE_MAX ? max_bytes : BH_TABLE_MAX;
+	for (int d = 0; d < 2; d++)
+		rc = rc ? rc : bh_blocks_init(&compiling.blocks[d]);
+	if (!rc && (!compiling.spans || !table))
+		rc = -ENOMEM;
+	if (!rc)
+		rc = count >= BH_NO_LABEL ? -E2BIG : compile(&compiling, ruleset, max_bytes);
+	if (!rc) {
+		table->size = compiling.head.size;
+		bh_trees_room(&compiling.trees, 0, 64);
+		table->bytes = (uint8_t *)bh_buffer_take(&compiling.trees.bytes);
+		rc = table->bytes ? 0 : -ENOMEM;
 	}
-	for (size_t i = 0; compiling.spans && i < count; i++)
-		for (size_t f = 0; f < BH_FIELDS; f++)
-			bh_spans_clear(&compiling.spans[i][f]);
-	free(compiling.spans);
+	compiling_clear(&compiling);
 	if (rc) {
 		free(table);
-		return rc;
+		return rc == -E2BIG ? too_large(max_bytes, err) : no_memory(err);
 	}
-	table->pages = (uint8_t *)bh_buffer_take(&pages);
 	*out = table;
 	return 0;
 }
@@ -302,7 +386,49 @@ int bh_table_compile(struct bh_table **out, const struct bh_ruleset *ruleset, si
 void bh_table_free(struct bh_table **table)
 {
 	if (*table)
-		free((*table)->pages);
+		free((*table)->bytes);
 	free(*table);
 	*table = NULL;
+}
+
+/* ---- lookups ---- */
+
+static uint32_t rank(const void *chunk, uint32_t bounds, uint32_t count, const struct bh_address *address)
+{
+	struct bh_place place = {chunk, bounds};
+
+	return bh_bound_below(&place, count, address, 0);
+}
+
+static long scan_step(uint32_t index, void *arg)
+{
+	(void)index;
+	return bh_scan_step(arg, 0);
+}
+
+static uint32_t far(const void *chunk, uint32_t leaf, uint32_t at, uint64_t w0, uint64_t w1)
+{
+	struct bh_place place = {chunk, at};
+
+	return bh_scan_far(&place, leaf, w0, w1, scan_step, 0);
+}
+
+static long run_step(uint32_t index, void *arg)
+{
+	(void)index;
+	return bh_run_step(arg, 0);
+}
+
+static uint32_t run_blocks(const void *chunk, uint32_t blocks, uint32_t count, const struct bh_key *key)
+{
+	struct bh_place place = {chunk, blocks};
+
+	return bh_run_first(&place, count, key, run_step);
+}
+
+int bh_table_find(const void *bytes, const struct bh_key *key, struct bh_entry *entry)
+{
+	struct bh_place place = {bytes, 0};
+
+	return bytes ? bh_place_lookup(&place, key, entry, rank, far, run_blocks, 0) : 0;
 }

@@ -1,174 +1,315 @@
 /*
- * table.h - a compiled table as the evaluator reads it, natively and in the kernel.
+ * table.h - a compiled table as the evaluator reads it, natively and in the kernel: one run of bytes.
  *
- * A table is a run of pages; each page is one block of at most 64 rules, and the blocks stand in
- * the order of precedence. In a block each of four fields is cut into elementary intervals; the
- * interval a packet falls in has a row of one bit per rule of the block. The AND of the four rows
- * are the rules that match, the lowest bit is the one that wins, and the first block with a match
- * has the answer. Lists and exclusions of a rule cost intervals, not rules.
+ * A packet's direction and family choose a domain. Its fields are packed into two words of lanes; in
+ * an IPv6 domain an address is its rank among the bounds of the rules. A domain has up to four trees
+ * of cubes (a rule is a cube for each combination of what it lists) and, for rules whose lists would
+ * make too many cubes, a run of bit-vector blocks (block.h). The lowest label wins; a label is a
+ * rule's place in the order of precedence.
  *
- * A page is relocatable (offsets only) and immutable once published. Its size makes it a hash map
- * element of 4096 bytes in the kernel.
+ * A node picks bits of both words with masks, gathers or hashes them by two multiplications, and the
+ * top bits of the sum index its children. A child is a node or a leaf: a run of cubes in the order
+ * of their labels. A cube is four words, compared lane by lane at once: above each lane is a guard bit
+ * that word + guards - first and last + guards - word leave set where the lane is inside. The five bits
+ * above the lanes are not looked at; those of a cube's four words are its label.
  *
- * An eBPF includer provides, before including this:
- *   const void *bh_page(BH_CTX *ctx, uint32_t table, uint32_t page)   NULL if there is none
+ * All is offsets from the start, in units of 32 bytes where a child word says so. A table is immutable
+ * once published. What the builder declares in the head (nodes and cubes on the longest way) bounds
+ * every lookup.
+ *
+ * Where a table stands is said by `struct bh_place`. In the kernel a table is in a chunk, which is a
+ * map's value of a constant size: offsets are masked by it, so the verifier sees no read outside it,
+ * whatever a table's bytes are.
  */
 #ifndef BH_FILTER_TABLE_H
 #define BH_FILTER_TABLE_H
 
-#include "packet.h"
+#include "block.h"
 
-#define BH_PAGE_SIZE 4000
-#define BH_BLOCK_RULES 64
+#define BH_UNIT 32 /* bytes of a cube; nodes are two */
+#define BH_TREES 4
+#define BH_DOMAINS 4 /* direction and family of a packet */
+#define BH_DEPTH_MAX 8
+#define BH_LABEL_BITS 20
+#define BH_NO_LABEL ((1u << BH_LABEL_BITS) - 1)
+#define BH_TABLE_MAGIC 0x62680003u
 
-enum bh_field { BH_FIELD_LOCAL, BH_FIELD_REMOTE, BH_FIELD_SERVICE, BH_FIELD_REMOTE_PORT, BH_FIELDS };
+/* Lanes: an address, a guard, a port, a guard; and in the first word a protocol and a guard. */
+#define BH_LANE_PORT 33
+#define BH_LANE_PROTOCOL 50
+#define BH_GUARDS (1ULL << 32 | 1ULL << 49 | 1ULL << 58)
+#define BH_LANES_BITS 59
 
-enum bh_entry_flag { BH_ENTRY_BLOCK = 1, BH_ENTRY_AUDIT = 2, BH_ENTRY_LOG = 4 };
+/* A child: a leaf has bit 31, cubes in 9 bits (or more of them, see BH_COUNT_MANY), and the unit. */
+#define BH_CHILD_LEAF 0x80000000u
+#define BH_CHILD_UNITS 0x1fffffu
+#define BH_CHILD_COUNT 21
+#define BH_COUNT_MANY 0x3ffu /* the unit starts with the number of cubes; they begin at the next */
 
-struct bh_entry {
-	uint32_t rule; /* id */
-	uint16_t priority;
-	uint16_t flags; /* enum bh_entry_flag */
+struct bh_cube {
+	uint64_t first[2]; /* with five bits of the label each, the lowest in first[0]; less the guards */
+	uint64_t last[2];  /* the same; with the guards */
 };
 
-struct bh_block {
-	uint16_t rules;
-	uint16_t entries; /* offset of struct bh_entry[rules] */
+struct bh_fork {
+	uint64_t mask[2];
+	uint64_t factor[2];
+	uint32_t children; /* offset of uint32_t[1 << (64 - shift)] */
+	uint32_t shift;
+	uint32_t reserved[6];
+};
+
+struct bh_domain {
+	uint32_t roots[BH_TREES]; /* child words */
+	uint32_t best[BH_TREES];  /* no label in the tree is lower; ascending; BH_NO_LABEL: no tree */
 	struct {
-		uint16_t count;  /* intervals; at least 1 */
-		uint16_t starts; /* offset of the first value of each, ascending, the first is 0 */
-		uint16_t rows;   /* offset of uint64_t[count] */
-		uint16_t reserved;
-	} fields[BH_FIELDS];
+		uint32_t bounds; /* offset of struct bh_address[count], the first is :: */
+		uint32_t count;
+	} ranks[2];          /* local, remote; IPv6 only */
+	uint32_t blocks;     /* offset of the pages */
+	uint32_t blocks_count;
+	uint32_t blocks_best;
+	uint32_t reserved;
 };
+
+struct bh_table_head {
+	uint32_t magic;
+	uint32_t size;    /* bytes, a multiple of 64 */
+	uint32_t entries; /* offset of struct bh_entry[rules], by label */
+	uint32_t rules;
+	/* No lookup in any domain passes more of these. */
+	uint32_t most_nodes, most_cubes, most_blocks, most_rank_steps;
+	uint32_t cubes, nodes; /* in all */
+	uint32_t reserved[6];
+}; /* then struct bh_domain[BH_DOMAINS] */
+
+static inline uint32_t bh_domain_of(uint32_t v6, uint32_t direction)
+{
+	return (v6 & 1) << 1 | (direction & 1);
+}
+
+/* Called once for each node, cube, block and step of a search; tests count. */
+#ifndef BH_STEP
+#define BH_STEP(what)
+#endif
+
+/* Long runs go through bh_loop, whose steps an includer names for each size of chunk. */
+typedef long bh_loop_step(uint32_t index, void *arg);
+/* The rare rest of a lookup is in functions of their own, which eBPF verifies by themselves. */
+typedef uint32_t bh_far_scan(const void *chunk, uint32_t leaf, uint32_t at, uint64_t w0, uint64_t w1);
+typedef uint32_t bh_rank_search(const void *chunk, uint32_t bounds, uint32_t count, const struct bh_address *address);
+typedef uint32_t bh_run_lookup(const void *chunk, uint32_t blocks, uint32_t count, const struct bh_key *key);
+
+/* A table in a chunk of (`mask` + 64) bytes, a power of two; natively a chunk is the table alone. */
+struct bh_place {
+	const uint8_t *chunk;
+	uint32_t at;
+};
+
+/* What stands at an offset: up to 64 bytes, aligned by their size. */
+#ifdef __bpf__
+#define BH_AT(place, offset, size, mask) \
+	((const void *)((place)->chunk + (((place)->at + (offset)) & ((mask) | (64 - (size))))))
+#define BH_PAGE_AT(place, offset, mask)                             \
+	((((place)->at + (offset)) & (mask)) > (mask) + 64 - BH_PAGE_ROOM ? 0 : (place)->chunk + (((place)->at + (offset)) & (mask)))
+#else
+#define BH_AT(place, offset, size, mask) ((void)(mask), (const void *)((place)->chunk + (place)->at + (size_t)(offset)))
+#define BH_PAGE_AT(place, offset, mask) ((void)(mask), (place)->chunk + (place)->at + (size_t)(offset))
+#endif
+
+/* 1 where a < b, without a branch that would be mispredicted. */
+BH_INLINE uint64_t bh_less(uint64_t a, uint64_t b)
+{
+	return ((~a & b) | ((~a | b) & (a - b))) >> 63;
+}
+
+#define BH_RANK_STEPS 22
+
+/* Index of the last bound, of those from the place on, that is not above the address. */
+BH_INLINE uint32_t bh_bound_below(const struct bh_place *place, uint32_t count,
+                                  const struct bh_address *address, uint32_t mask)
+{
+	uint32_t low = 0;
+
+	for (int i = 0; i < BH_RANK_STEPS; i++) {
+		uint32_t half = count >> 1;
+		const struct bh_address *bound = BH_AT(place, (low + half) * 16, 16, mask);
+		uint64_t above = bh_less(address->hi, bound->hi) |
+		                 ((uint64_t)(address->hi == bound->hi) & bh_less(address->lo, bound->lo));
+
+		if (!half)
+			break;
+		BH_STEP(rank);
+		low += half & (uint32_t)(above - 1);
+		count -= half;
+	}
+	return low;
+}
+
+/* Label of the cube if it has the packet, else BH_NO_LABEL or more. */
+BH_INLINE uint64_t bh_cube_has(const struct bh_cube *cube, uint64_t w0, uint64_t w1)
+{
+	return (w0 - cube->first[0]) & (w1 - cube->first[1]) & (cube->last[0] - w0) & (cube->last[1] - w1) &
+	       BH_GUARDS;
+}
+
+BH_INLINE uint32_t bh_cube_label(const struct bh_cube *cube)
+{
+	return (uint32_t)((cube->first[0] + BH_GUARDS) >> 59 | (cube->first[1] + BH_GUARDS) >> 59 << 5 |
+	                  cube->last[0] >> 59 << 10 | cube->last[1] >> 59 << 15);
+}
+
+#define BH_SCAN_NEAR 8 /* cubes of a leaf that are compared in line */
+
+struct bh_scan {
+	struct bh_place table;
+	uint64_t words[2];
+	uint32_t at;
+	uint32_t label;
+};
+
+/* One more cube of a long leaf; 1 ends the loop. */
+BH_INLINE long bh_scan_step(struct bh_scan *scan, uint32_t mask)
+{
+	const struct bh_cube *cube = BH_AT(&scan->table, scan->at, BH_UNIT, mask);
+
+	scan->at += BH_UNIT;
+	BH_STEP(cube);
+	if (bh_cube_has(cube, scan->words[0], scan->words[1]) != BH_GUARDS)
+		return 0;
+	scan->label = bh_cube_label(cube);
+	return 1;
+}
+
+/* The label of the first cube of a long leaf that has the packet, from the first not near on. */
+BH_INLINE uint32_t bh_scan_far(const struct bh_place *table, uint32_t leaf, uint64_t w0, uint64_t w1,
+                               bh_loop_step *step, uint32_t mask)
+{
+	uint32_t count = leaf >> BH_CHILD_COUNT & BH_COUNT_MANY, at = (leaf & BH_CHILD_UNITS) * BH_UNIT;
+	struct bh_scan scan = {*table, {w0, w1}, at + BH_SCAN_NEAR * BH_UNIT, BH_NO_LABEL};
+
+	if (count == BH_COUNT_MANY) {
+		count = *(const uint32_t *)BH_AT(table, at, 4, mask) + 1;
+	}
+	bh_loop(count - BH_SCAN_NEAR, step, &scan);
+	return scan.label;
+}
+
+/* The label of the first cube of a leaf that has the packet. */
+BH_INLINE uint32_t bh_leaf_lookup(const struct bh_place *table, uint32_t leaf, uint64_t w0, uint64_t w1,
+                                  bh_far_scan *far, uint32_t mask)
+{
+	uint32_t count = leaf >> BH_CHILD_COUNT & BH_COUNT_MANY, at = (leaf & BH_CHILD_UNITS) * BH_UNIT;
+
+	for (uint32_t i = 0; i < BH_SCAN_NEAR; i++) {
+		const struct bh_cube *cube = BH_AT(table, at, BH_UNIT, mask);
+
+		if (i >= count)
+			return BH_NO_LABEL;
+		BH_STEP(cube);
+		if (bh_cube_has(cube, w0, w1) == BH_GUARDS)
+			return bh_cube_label(cube);
+		at += BH_UNIT;
+	}
+	return count > BH_SCAN_NEAR ? far(table->chunk, leaf, table->at, w0, w1) : BH_NO_LABEL;
+}
+
+/* The leaf of one tree in which the packet ends. */
+BH_INLINE uint32_t bh_tree_leaf(const struct bh_place *table, uint32_t child, uint64_t w0, uint64_t w1,
+                                uint32_t mask)
+{
+	for (int i = 0; i < BH_DEPTH_MAX; i++) {
+		const struct bh_fork *fork;
+		uint64_t index;
+
+		if (child & BH_CHILD_LEAF)
+			break;
+		BH_STEP(node);
+		fork = BH_AT(table, child * BH_UNIT, 64, mask);
+		index = ((w0 & fork->mask[0]) * fork->factor[0] + (w1 & fork->mask[1]) * fork->factor[1]) >>
+		        (fork->shift & 63);
+		child = *(const uint32_t *)BH_AT(table, fork->children + (uint32_t)index * 4, 4, mask);
+	}
+	return child;
+}
+
+/* The first word of a packet whose local address is `local`, in its family's 32 bits; and the second. */
+BH_INLINE uint64_t bh_word_local(const struct bh_key *key, uint64_t local)
+{
+	return local | (uint64_t)key->local_port << BH_LANE_PORT | (uint64_t)key->protocol << BH_LANE_PROTOCOL;
+}
+
+BH_INLINE uint64_t bh_word_remote(const struct bh_key *key, uint64_t remote)
+{
+	return remote | (uint64_t)key->remote_port << BH_LANE_PORT;
+}
+
+struct bh_run {
+	struct bh_place table;
+	const struct bh_key *key;
+	uint32_t at;
+	uint32_t label;
+};
+
+/* One more block; 1 ends the loop. */
+BH_INLINE long bh_run_step(struct bh_run *run, uint32_t mask)
+{
+	const uint8_t *page = BH_PAGE_AT(&run->table, run->at, mask);
+	struct bh_entry entry;
+
+	run->at += BH_PAGE_ROOM;
+	BH_STEP(block);
+	if (!page || !bh_block_lookup(page, run->key, &entry))
+		return 0;
+	run->label = entry.rule;
+	return 1;
+}
+
+/* The label in a run of blocks, the first of which is at place->at. */
+BH_INLINE uint32_t bh_run_first(const struct bh_place *place, uint32_t count, const struct bh_key *key,
+                                bh_loop_step *step)
+{
+	struct bh_run run = {*place, key, 0, BH_NO_LABEL};
+
+	bh_loop(count, step, &run);
+	return run.label;
+}
 
 /*
- * Local port and protocol as one number; for ICMP the port is type << 8 | code. ICMP's number in the
- * other family's packets is a protocol that no rule names, only one without a protocol matches.
+ * The winning entry: 1, or 0 if no rule of the table matches. `rank` calls bh_bound_below, `far`
+ * bh_scan_far and `blocks` bh_run_first, with the mask.
  */
-#define BH_SERVICE_FOREIGN 0x1000000u
-#define BH_SERVICE_MAX 0x1ffffffu
-
-static inline uint32_t bh_service(const struct bh_key *key)
+BH_INLINE int bh_place_lookup(const struct bh_place *table, const struct bh_key *key,
+                              struct bh_entry *entry, bh_rank_search *rank, bh_far_scan *far,
+                              bh_run_lookup *blocks, uint32_t mask)
 {
-	uint32_t service = (uint32_t)key->protocol << 16 | key->local_port;
+	const struct bh_table_head *head = BH_AT(table, 0, 64, mask);
+	const struct bh_domain *domain = BH_AT(table, sizeof(*head) + bh_domain_of(key->v6, key->direction) * 64,
+	                                       64, mask);
+	uint64_t local = key->local.lo & 0xffffffff, remote = key->remote.lo & 0xffffffff;
+	uint32_t best = BH_NO_LABEL, label;
+	uint64_t w0, w1;
 
-	if (key->protocol == (key->v6 ? BH_PROTO_ICMP : BH_PROTO_ICMP6))
-		service |= BH_SERVICE_FOREIGN;
-	return service;
-}
-
-#define BH_SEARCH_STEPS 8 /* 2^8 > intervals that fit a page */
-
-/* The last index whose start is not above `value`. */
-BH_NOINLINE uint32_t bh_search_number(const uint8_t *page, uint32_t starts, uint32_t count,
-                                             uint32_t value)
-{
-	uint32_t low = 0;
-
-	for (int i = 0; i < BH_SEARCH_STEPS; i++) {
-		uint32_t half = count >> 1, at = starts + (low + half) * 4;
-
-		if (at > BH_PAGE_SIZE - 4)
-			return 0;
-		if (*(const uint32_t *)(page + at) <= value)
-			low += half;
-		count -= half;
+	if (key->v6) {
+		local = rank(table->chunk, table->at + domain->ranks[0].bounds, domain->ranks[0].count, &key->local);
+		remote = rank(table->chunk, table->at + domain->ranks[1].bounds, domain->ranks[1].count, &key->remote);
 	}
-	return low;
-}
-
-BH_NOINLINE uint32_t bh_search_address(const uint8_t *page, uint32_t starts, uint32_t count,
-                                              const struct bh_address *value)
-{
-	uint32_t low = 0;
-
-	for (int i = 0; i < BH_SEARCH_STEPS; i++) {
-		uint32_t half = count >> 1, at = starts + (low + half) * 16;
-		const struct bh_address *start;
-
-		if (at > BH_PAGE_SIZE - 16)
-			return 0;
-		start = (const struct bh_address *)(page + at);
-		if (!bh_address_below(value, start))
-			low += half;
-		count -= half;
+	w0 = local | (uint64_t)key->local_port << BH_LANE_PORT | (uint64_t)key->protocol << BH_LANE_PROTOCOL;
+	w1 = remote | (uint64_t)key->remote_port << BH_LANE_PORT;
+	for (int t = 0; t < BH_TREES; t++) {
+		if (domain->best[t] >= best)
+			break;
+		label = bh_leaf_lookup(table, bh_tree_leaf(table, domain->roots[t], w0, w1, mask), w0, w1, far, mask);
+		best = label < best ? label : best;
 	}
-	return low;
-}
-
-static inline uint64_t bh_row(const uint8_t *page, uint32_t rows, uint32_t index)
-{
-	uint32_t at = rows + index * 8;
-
-	return at > BH_PAGE_SIZE - 8 ? 0 : *(const uint64_t *)(page + at);
-}
-
-/* Index of the lowest bit of a non-zero word (a multiply and a table of 64: de Bruijn). */
-static inline uint32_t bh_lowest_bit(uint64_t word)
-{
-#ifdef __bpf__
-	uint32_t bit = 0;
-
-	if (!(word & 0xffffffff)) {
-		bit += 32;
-		word >>= 32;
+	if (domain->blocks_best < best) {
+		label = blocks(table->chunk, table->at + domain->blocks, domain->blocks_count, key);
+		best = label < best ? label : best;
 	}
-	if (!(word & 0xffff)) {
-		bit += 16;
-		word >>= 16;
-	}
-	if (!(word & 0xff)) {
-		bit += 8;
-		word >>= 8;
-	}
-	if (!(word & 0xf)) {
-		bit += 4;
-		word >>= 4;
-	}
-	if (!(word & 3)) {
-		bit += 2;
-		word >>= 2;
-	}
-	return bit + !(word & 1);
-#else
-	return (uint32_t)__builtin_ctzll(word);
-#endif
-}
-
-/* True and the entry, if a rule of this block matches. */
-static inline bool bh_block_lookup(const uint8_t *page, const struct bh_key *key,
-                                   struct bh_entry *entry)
-{
-	const struct bh_block *block = (const struct bh_block *)page;
-	uint64_t match;
-	uint32_t at;
-
-	match = bh_row(page, block->fields[BH_FIELD_SERVICE].rows,
-	               bh_search_number(page, block->fields[BH_FIELD_SERVICE].starts,
-	                                block->fields[BH_FIELD_SERVICE].count, bh_service(key)));
-	if (!match)
-		return false;
-	match &= bh_row(page, block->fields[BH_FIELD_REMOTE].rows,
-	                bh_search_address(page, block->fields[BH_FIELD_REMOTE].starts,
-	                                  block->fields[BH_FIELD_REMOTE].count, &key->remote));
-	if (!match)
-		return false;
-	match &= bh_row(page, block->fields[BH_FIELD_LOCAL].rows,
-	                bh_search_address(page, block->fields[BH_FIELD_LOCAL].starts,
-	                                  block->fields[BH_FIELD_LOCAL].count, &key->local));
-	if (!match)
-		return false;
-	match &= bh_row(page, block->fields[BH_FIELD_REMOTE_PORT].rows,
-	                bh_search_number(page, block->fields[BH_FIELD_REMOTE_PORT].starts,
-	                                 block->fields[BH_FIELD_REMOTE_PORT].count, key->remote_port));
-	if (!match)
-		return false;
-	at = block->entries + bh_lowest_bit(match) * (uint32_t)sizeof(struct bh_entry);
-	if (at > BH_PAGE_SIZE - sizeof(struct bh_entry))
-		return false;
-	*entry = *(const struct bh_entry *)(page + at);
-	return true;
+	if (best >= head->rules)
+		return 0;
+	*entry = *(const struct bh_entry *)BH_AT(table, head->entries + best * 8, 8, mask);
+	return 1;
 }
 
 /* Whether entry `a` takes precedence over `b`: lower priority, then block before allow. */
@@ -183,16 +324,21 @@ static inline bool bh_entry_wins(const struct bh_entry *a, const struct bh_entry
 
 #include "ruleset.h"
 
-/* An immutable compiled table. Pages are inbound blocks, then outbound ones. */
+#define BH_TABLE_MAX (64u << 20) /* bytes */
+
+/* An immutable compiled table. */
 struct bh_table {
-	uint32_t blocks[2];
-	uint8_t *pages; /* (blocks[0] + blocks[1]) * BH_PAGE_SIZE bytes */
+	uint8_t *bytes; /* begins with the head */
+	uint32_t size;
 };
 
-/* -E2BIG, naming the limit, if the table would be larger than `max_bytes`. */
+/* The same bytes for the same rules. -E2BIG, naming the limit, if they would be more than `max_bytes`. */
 int bh_table_compile(struct bh_table **out, const struct bh_ruleset *ruleset, size_t max_bytes,
                      struct bh_error *err);
 void bh_table_free(struct bh_table **table);
+
+/* The winning entry in a table's bytes: 1, or 0 if none matches. NULL has none. */
+int bh_table_find(const void *bytes, const struct bh_key *key, struct bh_entry *entry);
 
 #endif
 #endif

@@ -203,22 +203,23 @@ BH_GLOBAL int bh_judge_rules(BH_CTX *ctx, const struct bh_conf *conf,
 }
 
 /* A flow allowed under an older policy: its opener is asked about once more. */
-BH_GLOBAL int bh_flow_ask_again(BH_CTX *ctx, const struct bh_conf *conf,
-                                         const struct bh_flow_key *key, struct bh_flow *flow)
+BH_GLOBAL int bh_flow_ask_again(BH_CTX *ctx, const struct bh_conf *conf, struct bh_packet *packet,
+                                struct bh_flow *flow)
 {
-	BH_ENTER(ctx, conf && key && flow, 0);
+	BH_ENTER(ctx, conf && packet && flow, 0);
+	const struct bh_flow_key *key = &packet->flow;
 	struct bh_verdict verdict = {0, 0, 0, 0, 0};
-	struct bh_key opener;
+	struct bh_key *opener = &packet->opener;
 
-	opener.local = key->local;
-	opener.remote = key->remote;
-	opener.local_port = flow->local_port;
-	opener.remote_port = flow->remote_port;
-	opener.protocol = key->protocol;
-	opener.direction = flow->opener & 1;
-	opener.v6 = key->v6;
-	opener.reserved = 0;
-	bh_judge_rules(ctx, conf, &opener, &verdict);
+	opener->local = key->local;
+	opener->remote = key->remote;
+	opener->local_port = flow->local_port;
+	opener->remote_port = flow->remote_port;
+	opener->protocol = key->protocol;
+	opener->direction = flow->opener & 1;
+	opener->v6 = key->v6;
+	opener->reserved = 0;
+	bh_judge_rules(ctx, conf, opener, &verdict);
 	flow->blocked = verdict.action == BH_BLOCK;
 	flow->audit = verdict.audit;
 	flow->rule = verdict.rule;
@@ -226,12 +227,12 @@ BH_GLOBAL int bh_flow_ask_again(BH_CTX *ctx, const struct bh_conf *conf,
 	return 0;
 }
 
-/* The verdict of a live flow of this key, if there is one: non-zero. Touches it unless `error`. */
-BH_GLOBAL int bh_judge_flow(BH_CTX *ctx, const struct bh_conf *conf,
-                                     const struct bh_flow_key *key, const struct bh_packet *packet,
-                                     struct bh_verdict *verdict)
+/* The verdict of the packet's flow, if it is a live one: non-zero. Touches it unless `error`. */
+BH_GLOBAL int bh_judge_flow(BH_CTX *ctx, const struct bh_conf *conf, struct bh_packet *packet,
+                            struct bh_verdict *verdict)
 {
-	BH_ENTER(ctx, conf && key && packet && verdict, 0);
+	BH_ENTER(ctx, conf && packet && verdict, 0);
+	const struct bh_flow_key *key = &packet->flow;
 	bool error = packet->form == BH_FORM_IP && packet->has_inner;
 	struct bh_flow *flow = bh_flow_find(ctx, key);
 	uint64_t now = bh_now(ctx);
@@ -243,7 +244,7 @@ BH_GLOBAL int bh_judge_flow(BH_CTX *ctx, const struct bh_conf *conf,
 		return 0;
 	}
 	if (flow->generation != conf->generation)
-		bh_flow_ask_again(ctx, conf, key, flow);
+		bh_flow_ask_again(ctx, conf, packet, flow);
 	if (flow->blocked) {
 		bh_decide(verdict, BH_BLOCK, flow->rule ? BH_BY_RULE : BH_BY_DEFAULT);
 	} else {
@@ -343,7 +344,7 @@ BH_GLOBAL int bh_judge_ip(BH_CTX *ctx, const struct bh_conf *conf,
 		opens = false;
 		if (packet->has_inner) {
 			bh_flow_key_of(key, conf->endpoint, &packet->inner, packet->inner_id);
-			if (bh_judge_flow(ctx, conf, key, packet, verdict))
+			if (bh_judge_flow(ctx, conf, packet, verdict))
 				return 0;
 		}
 	} else {
@@ -353,7 +354,7 @@ BH_GLOBAL int bh_judge_ip(BH_CTX *ctx, const struct bh_conf *conf,
 		if (icmp && bh_icmp_query_of_reply(packet_key))
 			opens = false;
 		bh_flow_key_of(key, conf->endpoint, packet_key, packet->id);
-		if (!bare_syn && bh_judge_flow(ctx, conf, key, packet, verdict))
+		if (!bare_syn && bh_judge_flow(ctx, conf, packet, verdict))
 			goto fragment;
 	}
 	bh_judge_rules(ctx, conf, packet_key, verdict);

@@ -57,7 +57,6 @@ struct bh_entry;
 
 static uint64_t bh_now(BH_CTX *skb);
 static uint64_t bh_now_coarse(BH_CTX *skb);
-static const void *bh_page(BH_CTX *skb, uint32_t table, uint32_t page);
 static struct bh_flow *bh_flow_find(BH_CTX *skb, const struct bh_flow_key *key);
 static struct bh_flow *bh_flow_at(BH_CTX *skb, const struct bh_flow_key *key);
 static struct bh_flow *bh_flow_blank(BH_CTX *skb);
@@ -85,9 +84,7 @@ static int bh_rules_lookup(BH_CTX *skb, const struct bh_conf *conf, const struct
 		__type(value, value_);                            \
 	} name_ SEC(".maps")
 
-struct page {
-	uint8_t bytes[BH_PAGE_SIZE];
-};
+#include "lookup.h"
 
 struct scratch {
 	struct bh_packet packet;
@@ -95,10 +92,14 @@ struct scratch {
 	struct bh_verdict verdict;
 	struct bh_flow_key key; /* copies for helpers, see in_map() */
 	struct bh_flow flow;
+	struct bh_hit_key hit;
+	uint64_t one;
 };
 
-MAP(bh_ports, BPF_MAP_TYPE_HASH, uint32_t, struct bh_conf, BH_PORTS_MAX, BPF_F_NO_PREALLOC);
-MAP(bh_pages, BPF_MAP_TYPE_HASH, struct bh_page_key, struct page, BH_PAGES_MAX, BPF_F_NO_PREALLOC);
+MAP(bh_ports, BPF_MAP_TYPE_HASH, uint32_t, struct bh_slots, BH_PORTS_MAX, BPF_F_NO_PREALLOC);
+MAP(bh_state, BPF_MAP_TYPE_ARRAY, uint32_t, struct bh_state, 1, BPF_F_MMAPABLE);
+MAP(bh_spots, BPF_MAP_TYPE_HASH, uint32_t, struct bh_spot, BH_TABLES_MAX, BPF_F_NO_PREALLOC);
+MAP(bh_graves, BPF_MAP_TYPE_HASH, struct bh_spot, uint32_t, BH_TABLES_MAX, BPF_F_NO_PREALLOC);
 MAP(bh_flows, BPF_MAP_TYPE_HASH, struct bh_flow_key, struct bh_flow, BH_FLOWS_MAX, BPF_F_NO_PREALLOC);
 MAP(bh_ledger, BPF_MAP_TYPE_HASH, struct bh_ledger_key, struct bh_flow_key, BH_FLOWS_MAX,
     BPF_F_NO_PREALLOC);
@@ -119,13 +120,6 @@ static inline uint64_t bh_now(BH_CTX *skb)
 static inline uint64_t bh_now_coarse(BH_CTX *skb)
 {
 	return bpf_ktime_get_coarse_ns();
-}
-
-static inline const void *bh_page(BH_CTX *skb, uint32_t table, uint32_t page)
-{
-	struct bh_page_key key = {table, page};
-
-	return bpf_map_lookup_elem(&bh_pages, &key);
 }
 
 /*
@@ -213,58 +207,28 @@ static inline struct bh_room *bh_room(BH_CTX *skb)
 	return bpf_map_lookup_elem(&bh_rooms, &zero);
 }
 
-struct search {
-	const struct bh_key *key;
-	struct bh_entry entry;
-	uint32_t table;
-	uint32_t from;
-	uint32_t found;
-};
-
-/* One block of a table; 1 ends the loop. */
-static long search_block(uint32_t index, void *arg)
-{
-	struct search *search = arg;
-	const uint8_t *page = bh_page(0, search->table, search->from + index);
-
-	if (!page || !bh_block_lookup(page, search->key, &search->entry))
-		return 0;
-	search->found = 1;
-	return 1;
-}
-
-BH_GLOBAL int search_table(const struct bh_table_ref *ref, const struct bh_key *key,
-                                  struct bh_entry *entry)
-{
-	BH_REQUIRE(ref && key && entry, 0);
-	struct search search = {key, {0, 0, 0}, ref->id, 0, 0};
-	uint32_t blocks = ref->blocks[key->direction & 1];
-
-	if (!ref->id || !blocks)
-		return 0;
-	if (key->direction & 1)
-		search.from = ref->blocks[BH_IN];
-	bh_loop(blocks, search_block, &search);
-	*entry = search.entry;
-	return search.found != 0;
-}
-
 static int bh_rules_lookup(BH_CTX *skb, const struct bh_conf *conf, const struct bh_key *key,
                            struct bh_entry *entry)
 {
-	struct bh_entry own = {0, 0, 0};
-	int found = search_table(&conf->tables[0], key, entry);
+	int found = 0;
 
-	if (search_table(&conf->tables[1], key, &own) && (!found || bh_entry_wins(&own, entry))) {
-		*entry = own;
-		found = 1;
+	/* One text for both tables. */
+#pragma clang loop unroll(disable)
+	for (uint32_t i = 0; i < 2; i++) {
+		struct bh_entry one = {0, 0, 0};
+
+		if (table_find(&conf->tables[i], key, &one) && (!found || bh_entry_wins(&one, entry))) {
+			*entry = one;
+			found = 1;
+		}
 	}
 	return found;
 }
 
-static inline void count(const struct bh_conf *conf, uint32_t direction, bool directly,
-                         uint32_t size, const struct bh_verdict *verdict)
+static inline void count(const struct bh_conf *conf, uint32_t direction, bool directly, uint32_t size,
+                         struct scratch *scratch)
 {
+	const struct bh_verdict *verdict = &scratch->verdict;
 	struct bh_counters *counters;
 	uint32_t endpoint = conf->endpoint;
 
@@ -282,13 +246,16 @@ static inline void count(const struct bh_conf *conf, uint32_t direction, bool di
 		counters->dropped[direction & 1][verdict->by & (BH_BY_COUNT - 1)]++;
 	}
 	if (verdict->by == BH_BY_RULE && verdict->rule) {
-		struct bh_hit_key key = {endpoint, verdict->rule};
-		uint64_t one = 1, *hits = bpf_map_lookup_elem(&bh_hits, &key);
+		uint64_t *hits;
 
+		scratch->hit.endpoint = endpoint;
+		scratch->hit.rule = verdict->rule;
+		scratch->one = 1;
+		hits = bpf_map_lookup_elem(&bh_hits, &scratch->hit);
 		if (hits)
 			bh_fetch_add(hits, 1);
 		else
-			bpf_map_update_elem(&bh_hits, &key, &one, BPF_NOEXIST);
+			bpf_map_update_elem(&bh_hits, &scratch->hit, &scratch->one, BPF_NOEXIST);
 	}
 }
 
@@ -303,6 +270,22 @@ static inline void record(struct __sk_buff *skb, const struct bh_conf *conf,
 	circle = bpf_map_lookup_elem(&bh_records, &zero);
 	if (circle)
 		bh_record_put(circle, bh_now(skb), skb->len, conf, &scratch->packet, &scratch->verdict);
+}
+
+/* The epoch, which a packet reads once, before any port. */
+static inline uint64_t epoch_now(void)
+{
+	uint32_t zero = 0;
+	const struct bh_state *state = bpf_map_lookup_elem(&bh_state, &zero);
+
+	return state ? *(const volatile uint64_t *)&state->epoch : 0;
+}
+
+static inline struct bh_conf *conf_of(uint32_t port, uint64_t epoch)
+{
+	struct bh_slots *slots = bpf_map_lookup_elem(&bh_ports, &port);
+
+	return slots ? &slots->confs[bh_slot_in_force(slots, epoch) & 1] : 0;
 }
 
 static inline struct scratch *scratch_of(void)
@@ -328,7 +311,7 @@ static inline __attribute__((always_inline)) int judge(struct __sk_buff *skb,
 		bh_judge(skb, conf, &scratch->packet, &scratch->verdict);
 		record(skb, conf, scratch);
 	}
-	count(conf, direction, directly, skb->len, &scratch->verdict);
+	count(conf, direction, directly, skb->len, scratch);
 	return scratch->verdict.action == BH_ALLOW ? TC_ACT_OK : TC_ACT_SHOT;
 }
 
@@ -367,16 +350,17 @@ static inline __attribute__((always_inline)) uint32_t peer_of(struct __sk_buff *
 SEC("tc")
 int bh_gate_out(struct __sk_buff *skb)
 {
-	uint32_t port = skb->ifindex, to;
-	struct bh_conf *sender = bpf_map_lookup_elem(&bh_ports, &port), *receiver = 0;
+	uint64_t epoch = epoch_now();
+	struct bh_conf *sender = conf_of(skb->ifindex, epoch), *receiver = 0;
 	struct scratch *scratch = scratch_of();
+	uint32_t to;
 	bool plain;
 
 	if (!sender || !scratch)
 		return TC_ACT_SHOT;
 	to = peer_of(skb, sender);
 	if (to)
-		receiver = bpf_map_lookup_elem(&bh_ports, &to);
+		receiver = conf_of(to, epoch);
 	if (receiver && receiver->flags & BH_CONF_LIMITED)
 		receiver = 0;
 	plain = bh_plain_read(skb, &scratch->plain);
@@ -397,8 +381,7 @@ int bh_gate_out(struct __sk_buff *skb)
 SEC("tc")
 int bh_gate_in(struct __sk_buff *skb)
 {
-	uint32_t port = skb->ifindex;
-	struct bh_conf *conf = bpf_map_lookup_elem(&bh_ports, &port);
+	struct bh_conf *conf = conf_of(skb->ifindex, epoch_now());
 	struct scratch *scratch = scratch_of();
 	bool plain;
 
@@ -409,12 +392,27 @@ int bh_gate_in(struct __sk_buff *skb)
 	return judge(skb, conf, scratch, plain, BH_IN, 0);
 }
 
+/* Leaves the verdict where a test run finds it. */
+BH_GLOBAL int tell(struct __sk_buff *skb)
+{
+	uint32_t zero = 0;
+	const struct scratch *scratch = bpf_map_lookup_elem(&bh_scratch, &zero);
+
+	if (!scratch)
+		return 0;
+	skb->cb[BH_PROBE_ACTION] = scratch->verdict.action | (uint32_t)scratch->verdict.audit << 8 |
+	                            (uint32_t)scratch->verdict.log << 16;
+	skb->cb[BH_PROBE_BY] = scratch->verdict.by;
+	skb->cb[BH_PROBE_RULE] = scratch->verdict.rule;
+	return 0;
+}
+
 /* The same verdict for a test run, which has no port: see enum bh_probe_cb. Never attached. */
 SEC("tc")
 int bh_gate_probe(struct __sk_buff *skb)
 {
 	uint32_t port = skb->cb[BH_PROBE_PORT], direction = skb->cb[BH_PROBE_DIRECTION] & 1;
-	struct bh_conf *conf = bpf_map_lookup_elem(&bh_ports, &port);
+	struct bh_conf *conf = conf_of(port, epoch_now());
 	struct scratch *scratch = scratch_of();
 	bool plain;
 	int rc;
@@ -427,10 +425,7 @@ int bh_gate_probe(struct __sk_buff *skb)
 	if (direction == BH_IN)
 		bh_plain_turn(&scratch->plain);
 	rc = judge(skb, conf, scratch, plain, direction, 0);
-	skb->cb[BH_PROBE_ACTION] = scratch->verdict.action | (uint32_t)scratch->verdict.audit << 8 |
-	                            (uint32_t)scratch->verdict.log << 16;
-	skb->cb[BH_PROBE_BY] = scratch->verdict.by;
-	skb->cb[BH_PROBE_RULE] = scratch->verdict.rule;
+	tell(skb);
 	return rc;
 }
 

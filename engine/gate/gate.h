@@ -36,6 +36,14 @@ int bh_gate_conf_put(struct bh_gate_kernel *gate, uint32_t ifindex, const struct
                      struct bh_error *err);
 int bh_gate_conf_read(struct bh_gate_kernel *gate, uint32_t ifindex, struct bh_conf *conf,
                       struct bh_error *err);
+/*
+ * What many ports are to enforce: staged for each, then in force for all at once with the commit, or
+ * for none. What an earlier change staged and never committed is taken back first.
+ */
+int bh_gate_conf_unstage(struct bh_gate_kernel *gate, struct bh_error *err);
+int bh_gate_conf_stage(struct bh_gate_kernel *gate, uint32_t ifindex, const struct bh_conf *conf,
+                       struct bh_error *err);
+void bh_gate_conf_commit(struct bh_gate_kernel *gate);
 /* From now on what others on its network send it is handed to it without the switch, in frames of up to
  * `mtu` bytes of payload. */
 int bh_gate_forward_put(struct bh_gate_kernel *gate, uint32_t ifindex, uint32_t mtu,
@@ -46,7 +54,8 @@ int bh_gate_conf_remove(struct bh_gate_kernel *gate, uint32_t ifindex, struct bh
 
 int bh_gate_table_put(struct bh_gate_kernel *gate, uint32_t id, const struct bh_table *table,
                       struct bh_error *err);
-int bh_gate_table_read(struct bh_gate_kernel *gate, uint32_t id, uint32_t page, void *to,
+/* A copy of the bytes, the caller's to free(). */
+int bh_gate_table_read(struct bh_gate_kernel *gate, const struct bh_table_ref *ref, void **bytes,
                        struct bh_error *err);
 int bh_gate_table_remove(struct bh_gate_kernel *gate, uint32_t id, struct bh_error *err);
 

@@ -9,7 +9,6 @@
 /* Room for flows of all compartments: 1,048,576 (16 MB of empty buckets, twice with the ledger). */
 #define BH_FLOWS_MAX (1u << 20)
 #define BH_PORTS_MAX 65536u
-#define BH_PAGES_MAX 262144u
 
 /*
  * Layouts of maps that outlive an upgrade: a version that finds one pinned under the number it knows
@@ -20,10 +19,50 @@
 #define BH_LAYOUT_COUNTS 2  /* counters, hits */
 #define BH_LAYOUT_RECORDS 2
 
-struct bh_page_key {
-	uint32_t table;
-	uint32_t page;
+/*
+ * Tables stand in chunks of three sizes: many of a thousand rules in one, one of a hundred thousand.
+ * The class is the upper half of a table reference's `chunk`.
+ */
+#define BH_CHUNK_1M (1u << 20)
+#define BH_CHUNK_8M (8u << 20)
+#define BH_CHUNK_64M (64u << 20)
+#define BH_CHUNKS_1M 1024u
+#define BH_CHUNKS_8M 256u
+#define BH_CHUNKS_64M 32u
+#define BH_CHUNK_CLASSES 3
+#define BH_TABLES_MAX 131072u
+
+/* Where a table is: the value of its id; of one that is gone, a key. */
+struct bh_spot {
+	uint32_t chunk; /* class << 16 | index */
+	uint32_t at;
+	uint32_t size;
+	uint32_t reserved;
 };
+
+/* What all gates of a state share. */
+struct bh_state {
+	uint64_t epoch;  /* which slot of each port is in force */
+	uint64_t tables; /* counts changes of where tables are */
+};
+
+/*
+ * A port's conf, twice: the slot that came last among those whose epoch has come is in force. So what
+ * many ports are to enforce is filled in while the old decides, and one store to the epoch puts all of
+ * it in force. A packet reads the epoch once, before any port.
+ */
+struct bh_slots {
+	uint64_t since[2]; /* epochs */
+	struct bh_conf confs[2];
+};
+
+static inline uint32_t bh_slot_in_force(const struct bh_slots *slots, uint64_t epoch)
+{
+	uint32_t newer = slots->since[1] > slots->since[0];
+
+	/* Where two changes overtook a packet neither has come for it: the older is the nearer. */
+	return slots->since[newer] <= epoch ? newer : !newer;
+}
 
 struct bh_hit_key {
 	uint32_t endpoint;

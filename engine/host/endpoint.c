@@ -353,15 +353,6 @@ int bh_endpoint_nic(struct bh_host *host, uint32_t endpoint, struct bh_nic *nic,
 	return 0;
 }
 
-static void conf_table(struct bh_host *host, int64_t id, struct bh_table_ref *ref)
-{
-	ref->id = (uint32_t)id;
-	ref->blocks[BH_IN] = (uint32_t)bh_store_number(host->store, 0,
-	                                               "SELECT blocks_in FROM tables WHERE id = ?", "i", id);
-	ref->blocks[BH_OUT] = (uint32_t)bh_store_number(host->store, 0,
-	                                                "SELECT blocks_out FROM tables WHERE id = ?", "i", id);
-}
-
 int bh_endpoint_conf(struct bh_host *host, uint32_t endpoint, struct bh_conf *conf,
                      struct bh_error *err)
 {
@@ -381,8 +372,8 @@ int bh_endpoint_conf(struct bh_host *host, uint32_t endpoint, struct bh_conf *co
 	conf->endpoint = endpoint;
 	conf->compartment = nic.compartment;
 	conf->network = nic.network;
-	conf_table(host, bh_statement_int(row, 0), &conf->tables[0]);
-	conf_table(host, bh_statement_int(row, 1), &conf->tables[1]);
+	conf->tables[0].id = (uint32_t)bh_statement_int(row, 0);
+	conf->tables[1].id = (uint32_t)bh_statement_int(row, 1);
 	conf->flags = (uint32_t)bh_statement_int(row, 2);
 	timeouts = bh_statement_text(row, 3);
 	for (int t = 0; t < BH_TIMEOUT_COUNT && timeouts; t++) {

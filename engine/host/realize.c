@@ -185,10 +185,7 @@ int bh_realize_compile(struct bh_host *host, uint32_t id, struct bh_table **out,
 	if (!rc)
 		rc = bh_table_compile(out, ruleset, TABLE_BYTES_MAX, err);
 	bh_ruleset_free(&ruleset);
-	if (rc)
-		return rc;
-	return bh_store_run(host->store, err, "UPDATE tables SET blocks_in = ?, blocks_out = ? WHERE id = ?",
-	                    "iii", (int64_t)(*out)->blocks[BH_IN], (int64_t)(*out)->blocks[BH_OUT], (int64_t)id);
+	return rc;
 }
 
 /* The endpoint's gate with those of its tables that are not published yet; clear_gate() after. */
@@ -197,11 +194,8 @@ static int make_gate(struct bh_host *host, uint32_t id, struct bh_gate *gate,
 {
 	int rc = bh_endpoint_conf(host, id, &gate->conf, err);
 
-	for (int i = 0; !rc && i < 2; i++) {
+	for (int i = 0; !rc && i < 2; i++)
 		rc = bh_realize_compile(host, gate->conf.tables[i].id, &tables[i], err);
-		if (tables[i])
-			memcpy(gate->conf.tables[i].blocks, tables[i]->blocks, sizeof(tables[i]->blocks));
-	}
 	gate->tables[0] = tables[0];
 	gate->tables[1] = tables[1];
 	return rc;

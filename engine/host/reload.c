@@ -2,10 +2,10 @@
  * reload.c - another policy for endpoints that are there: for all that a change names, or for none.
  *
  * A changed endpoint's row says what is wanted, and `before` keeps what was. Making it real has two
- * steps: every new table is compiled and published while the old ones decide; then one conf after
- * the other is replaced, which takes microseconds. What fails in the first step, and in the second
- * too, is taken back (bh_reload_revert). A crash in either is finished by the next change: both
- * steps may be done again.
+ * steps: every new table is compiled and published, and every conf staged beside the one in force,
+ * while the old ones decide; then all of them are in force at once. What fails in the first step, and
+ * after the second too, is taken back (bh_reload_revert). A crash in either is finished by the next
+ * change: both steps may be done again.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -89,31 +89,34 @@ int bh_realize_publish(struct bh_host *host, uint32_t id, struct bh_error *err)
 	                              (int64_t)id);
 }
 
-static int replace(struct bh_host *host, uint32_t id, struct bh_error *err)
+static int stage(struct bh_host *host, uint32_t id, struct bh_error *err)
 {
-	struct bh_gate gate = {0};
-	int rc = bh_endpoint_conf(host, id, &gate.conf, err);
+	struct bh_conf conf;
+	int rc = bh_endpoint_conf(host, id, &conf, err);
 
-	return rc ? rc : host->platform->ops->gate_replace(host->platform, &gate, err);
+	return rc ? rc : host->platform->ops->gate_stage(host->platform, &conf, err);
 }
 
 int bh_reload_realize(struct bh_host *host, struct bh_error *err)
 {
-	size_t changed = 0;
+	const struct bh_platform_ops *ops = host->platform->ops;
 	int rc = bh_realize_each(host, "SELECT id FROM tables WHERE +id IN (SELECT shared FROM endpoints"
 	                         " WHERE status = 'changing' UNION SELECT own FROM endpoints WHERE status ="
 	                         " 'changing') AND status = 'creating'", bh_realize_publish, NULL, err);
 
-	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM endpoints WHERE status = 'changing'", replace,
-	                               &changed, err);
-	if (!rc && changed) {
+	if (!bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 FROM endpoints WHERE status = 'changing')", ""))
+		return rc ? rc : bh_store_run(host->store, err, "DELETE FROM before", "");
+	rc = rc ? rc : ops->gates_begin(host->platform, err);
+	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM endpoints WHERE status = 'changing'", stage, NULL, err);
+	rc = rc ? rc : ops->gates_commit(host->platform, err);
+	if (!rc) {
 		bh_hits_carry(host);
 		bh_hits_forget_replaced(host);
 	}
 	return rc ? rc : bh_store_run(host->store, err, "DELETE FROM before", "");
 }
 
-/* Puts back what an endpoint had; a gate that was replaced already is replaced again. */
+/* Puts back what an endpoint had; where that is no longer in force it is staged. */
 static int revert(struct bh_host *host, uint32_t id, struct bh_error *err)
 {
 	int64_t before = bh_store_number(host->store, 0, "SELECT generation FROM before WHERE endpoint = ?", "i",
@@ -135,7 +138,7 @@ static int revert(struct bh_host *host, uint32_t id, struct bh_error *err)
 	                            "UPDATE containers SET policies = (SELECT policies FROM before WHERE endpoint ="
 	                            " ?1) WHERE id = (SELECT container FROM endpoints WHERE id = ?1)", "i",
 	                            (int64_t)id);
-	return rc || !replaced ? rc : replace(host, id, err);
+	return rc || !replaced ? rc : stage(host, id, err);
 }
 
 int bh_reload_revert(struct bh_host *host, struct bh_error *err)
@@ -148,7 +151,9 @@ int bh_reload_revert(struct bh_host *host, struct bh_error *err)
 		return 0;
 	rc = bh_store_begin(host->store, err);
 	reaches = bh_realize_reaches(host);
+	rc = rc ? rc : host->platform->ops->gates_begin(host->platform, err);
 	rc = rc ? rc : bh_realize_each(host, "SELECT endpoint FROM before", revert, NULL, err);
+	rc = rc ? rc : host->platform->ops->gates_commit(host->platform, err);
 	rc = rc ? rc : bh_store_run(host->store, err, "DELETE FROM before", "");
 	rc = rc ? rc : bh_store_commit(host->store, err);
 	if (rc)

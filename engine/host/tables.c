@@ -75,8 +75,8 @@ int bh_rules_store(struct bh_host *host, uint32_t network, const char *hash,
 
 	if (!id) {
 		rc = bh_store_run(host->store, err,
-		                  "INSERT INTO tables(hash, network, blocks_in, blocks_out, status)"
-		                  " VALUES (?, ?, 0, 0, 'creating')", "si", hash, (int64_t)network);
+		                  "INSERT INTO tables(hash, network, status) VALUES (?, ?, 'creating')", "si", hash,
+		                  (int64_t)network);
 		id = bh_store_last_id(host->store);
 		if (!rc)
 			rc = bh_rules_append(host, (uint32_t)id, rules, count, err);

@@ -11,10 +11,10 @@
 
 static int renew(struct bh_host *host, uint32_t id, struct bh_error *err)
 {
-	struct bh_gate gate = {0};
-	int rc = bh_endpoint_conf(host, id, &gate.conf, err);
+	struct bh_conf conf;
+	int rc = bh_endpoint_conf(host, id, &conf, err);
 
-	return rc ? rc : host->platform->ops->gate_renew(host->platform, &gate, err);
+	return rc ? rc : host->platform->ops->gate_renew(host->platform, &conf, err);
 }
 
 static int take_over(struct bh_host *host, struct bh_error *err)

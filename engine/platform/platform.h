@@ -158,22 +158,26 @@ struct bh_platform_ops {
 
 	/* Publishes a table that no conf names yet. */
 	int (*table_publish)(struct bh_platform *, uint32_t id, const struct bh_table *, struct bh_error *);
-	/* Replaces what a gate enforces, at once for every packet. */
-	int (*gate_replace)(struct bh_platform *, const struct bh_gate *, struct bh_error *);
+	/*
+	 * Replaces what gates enforce: after a begin, staged for each, and with the commit in force for
+	 * every packet of all of them at once. What was staged and never committed is forgotten.
+	 */
+	int (*gates_begin)(struct bh_platform *, struct bh_error *);
+	int (*gate_stage)(struct bh_platform *, const struct bh_conf *, struct bh_error *);
+	int (*gates_commit)(struct bh_platform *, struct bh_error *);
 	/* Whether the switches are out of reach, although the host is the same: NULL where that cannot be. */
 	bool (*switches_lost)(struct bh_platform *);
 	/* 1 if another, earlier version's gate decides, or one that is out of reach; -EPROTO if a later one's.
 	 * Then every table is to be published and every gate renewed, and the old set retired. NULL where there
 	 * are no versions. */
 	int (*gate_outdated)(struct bh_platform *, struct bh_error *);
-	int (*gate_renew)(struct bh_platform *, const struct bh_gate *, struct bh_error *);
+	int (*gate_renew)(struct bh_platform *, const struct bh_conf *, struct bh_error *);
 	int (*gate_retire)(struct bh_platform *, struct bh_error *);
 	int (*gate_read)(struct bh_platform *, uint32_t endpoint, struct bh_conf *, struct bh_error *);
-	/* Forgets all published pages of a table that no conf names any more. */
+	/* Forgets a published table that no conf names any more. */
 	int (*table_remove)(struct bh_platform *, uint32_t id, struct bh_error *);
-	/* Copies page `page` of table `table` (BH_PAGE_SIZE bytes). */
-	int (*table_read)(struct bh_platform *, uint32_t table, uint32_t page, void *to,
-	                  struct bh_error *);
+	/* A copy of a table's bytes, the caller's to free(). */
+	int (*table_read)(struct bh_platform *, const struct bh_table_ref *, void **bytes, struct bh_error *);
 
 	/* Reads without changing. `each` returns non-zero to stop, which is then returned. */
 	int (*flow_read)(struct bh_platform *, const struct bh_flow_key *, struct bh_flow *);

@@ -98,6 +98,8 @@ static const char *const statements[] = {
 	" SELECT OLD.shared WHERE OLD.shared IS NOT NULL UNION SELECT OLD.own WHERE OLD.own IS NOT NULL; END",
 	"CREATE TRIGGER before_gone AFTER DELETE ON before BEGIN INSERT OR IGNORE INTO loose"
 	" SELECT OLD.shared WHERE OLD.shared IS NOT NULL UNION SELECT OLD.own WHERE OLD.own IS NOT NULL; END",
+	"ALTER TABLE tables DROP COLUMN blocks_in",
+	"ALTER TABLE tables DROP COLUMN blocks_out",
 	/* Containers that a reboot took, until their handlers have been told. */
 	"CREATE TABLE lost (id TEXT PRIMARY KEY, seq INTEGER, name TEXT, type TEXT, policies TEXT, policy TEXT,"
 	" phase TEXT)",

@@ -3,7 +3,7 @@
 #
 #   make bench              all of it, as tables; JSON=1 as JSON
 #   make bench-classifier   the evaluator in process; RULES=… TRACE=… for files of one's own
-#   make bench-gate         its lookup in the kernel
+#   make bench-gate         its lookup in the kernel, for root; RULES=… TRACE=… likewise; GATE_SETS=…
 #   make bench-path         a packet between two containers; floods of flows
 #   make bench-lifecycle    an endpoint brought up and taken down
 #   make bench-policy       replay, and the difference of two policies
@@ -12,7 +12,7 @@ JSON_OPTION := $(if $(JSON),--json)
 DPDK    := $(shell pkg-config --exists libdpdk 2>/dev/null && echo yes)
 BENCHES := $(patsubst %.c,$(B)/%.o,$(filter-out tests/bench/generate.c tests/bench/flows.c,$(wildcard tests/bench/*.c)))
 
--include $(BENCHES:.o=.d)
+-include $(BENCHES:.o=.d) $(B)/tests/bench/gate/lookup.bpf.d
 
 $(B)/tests/bench/acl.o: ALL_CFLAGS += $(if $(DPDK),-DBH_HAVE_DPDK $(shell pkg-config --cflags libdpdk))
 
@@ -24,17 +24,28 @@ $(B)/generate: $(B)/tests/bench/generate.o
 	@echo "  LD $@"
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^
 
+$(B)/bench-gate: tests/bench/gate/bench.c $(B)/tests/bench/gate/lookup.bpf.inc $(B)/tests/bench/classbench.o \
+                 $(B)/tests/bench/linear.o $(ENGINE_OBJS)
+	@echo "  LD $@"
+	$(Q)$(CC) $(ALL_CFLAGS) -I$(B) -o $@ $(filter %.c %.o,$^) $(LIBS)
+
 $(B)/bench-flows: $(B)/tests/bench/flows.o $(ENGINE_OBJS)
 	@echo "  LD $@"
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(LIBS)
 
-bench: bench-classifier bench-path bench-lifecycle bench-policy
+bench: bench-classifier bench-gate bench-path bench-lifecycle bench-policy
 
 bench-classifier: setup
 	@pkg-config --exists libdpdk || apt-get install -y libdpdk-dev >/dev/null || echo "make $@: without rte_acl"
 	@$(MAKE) --no-print-directory $(B)/bench-classifier $(B)/generate
 	@$(if $(RULES),$(B)/bench-classifier $(RULES) $(TRACE) $(JSON_OPTION),\
 	  $(B)/bulkhead run tests/bench/table.lua $(B) $(JSON_OPTION) $(SETS))
+
+bench-gate: setup
+	@$(MAKE) --no-print-directory $(B)/bench-gate $(B)/generate
+	@if [ $$(id -u) != 0 ]; then echo "make $@: only root may run it"; else \
+	  $(if $(RULES),$(B)/bench-gate $(RULES) $(TRACE) $(JSON_OPTION),\
+	    $(B)/bulkhead run tests/bench/gate.lua $(B) $(JSON_OPTION) $(GATE_SETS)); fi
 
 bench-path: setup
 	@$(MAKE) --no-print-directory tests $(B)/bench-flows
@@ -49,4 +60,4 @@ bench-lifecycle: setup
 bench-policy: setup
 	@$(B)/bulkhead run tests/bench/policy.lua $(JSON_OPTION)
 
-.PHONY: bench bench-classifier bench-path bench-lifecycle bench-policy
+.PHONY: bench bench-classifier bench-gate bench-path bench-lifecycle bench-policy

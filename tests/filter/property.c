@@ -17,7 +17,7 @@
 
 #include "../../engine/filter/evaluate.h"
 #include "../../engine/gate/gate.h"
-#include "../support/random.h"
+#include "../support/shapes.h"
 
 static int passed, failed, skipped;
 
@@ -122,35 +122,33 @@ static void compare_wide(void)
 	report("a rule larger than a page", !wrong, "");
 }
 
-static const void *page_of(void *arg, uint32_t id, uint32_t page)
+static const void *table_of(void *arg, const struct bh_table_ref *ref)
 {
 	struct bh_table **tables = arg;
 
-	return tables[id & 1]->pages + (size_t)page * BH_PAGE_SIZE;
+	return tables[ref->id & 1]->bytes;
 }
 
 /* A gate of random rules in both places, for table ids `id` and `id` + 1. */
-static void make_conf(struct bh_conf *conf, struct bh_table *tables[2], uint32_t id)
+static void make_conf(struct bh_conf *conf, struct bh_ruleset *rulesets[2], struct bh_table *tables[2],
+                      enum shape shape, uint32_t id)
 {
 	static const uint8_t mac[6] = {0x02, 0, 0, 0, 0, 0x02};
 
 	bh_conf_init(conf);
 	conf->endpoint = conf->compartment = id;
 	conf->generation = id;
-	conf->flags = random_below(4) | (random_below(4) << 3);
+	conf->flags = (shape ? 0 : random_below(4)) | (random_below(4) << 3);
 	if (random_below(2)) {
 		conf->flows_limit = 4 + random_below(20);
 		conf->flows_guaranteed = random_below(conf->flows_limit);
 	}
 	memcpy(conf->mac, mac, 6);
 	for (int i = 0; i < 2; i++) {
-		struct bh_ruleset *ruleset = random_ruleset(random_below(120));
-
-		if (bh_table_compile(&tables[i], ruleset, 64u << 20, NULL))
+		rulesets[i] = shape_ruleset(shape, random_below(shape ? 400 : 120));
+		if (bh_table_compile(&tables[i], rulesets[i], 64u << 20, NULL))
 			abort();
-		bh_ruleset_free(&ruleset);
 		conf->tables[i].id = id + (uint32_t)i;
-		memcpy(conf->tables[i].blocks, tables[i]->blocks, sizeof(conf->tables[i].blocks));
 	}
 	/* Half of the little world is the endpoint's own, in one order or the other. */
 	for (uint32_t i = 0; i < 4; i++) {
@@ -183,6 +181,22 @@ static uint32_t mangle(uint8_t *frame, uint32_t size)
 	default:
 		return size;
 	}
+}
+
+/* Whether the linear evaluator, asked about both sets, gives the same rule. */
+static bool agrees(struct bh_ruleset *const rulesets[2], const struct bh_conf *conf,
+                   const struct bh_packet *packet, const struct bh_verdict *verdict)
+{
+	const struct bh_rule *shared = bh_ruleset_lookup(rulesets[0], &packet->key);
+	const struct bh_rule *own = bh_ruleset_lookup(rulesets[1], &packet->key);
+
+	/* What is not an endpoint's own, or not IP, meets the default without rules. */
+	if (verdict->by != BH_BY_RULE && (verdict->by != BH_BY_DEFAULT || conf->flags & BH_CONF_ANTISPOOF ||
+	                                  packet->form != BH_FORM_IP))
+		return true;
+	if (own && (!shared || bh_rule_precedes(own, shared)))
+		shared = own;
+	return shared ? verdict->by == BH_BY_RULE && verdict->rule == shared->id : verdict->by == BH_BY_DEFAULT;
 }
 
 /* One of the endpoint's addresses, of the family. */
@@ -233,6 +247,10 @@ static void next_packet(struct bh_notation *packet, const struct bh_conf *conf)
 
 static void compare_kernel(struct bh_gate_kernel *gate, uint32_t packets)
 {
+	/* Half of the gates are of the little world, where identity is checked too. */
+	static const enum shape shapes[] = {SHAPE_LITTLE, SHAPE_HOSTS, SHAPE_LITTLE, SHAPE_WALL, SHAPE_LITTLE,
+	                                    SHAPE_WILDCARD, SHAPE_LITTLE, SHAPE_NESTED, SHAPE_LITTLE, SHAPE_LISTS,
+	                                    SHAPE_LITTLE, SHAPE_ICMP};
 	static const uint8_t mac[6] = {0x02, 0, 0, 0, 0, 0x02}, peer[6] = {0x02, 0, 0, 0, 0, 0x01};
 	uint32_t wrong = 0, by[BH_BY_COUNT] = {0};
 	char detail[300] = "";
@@ -240,10 +258,12 @@ static void compare_kernel(struct bh_gate_kernel *gate, uint32_t packets)
 
 	for (uint32_t done = 0, id = 2; done < packets; id += 2) {
 		struct bh_flow_table *flows = NULL;
+		enum shape shape = shapes[id / 2 % 12];
+		struct bh_ruleset *rulesets[2];
 		struct bh_table *tables[2];
 		struct bh_conf conf;
 
-		make_conf(&conf, tables, id);
+		make_conf(&conf, rulesets, tables, shape, id);
 		if (bh_flow_table_new(&flows, 1 << 19, NULL) || bh_flow_table_add_share(flows, id, NULL) ||
 		    bh_gate_share_put(gate, id, &err) || bh_gate_table_put(gate, id, tables[0], &err) ||
 		    bh_gate_table_put(gate, id + 1, tables[1], &err) || bh_gate_conf_put(gate, id, &conf, &err)) {
@@ -251,18 +271,22 @@ static void compare_kernel(struct bh_gate_kernel *gate, uint32_t packets)
 			return;
 		}
 		for (int i = 0; i < 400; i++, done++) {
-			struct bh_env env = {.page = page_of, .page_arg = tables, .flows = flows, .now = bh_gate_now()};
+			struct bh_env env = {.table = table_of, .table_arg = tables, .flows = flows, .now = bh_gate_now()};
 			struct bh_verdict here, there;
 			uint8_t frame[BH_FRAME_MAX];
 			struct bh_notation packet;
+			struct bh_packet parsed;
 			bool out;
 			int rc;
 
-			next_packet(&packet, &conf);
+			if (shape)
+				shape_notation(&packet, rulesets[i & 1]);
+			else
+				next_packet(&packet, &conf);
 			out = packet.direction == BH_OUT;
 			env.size = mangle(frame, bh_notation_frame(&packet, out ? mac : peer, out ? peer : mac, frame));
 			env.frame = frame;
-			bh_evaluate(&env, &conf, packet.direction, NULL, &here);
+			bh_evaluate(&env, &conf, packet.direction, &parsed, &here);
 			rc = bh_gate_test_run(gate, id, packet.direction, frame, env.size, &there, &err);
 			if (rc == -EINVAL && env.size < 54 && here.by == BH_BY_MALFORMED)
 				continue; /* less than an IP header: some kernels do not run that */
@@ -271,7 +295,7 @@ static void compare_kernel(struct bh_gate_kernel *gate, uint32_t packets)
 				return;
 			}
 			by[here.by]++;
-			if (memcmp(&here, &there, sizeof(here))) {
+			if (memcmp(&here, &there, sizeof(here)) || !agrees(rulesets, &conf, &parsed, &here)) {
 				char text[BH_NOTATION_TEXT];
 
 				snprintf(detail, sizeof(detail), "%s (%u bytes): here %s by %s rule %u, in the kernel %s by %s rule %u",
@@ -286,8 +310,10 @@ static void compare_kernel(struct bh_gate_kernel *gate, uint32_t packets)
 		bh_gate_table_remove(gate, id + 1, NULL);
 		bh_gate_share_remove(gate, id, NULL);
 		bh_flow_table_free(&flows);
-		bh_table_free(&tables[0]);
-		bh_table_free(&tables[1]);
+		for (int i = 0; i < 2; i++) {
+			bh_table_free(&tables[i]);
+			bh_ruleset_free(&rulesets[i]);
+		}
 	}
 	if (!wrong)
 		for (int b = 0; b < BH_BY_COUNT; b++)
@@ -305,15 +331,16 @@ static void compare_express(uint32_t packets)
 
 	for (uint32_t done = 0; done < packets; id += 2) {
 		struct bh_flow_table *flows = NULL;
+		struct bh_ruleset *rulesets[2];
 		struct bh_table *tables[2];
 		struct bh_conf conf;
 
-		make_conf(&conf, tables, id);
+		make_conf(&conf, rulesets, tables, SHAPE_LITTLE, id);
 		conf.flags |= BH_CONF_ANTISPOOF;
 		if (bh_flow_table_new(&flows, 1 << 16, NULL) || bh_flow_table_add_share(flows, id, NULL))
 			abort();
 		for (int i = 0; i < 400; i++, done++) {
-			struct bh_env env = {.page = page_of, .page_arg = tables, .flows = flows,
+			struct bh_env env = {.table = table_of, .table_arg = tables, .flows = flows,
 			                     .now = (1000 + (uint64_t)i * (1 + id % 3)) * BH_NS};
 			struct bh_verdict quick, full;
 			uint8_t frame[BH_FRAME_MAX];
@@ -340,8 +367,10 @@ static void compare_express(uint32_t packets)
 			}
 		}
 		bh_flow_table_free(&flows);
-		bh_table_free(&tables[0]);
-		bh_table_free(&tables[1]);
+		for (int i = 0; i < 2; i++) {
+			bh_table_free(&tables[i]);
+			bh_ruleset_free(&rulesets[i]);
+		}
 	}
 	if (!wrong)
 		snprintf(detail, sizeof(detail), "%u of %u by flow, of %u packets", expressed, by_flow, packets);
@@ -494,6 +523,134 @@ static void race_kernel(struct bh_gate_kernel *gate, uint32_t packets)
 	report("rows that raced can be replaced", passed_packets == 3 * LIMIT && !left, detail);
 }
 
+/* A table whose first rule blocks all of an endpoint's packets and has the version as its id. */
+static void put_version(struct bh_gate_kernel *gate, uint32_t table, uint32_t version)
+{
+	struct bh_ruleset *ruleset = shape_ruleset(SHAPE_HOSTS, 50 + random_below(400));
+	struct bh_table *compiled;
+	struct bh_rule rule;
+
+	bh_rule_init(&rule, BH_BLOCK, BH_IN);
+	rule.id = 100000 + version;
+	rule.priority = 0;
+	if (bh_ruleset_add(ruleset, &rule, NULL) || bh_table_compile(&compiled, ruleset, 64u << 20, NULL) ||
+	    bh_gate_table_put(gate, table, compiled, NULL))
+		abort();
+	bh_table_free(&compiled);
+	bh_ruleset_free(&ruleset);
+}
+
+/* The version that a packet to the endpoint meets. */
+static uint32_t version_met(struct bh_gate_kernel *gate, uint32_t endpoint)
+{
+	static const uint8_t mac[6] = {0x02, 0, 0, 0, 0, 0x02};
+	struct bh_notation packet = {.direction = BH_IN, .protocol = BH_PROTO_TCP, .tcp_flags = BH_TCP_SYN};
+	struct bh_verdict verdict = {0};
+	uint8_t frame[BH_FRAME_MAX];
+
+	packet.source = bh_address_v4(0x0a000001);
+	packet.target = bh_address_v4(0x0a000002);
+	if (bh_gate_test_run(gate, endpoint, BH_IN, frame, bh_notation_frame(&packet, mac, mac, frame), &verdict, NULL))
+		return 0;
+	return verdict.by == BH_BY_RULE && verdict.rule > 100000 ? verdict.rule - 100000 : 0;
+}
+
+enum { REPLACED = 900020, REPLACED_COUNT = 40, VERSIONS = 400 };
+
+static void replaced_conf(struct bh_conf *conf, uint32_t i, uint32_t version)
+{
+	bh_conf_init(conf);
+	conf->endpoint = conf->compartment = REPLACED + i;
+	conf->generation = version;
+	conf->flags = 0;
+	conf->tables[0].id = REPLACED + 100 + version; /* one table for all */
+}
+
+/* Goes round the endpoints as long as they have a policy: versions may only grow. Exit status 0, 1. */
+static int watch(struct bh_gate_kernel *gate)
+{
+	uint32_t last = 1, seen = 0;
+
+	while (last < VERSIONS) {
+		uint32_t version = version_met(gate, REPLACED + seen++ % REPLACED_COUNT);
+
+		if (version < last)
+			return 1;
+		last = version;
+	}
+	return 0;
+}
+
+/*
+ * Forty endpoints get a new policy 400 times while packets go round them: each packet meets a whole
+ * table, and once one endpoint has the new policy all have. Every tenth is staged, then never put in force.
+ */
+static void replace_kernel(struct bh_gate_kernel *gate)
+{
+	uint32_t stale = 0, refused = 0;
+	struct bh_conf conf;
+	char detail[120];
+	int status[2] = {0};
+
+	put_version(gate, REPLACED + 101, 1);
+	for (uint32_t i = 0; i < REPLACED_COUNT; i++) {
+		replaced_conf(&conf, i, 1);
+		if (bh_gate_share_put(gate, REPLACED + i, NULL) || bh_gate_conf_put(gate, REPLACED + i, &conf, NULL))
+			abort();
+	}
+	fflush(stdout);
+	for (int i = 0; i < 2; i++)
+		if (fork() == 0)
+			_exit(watch(gate));
+	for (uint32_t version = 2; version <= VERSIONS; version++) {
+		bool never = version % 10 == 0 && version < VERSIONS;
+
+		put_version(gate, REPLACED + 100 + version, version);
+		refused += bh_gate_conf_unstage(gate, NULL) != 0;
+		for (uint32_t i = 0; i < REPLACED_COUNT; i++) {
+			replaced_conf(&conf, i, version);
+			refused += bh_gate_conf_stage(gate, REPLACED + i, &conf, NULL) != 0;
+		}
+		if (!never)
+			bh_gate_conf_commit(gate);
+		for (uint32_t i = 0; i < REPLACED_COUNT; i++)
+			stale += version_met(gate, REPLACED + i) != version - never;
+		refused += bh_gate_table_remove(gate, REPLACED + 100 + version - !never, NULL) != 0;
+		if (never) /* its table is gone: the next is on top of the last that was in force */
+			put_version(gate, REPLACED + 100 + version, version);
+		if (version > 2 && (version - 1) % 10 == 0)
+			refused += bh_gate_table_remove(gate, REPLACED + 100 + version - 2, NULL) != 0;
+	}
+	for (int i = 0; i < 2; i++)
+		wait(&status[i]);
+	for (uint32_t i = 0; i < REPLACED_COUNT; i++) {
+		bh_gate_conf_remove(gate, REPLACED + i, NULL);
+		bh_gate_share_remove(gate, REPLACED + i, NULL);
+	}
+	bh_gate_table_remove(gate, REPLACED + 100 + VERSIONS, NULL);
+	snprintf(detail, sizeof(detail), "%u of %u packets met another policy than the one in force, %u operations failed%s",
+	         stale, (VERSIONS - 1) * REPLACED_COUNT, refused, status[0] || status[1] ? ", half of one was seen" : "");
+	report("policies are replaced at once or not at all", !stale && !refused && !status[0] && !status[1], detail);
+}
+
+/* Pins of a later layout are named, and nothing is loaded beside them. */
+static void refuse_layout(const char *directory)
+{
+	struct bh_gate_kernel *gate = NULL;
+	struct bh_error err = {0};
+	char path[64];
+	int rc;
+
+	snprintf(path, sizeof(path), "%s/bh_gate_out-%d", directory, BH_ABI + 1);
+	if (mkdir(path, 0700))
+		abort();
+	rc = bh_gate_open(&gate, directory, true, &err);
+	rmdir(path);
+	snprintf(path, sizeof(path), "(layout %d, this one knows %d)", BH_ABI + 1, BH_ABI);
+	report("pins of a later layout are refused and named", rc == -EPROTO && !gate && strstr(err.message, path),
+	       err.message);
+}
+
 /* Pins go to a bpffs in a mount namespace of this process: nothing is left behind. */
 static void kernel_properties(uint32_t packets)
 {
@@ -507,10 +664,13 @@ static void kernel_properties(uint32_t packets)
 		skipped++;
 		return;
 	}
-	if (mount("bpf", directory, "bpf", 0, NULL) || bh_gate_open(&gate, directory, true, &err)) {
+	if (!mount("bpf", directory, "bpf", 0, NULL))
+		refuse_layout(directory);
+	if (bh_gate_open(&gate, directory, true, &err)) {
 		report("linear = compiled = in the kernel", false, err.message);
 	} else {
 		compare_kernel(gate, packets);
+		replace_kernel(gate);
 		quota_kernel(gate);
 		race_kernel(gate, 2 * packets);
 	}

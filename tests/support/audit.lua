@@ -108,7 +108,7 @@ function audit.differences(s)
   end
   compare(differences, "place in the forwarding table of endpoint", ids, have)
   have = {}
-  for table_id in pairs(keys.bh_pages or {}) do
+  for table_id in pairs(keys.bh_spots or {}) do
     have[table_id] = true
   end
   compare(differences, "table", audit.tables(s), have)

@@ -36,7 +36,7 @@ static void list(const char *name, int map)
 	bool more;
 
 	if (bpf_obj_get_info_by_fd(map, &info, &size) || info.key_size > sizeof(key) || info.key_size < 4 ||
-	    info.type == BPF_MAP_TYPE_ARRAY)
+	    info.type == BPF_MAP_TYPE_ARRAY || info.type == BPF_MAP_TYPE_ARRAY_OF_MAPS)
 		return;
 	value = calloc((size_t)libbpf_num_possible_cpus(), (info.value_size + 7) & ~7u);
 	if (!value)

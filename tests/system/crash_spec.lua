@@ -281,7 +281,8 @@ describe("after a crash", function()
       audit.sql(s, "DROP INDEX endpoints_compartment; DROP INDEX published_host; DROP TABLE before;"
         .. " DROP TABLE past_policies; DROP TABLE past_rules; DROP TABLE lost_properties; DROP TABLE lost_published;"
         .. " DROP TABLE lost_endpoints; DROP TABLE lost; DROP TABLE loose; DROP TRIGGER endpoints_gone;"
-        .. " DROP TRIGGER endpoints_changed; PRAGMA user_version = 1")
+        .. " DROP TRIGGER endpoints_changed; ALTER TABLE tables ADD COLUMN blocks_in INTEGER NOT NULL DEFAULT 0;"
+        .. " ALTER TABLE tables ADD COLUMN blocks_out INTEGER NOT NULL DEFAULT 0; PRAGMA user_version = 1")
       assert.matches("earlier version.*reconcile", (run "endpoints"))
       done "reconcile"
       s:reopen()

@@ -392,17 +392,29 @@ stage.platforms(B, "drops --follow", function(open)
     local web, db = s:add { id = "web" }, s:add { id = "db" }
     local out = os.tmpname()
     local pid = start(s, "drops --follow", out)
-    bulkhead.wait(0.5)
+    --- Waits until the reader has written what matches, at most 30 seconds; meanwhile `act` is done again.
+    local function read(pattern, act)
+      local text
+      for _ = 1, 300 do
+        if act then act() end
+        bulkhead.wait(0.1)
+        local file <close> = assert(io.open(out))
+        text = file:read "a"
+        if text:find(pattern) then break end
+      end
+      return text
+    end
+    read(".\n", function()
+      s:send_raw(db, ("out udp %s:1 -> %s:9"):format(db.address, web.address), web, false)
+    end)
     os.execute("kill -STOP " .. pid)
-    s:send_raw(db, ("out udp %s:1 -> %s:9"):format(db.address, web.address), web, false)
     local before = select(2, s.host:drops())
     namespaces.inside(s, db.where,
       ("bash -c 'for i in {1..8400}; do echo x > /dev/udp/%s/9; done'"):format(web.address))
     assert.is_true(select(2, s.host:drops()) - before > 8192)
     os.execute("kill -CONT " .. pid)
-    bulkhead.wait(1.5)
+    local text = read "%d+ left out\n"
     os.execute("kill " .. pid)
-    local text = io.open(out):read "a"
     os.remove(out)
     assert.matches("%d+ left out\n", text)
   end)

@@ -133,18 +133,31 @@ static int change_gate(struct bh_linux *self, struct bh_error *err)
 	return rc ? rc : bh_linux_gate(self, false, err);
 }
 
-static int gate_replace(struct bh_platform *platform, const struct bh_gate *gate,
-                        struct bh_error *err)
+static int gates_begin(struct bh_platform *platform, struct bh_error *err)
 {
 	struct bh_linux *self = bh_linux_of(platform);
 	int rc = change_gate(self, err);
 
-	for (size_t i = 0; i < 2 && !rc; i++)
-		if (gate->tables[i])
-			rc = bh_gate_table_put(self->gate, gate->conf.tables[i].id, gate->tables[i], err);
+	return rc ? rc : bh_gate_conf_unstage(self->gate, err);
+}
+
+static int gate_stage(struct bh_platform *platform, const struct bh_conf *conf, struct bh_error *err)
+{
+	struct bh_linux *self = bh_linux_of(platform);
+	int rc = change_gate(self, err);
+
 	return rc ? rc
-	          : bh_gate_conf_put(self->gate, bh_switch_index(BH_INDEX_PORT, gate->conf.endpoint),
-	                             &gate->conf, err);
+	          : bh_gate_conf_stage(self->gate, bh_switch_index(BH_INDEX_PORT, conf->endpoint), conf, err);
+}
+
+static int gates_commit(struct bh_platform *platform, struct bh_error *err)
+{
+	struct bh_linux *self = bh_linux_of(platform);
+	int rc = change_gate(self, err);
+
+	if (!rc)
+		bh_gate_conf_commit(self->gate);
+	return rc;
 }
 
 static int gate_outdated(struct bh_platform *platform, struct bh_error *err)
@@ -165,17 +178,17 @@ static bool switches_lost(struct bh_platform *platform)
 }
 
 /* The port may be gone already, where its removal was cut short. */
-static int gate_renew(struct bh_platform *platform, const struct bh_gate *gate, struct bh_error *err)
+static int gate_renew(struct bh_platform *platform, const struct bh_conf *conf, struct bh_error *err)
 {
 	struct bh_linux *self = bh_linux_of(platform);
-	uint32_t port = bh_switch_index(BH_INDEX_PORT, gate->conf.endpoint);
+	uint32_t port = bh_switch_index(BH_INDEX_PORT, conf->endpoint);
 	BH_AUTOVISIT struct bh_visit visit = {0};
 	struct bh_link link;
 	int rc = bh_linux_writable(self, err);
 
 	rc = rc ? rc : bh_linux_gate(self, true, err);
-	rc = rc ? rc : bh_gate_share_put(self->gate, gate->conf.compartment, err);
-	rc = rc ? rc : gate_replace(platform, gate, err);
+	rc = rc ? rc : bh_gate_share_put(self->gate, conf->compartment, err);
+	rc = rc ? rc : bh_gate_conf_put(self->gate, port, conf, err);
 	rc = rc ? rc : bh_linux_switches(self, false, err);
 	if (rc || bh_link_probe(&self->switch_link, port, &link))
 		return rc;
@@ -224,13 +237,13 @@ static int table_remove(struct bh_platform *platform, uint32_t id, struct bh_err
 	return rc == -ENOENT ? 0 : rc;
 }
 
-static int table_read(struct bh_platform *platform, uint32_t table, uint32_t page, void *to,
+static int table_read(struct bh_platform *platform, const struct bh_table_ref *ref, void **bytes,
                       struct bh_error *err)
 {
 	struct bh_linux *self = bh_linux_of(platform);
 	int rc = bh_linux_gate(self, false, err);
 
-	return rc ? rc : bh_gate_table_read(self->gate, table, page, to, err);
+	return rc ? rc : bh_gate_table_read(self->gate, ref, bytes, err);
 }
 
 static int flow_read(struct bh_platform *platform, const struct bh_flow_key *key,
@@ -438,7 +451,9 @@ static const struct bh_platform_ops ops = {
 	.nic_remove = bh_nic_remove,
 	.table_publish = table_publish,
 	.nic_check = bh_nic_check,
-	.gate_replace = gate_replace,
+	.gates_begin = gates_begin,
+	.gate_stage = gate_stage,
+	.gates_commit = gates_commit,
 	.switches_lost = switches_lost,
 	.gate_outdated = gate_outdated,
 	.gate_renew = gate_renew,

@@ -16,14 +16,12 @@ struct hit_key {
 	uint32_t rule;
 };
 
-static const void *page_of(void *arg, uint32_t id, uint32_t page)
+static const void *table_of(void *arg, const struct bh_table_ref *ref)
 {
 	const struct bh_memory *memory = arg;
-	const struct bh_table *table = bh_hash_find(memory->tables, &id);
+	const struct bh_table *table = bh_hash_find(memory->tables, &ref->id);
 
-	if (!table || page >= table->blocks[BH_IN] + table->blocks[BH_OUT])
-		return NULL;
-	return table->pages + (size_t)page * BH_PAGE_SIZE;
+	return table ? table->bytes : NULL;
 }
 
 static void count_hit(struct bh_memory *memory, uint32_t endpoint, uint32_t rule)
@@ -45,8 +43,8 @@ bool bh_barrier_pass(struct bh_memory *memory, struct bh_port *port, enum bh_dir
 	struct bh_env env = {
 		.frame = frame->bytes,
 		.size = frame->size,
-		.page = page_of,
-		.page_arg = memory,
+		.table = table_of,
+		.table_arg = memory,
 		.flows = memory->flows,
 		.now = memory->now,
 	};
@@ -66,15 +64,14 @@ static int publish(struct bh_memory *memory, uint32_t id, const struct bh_table 
                    struct bh_error *err)
 {
 	struct bh_table copy = *table;
-	size_t size = ((size_t)table->blocks[BH_IN] + table->blocks[BH_OUT]) * BH_PAGE_SIZE;
 
 	if (bh_hash_find(memory->tables, &id))
 		return 0;
-	copy.pages = malloc(size ? size : 1);
-	if (copy.pages && size)
-		memcpy(copy.pages, table->pages, size);
-	if (!copy.pages || bh_hash_insert(memory->tables, &id, &copy)) {
-		free(copy.pages);
+	copy.bytes = malloc(table->size);
+	if (copy.bytes)
+		memcpy(copy.bytes, table->bytes, table->size);
+	if (!copy.bytes || bh_hash_insert(memory->tables, &id, &copy)) {
+		free(copy.bytes);
 		return bh_error_set(err, -ENOMEM, "There is not enough memory for table %u.", id);
 	}
 	return 0;
@@ -128,7 +125,7 @@ static int free_table(const void *key, void *value, void *arg)
 {
 	(void)key;
 	(void)arg;
-	free(((struct bh_table *)value)->pages);
+	free(((struct bh_table *)value)->bytes);
 	return 0;
 }
 
@@ -160,12 +157,36 @@ int bh_barrier_table_publish(struct bh_platform *platform, uint32_t id,
 	return publish(of(platform), id, table, err);
 }
 
-int bh_barrier_replace(struct bh_platform *platform, const struct bh_gate *gate,
-                       struct bh_error *err)
+int bh_barrier_begin(struct bh_platform *platform, struct bh_error *err)
 {
-	struct bh_port *port = port_of(platform, gate->conf.endpoint, err);
+	(void)err;
+	for (struct bh_port *port = of(platform)->ports; port; port = port->next)
+		port->staged.endpoint = 0;
+	return 0;
+}
 
-	return port ? bh_barrier_set(of(platform), port, gate, err) : -ENOENT;
+int bh_barrier_stage(struct bh_platform *platform, const struct bh_conf *conf, struct bh_error *err)
+{
+	struct bh_port *port = port_of(platform, conf->endpoint, err);
+
+	for (int i = 0; port && i < 2; i++)
+		if (conf->tables[i].id && !bh_hash_find(of(platform)->tables, &conf->tables[i].id))
+			return bh_error_set(err, -ENOENT, "Table %u of endpoint %u is not published.", conf->tables[i].id,
+			                    conf->endpoint);
+	if (port)
+		port->staged = *conf;
+	return port ? 0 : -ENOENT;
+}
+
+int bh_barrier_commit(struct bh_platform *platform, struct bh_error *err)
+{
+	(void)err;
+	for (struct bh_port *port = of(platform)->ports; port; port = port->next)
+		if (port->staged.endpoint) {
+			port->conf = port->staged;
+			port->staged.endpoint = 0;
+		}
+	return 0;
 }
 
 int bh_barrier_read(struct bh_platform *platform, uint32_t endpoint, struct bh_conf *conf,
@@ -191,19 +212,21 @@ int bh_barrier_table_remove(struct bh_platform *platform, uint32_t id, struct bh
 				                    port->nic.endpoint);
 	if (!table)
 		return 0;
-	free(table->pages);
+	free(table->bytes);
 	bh_hash_remove(memory->tables, &id);
 	return 0;
 }
 
-int bh_barrier_table_read(struct bh_platform *platform, uint32_t table, uint32_t page, void *to,
+int bh_barrier_table_read(struct bh_platform *platform, const struct bh_table_ref *ref, void **bytes,
                           struct bh_error *err)
 {
-	const void *from = page_of(of(platform), table, page);
+	const struct bh_table *table = bh_hash_find(of(platform)->tables, &ref->id);
+	void *copy = table ? malloc(table->size) : NULL;
 
-	if (!from)
-		return bh_error_set(err, -ENOENT, "There is no page %u of table %u.", page, table);
-	memcpy(to, from, BH_PAGE_SIZE);
+	if (!copy)
+		return bh_error_set(err, table ? -ENOMEM : -ENOENT, "There is no table %u to be read.", ref->id);
+	memcpy(copy, table->bytes, table->size);
+	*bytes = copy;
 	return 0;
 }
 

@@ -24,11 +24,13 @@ int bh_barrier_hit_move(struct bh_platform *, uint32_t endpoint, uint32_t from, 
 int bh_barrier_share_read(struct bh_platform *, uint32_t compartment, struct bh_share *, struct bh_room *,
                           struct bh_error *);
 const struct bh_circle *bh_barrier_records(struct bh_platform *);
-int bh_barrier_replace(struct bh_platform *, const struct bh_gate *, struct bh_error *);
+int bh_barrier_begin(struct bh_platform *, struct bh_error *);
+int bh_barrier_stage(struct bh_platform *, const struct bh_conf *, struct bh_error *);
+int bh_barrier_commit(struct bh_platform *, struct bh_error *);
 int bh_barrier_read(struct bh_platform *, uint32_t endpoint, struct bh_conf *, struct bh_error *);
 int bh_barrier_table_remove(struct bh_platform *, uint32_t id, struct bh_error *);
-int bh_barrier_table_read(struct bh_platform *, uint32_t table, uint32_t page, void *to,
-                       struct bh_error *);
+int bh_barrier_table_read(struct bh_platform *, const struct bh_table_ref *, void **bytes,
+                          struct bh_error *);
 int bh_barrier_flow_read(struct bh_platform *, const struct bh_flow_key *, struct bh_flow *);
 int bh_barrier_flow_each(struct bh_platform *, bh_flow_visitor *, void *, struct bh_error *);
 int bh_barrier_counters_read(struct bh_platform *, uint32_t endpoint, struct bh_counters *,

@@ -27,7 +27,7 @@ struct bh_port {
 	struct bh_stack *stack; /* NULL: a vmNIC whose guest has not started */
 	uint64_t number;        /* never reused */
 	struct bh_nic nic;      /* endpoint 0: not an endpoint's, and without gate */
-	struct bh_conf conf;
+	struct bh_conf conf, staged; /* staged.endpoint 0: nothing is */
 	struct bh_counters counters;
 };
 

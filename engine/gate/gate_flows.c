@@ -1,0 +1,175 @@
+/*
+ * gate_flows.c - the flows that the kernel keeps, and the accounts they are charged to.
+ */
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <string.h>
+
+#include "../base/buffer.h"
+#include "gate_part.h"
+
+static int count_share(const void *key, const void *value, void *arg)
+{
+	(void)key;
+	(void)value;
+	++*(uint64_t *)arg;
+	return 0;
+}
+
+/* What no guarantee can claim may be borrowed. Counted anew each time: a kill may have come between. */
+static int gate_share_out(struct bh_gate_kernel *gate, struct bh_error *err)
+{
+	uint64_t shares = 0;
+	int rc = bh_gate_map_each(gate->maps[SHARES], sizeof(uint32_t), sizeof(struct bh_share), count_share, &shares, err);
+
+	if (rc)
+		return rc;
+	if (shares * BH_FLOWS_GUARANTEED > BH_FLOWS_MAX)
+		return bh_error_set(err, -ENOSPC, "the flow table guarantees %d flows to at most %u compartments",
+		                    BH_FLOWS_GUARANTEED, BH_FLOWS_MAX / BH_FLOWS_GUARANTEED);
+	__atomic_store_n(&gate->room->capacity, BH_FLOWS_MAX - shares * BH_FLOWS_GUARANTEED, __ATOMIC_RELAXED);
+	return 0;
+}
+
+int bh_gate_share_put(struct bh_gate_kernel *gate, uint32_t compartment, struct bh_error *err)
+{
+	struct bh_share share = {0};
+	int rc;
+
+	if (bpf_map_update_elem(gate->maps[SHARES], &compartment, &share, BPF_NOEXIST) && errno != EEXIST)
+		return bh_error_errno(err, -errno, "cannot make the flow account of compartment %u",
+		                      compartment);
+	rc = gate_share_out(gate, err);
+	if (rc)
+		bpf_map_delete_elem(gate->maps[SHARES], &compartment);
+	return rc;
+}
+
+int bh_gate_share_remove(struct bh_gate_kernel *gate, uint32_t compartment, struct bh_error *err)
+{
+	if (bpf_map_delete_elem(gate->maps[SHARES], &compartment) && errno != ENOENT)
+		return bh_error_errno(err, -errno, "cannot remove the flow account of compartment %u",
+		                      compartment);
+	return gate_share_out(gate, err);
+}
+
+int bh_gate_flow_read(struct bh_gate_kernel *gate, const struct bh_flow_key *key,
+                      struct bh_flow *flow)
+{
+	return bpf_map_lookup_elem(gate->maps[FLOWS], key, flow) ? -errno : 0;
+}
+
+struct flow_visit {
+	int (*visit)(const struct bh_flow_key *, const struct bh_flow *, void *);
+	void *arg;
+};
+
+static int visit_flow(const void *key, const void *value, void *arg)
+{
+	struct flow_visit *each = arg;
+
+	return each->visit(key, value, each->arg);
+}
+
+int bh_gate_flow_each(struct bh_gate_kernel *gate,
+                      int (*visit)(const struct bh_flow_key *, const struct bh_flow *, void *),
+                      void *arg, struct bh_error *err)
+{
+	struct flow_visit each = {visit, arg};
+
+	return bh_gate_map_each(gate->maps[FLOWS], sizeof(struct bh_flow_key), sizeof(struct bh_flow), visit_flow,
+	                &each, err);
+}
+
+/* Keys of an endpoint's rows, collected first: deleting during a walk restarts it. */
+struct doomed {
+	uint32_t endpoint;
+	struct bh_buffer keys;
+};
+
+static int doom(const struct bh_flow_key *key, const struct bh_flow *flow, void *arg)
+{
+	struct doomed *doomed = arg;
+
+	(void)flow;
+	if (key->endpoint == doomed->endpoint)
+		bh_buffer_append(&doomed->keys, key, sizeof(*key));
+	return doomed->keys.failed ? -ENOMEM : 0;
+}
+
+/*
+ * The keys of an endpoint's flows: by the ledger of its compartment, or, where flows long gone have
+ * left more gaps there than the whole table has rows, by the table.
+ */
+static int gate_collect(struct bh_gate_kernel *gate, const struct bh_conf *conf,
+                        struct doomed *doomed, struct bh_error *err)
+{
+	uint64_t places = 0;
+	struct bh_share share;
+
+	if (bpf_map_lookup_elem(gate->maps[SHARES], &conf->compartment, &share))
+		return 0;
+	for (int list = 0; list < BH_LISTS; list++)
+		places += share.tail[list] - share.head[list];
+	if (places > BH_FLOWS_MAX)
+		return bh_gate_flow_each(gate, doom, doomed, err);
+	for (uint32_t list = 0; list < BH_LISTS; list++)
+		for (uint64_t at = share.head[list]; at < share.tail[list]; at++) {
+			struct bh_ledger_key place = {conf->compartment, list, at};
+			struct bh_flow_key key;
+
+			if (!bpf_map_lookup_elem(gate->maps[LEDGER], &place, &key) && doom(&key, NULL, doomed))
+				return bh_error_set(err, -ENOMEM, "not enough memory to forget flows");
+		}
+	return 0;
+}
+
+int bh_gate_flow_each_of(struct bh_gate_kernel *gate, uint32_t ifindex,
+                         int (*visit)(const struct bh_flow_key *, void *), void *arg,
+                         struct bh_error *err)
+{
+	struct bh_conf conf;
+	struct doomed found = {0};
+	int rc;
+
+	if (bh_gate_conf_get(gate, ifindex, &conf))
+		return 0;
+	found.endpoint = conf.endpoint;
+	rc = gate_collect(gate, &conf, &found, err);
+	for (size_t at = 0; !rc && at < found.keys.size; at += sizeof(struct bh_flow_key)) {
+		struct bh_flow_key key;
+
+		memcpy(&key, found.keys.data + at, sizeof(key));
+		rc = visit(&key, arg);
+	}
+	bh_buffer_clear(&found.keys);
+	return rc;
+}
+
+int bh_gate_forget_flows(struct bh_gate_kernel *gate, const struct bh_conf *conf,
+                             struct bh_error *err)
+{
+	uint8_t frame[BH_FORGET_AT + sizeof(struct bh_flow_key)] = {0};
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = sizeof(frame), .repeat = 1);
+	struct doomed doomed = {.endpoint = conf->endpoint};
+	int rc = gate_collect(gate, conf, &doomed, err);
+
+	for (size_t at = 0; at < doomed.keys.size; at += sizeof(struct bh_flow_key)) {
+		memcpy(frame + BH_FORGET_AT, doomed.keys.data + at, sizeof(struct bh_flow_key));
+		if (bpf_prog_test_run_opts(gate->programs[GATE_FORGET], &opts) && !rc)
+			rc = bh_error_errno(err, -errno, "the kernel does not forget the flows of endpoint %u",
+			                    conf->endpoint);
+	}
+	bh_buffer_clear(&doomed.keys);
+	return rc;
+}
+
+int bh_gate_share_read(struct bh_gate_kernel *gate, uint32_t compartment, struct bh_share *share)
+{
+	return bpf_map_lookup_elem(gate->maps[SHARES], &compartment, share) ? -errno : 0;
+}
+
+void bh_gate_room_read(const struct bh_gate_kernel *gate, struct bh_room *room)
+{
+	*room = *gate->room;
+}

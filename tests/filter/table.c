@@ -1,0 +1,154 @@
+/*
+ * table.c - compiled tables: the linear evaluator's rule for every shape, in no more steps than the
+ * builder declares and no more bytes than it is allowed.
+ *
+ *   table [LOOKUPS] [SEED]      lookups of each shape
+ */
+#include <stdint.h>
+
+static struct {
+	uint32_t node, cube, block, rank;
+} steps;
+
+#define BH_STEP(what) (steps.what++)
+
+#include "../../engine/filter/table.h"
+#include "../support/shapes.h"
+
+static int passed, failed;
+
+static void report(const char *property, const char *shape, bool ok, const char *detail)
+{
+	printf("%s %s, %s%s%s\n", ok ? "ok" : "FAILED", property, shape, *detail ? ": " : "", detail);
+	*(ok ? &passed : &failed) += 1;
+}
+
+/* The lookup, instantiated here, where steps count. */
+
+static uint32_t rank(const void *chunk, uint32_t bounds, uint32_t count, const struct bh_address *address)
+{
+	struct bh_place place = {chunk, bounds};
+
+	return bh_bound_below(&place, count, address, 0);
+}
+
+static long scan_step(uint32_t index, void *arg)
+{
+	(void)index;
+	return bh_scan_step(arg, 0);
+}
+
+static uint32_t far(const void *chunk, uint32_t leaf, uint32_t at, uint64_t w0, uint64_t w1)
+{
+	struct bh_place place = {chunk, at};
+
+	return bh_scan_far(&place, leaf, w0, w1, scan_step, 0);
+}
+
+static long run_step(uint32_t index, void *arg)
+{
+	(void)index;
+	return bh_run_step(arg, 0);
+}
+
+static uint32_t run_blocks(const void *chunk, uint32_t blocks, uint32_t count, const struct bh_key *key)
+{
+	struct bh_place place = {chunk, blocks};
+
+	return bh_run_first(&place, count, key, run_step);
+}
+
+static bool within(const struct bh_table_head *head)
+{
+	return steps.node <= head->most_nodes && steps.cube <= head->most_cubes &&
+	       steps.block <= head->most_blocks && steps.rank <= head->most_rank_steps;
+}
+
+static void compare(enum shape shape, uint32_t count, uint32_t lookups)
+{
+	struct bh_ruleset *ruleset = shape_ruleset(shape, count);
+	uint32_t wrong = 0, over = 0, matched = 0, most = 0;
+	const struct bh_table_head *head;
+	struct bh_table *table, *again;
+	struct bh_error err;
+	char detail[300];
+
+	if (bh_table_compile(&table, ruleset, 64u << 20, &err) || bh_table_compile(&again, ruleset, 64u << 20, &err)) {
+		report("compiles", shape_names[shape], false, err.message);
+		return;
+	}
+	head = (const struct bh_table_head *)table->bytes;
+	report("the same rules make the same bytes", shape_names[shape],
+	       table->size == again->size && !memcmp(table->bytes, again->bytes, table->size), "");
+	for (uint32_t i = 0; i < lookups; i++) {
+		struct bh_place place = {table->bytes, 0};
+		struct bh_notation packet;
+		struct bh_entry entry = {0};
+		struct bh_key key;
+		const struct bh_rule *want;
+		int found;
+
+		shape_notation(&packet, ruleset);
+		key_of(&key, &packet);
+		want = bh_ruleset_lookup(ruleset, &key);
+		memset(&steps, 0, sizeof(steps));
+		found = bh_place_lookup(&place, &key, &entry, rank, far, run_blocks, 0);
+		wrong += found != (want != NULL) || (want && want->id != entry.rule);
+		over += !within(head);
+		matched += want != NULL;
+		most = steps.cube > most ? steps.cube : most;
+	}
+	snprintf(detail, sizeof(detail), "%u of %u lookups wrong, %u matched, %u rules", wrong, lookups, matched, count);
+	report("linear = compiled", shape_names[shape], !wrong && matched > lookups / 10, detail);
+	snprintf(detail, sizeof(detail), "%u over it; at most %u boxes of %u declared, %u nodes, %u blocks", over, most,
+	         head->most_cubes, head->most_nodes, head->most_blocks);
+	report("steps within what is declared", shape_names[shape], !over && head->most_nodes <= 4 * BH_DEPTH_MAX, detail);
+	snprintf(detail, sizeof(detail), "%u bytes", table->size);
+	report("size is linear in what rules list", shape_names[shape],
+	       table->size <= 8192 + count * (shape == SHAPE_LISTS ? 72u * 64 : 2048u), detail);
+	bh_table_free(&table);
+	bh_table_free(&again);
+	bh_ruleset_free(&ruleset);
+}
+
+/* A limit is held, whatever the rules are, or the table refused by it. */
+static void limits(enum shape shape)
+{
+	struct bh_ruleset *ruleset = shape_ruleset(shape, 500);
+	uint32_t kept = 0, refused = 0, broken = 0;
+	char detail[100];
+
+	for (uint32_t limit = 1024; limit <= 4u << 20; limit *= 2) {
+		struct bh_table *table = NULL;
+		struct bh_error err = {0};
+		int rc = bh_table_compile(&table, ruleset, limit, &err);
+
+		if (rc) {
+			snprintf(detail, sizeof(detail), "limit of %u bytes", limit);
+			refused++;
+			broken += rc != -7 || !strstr(err.message, detail); /* E2BIG */
+		} else {
+			kept++;
+			broken += table->size > limit;
+			bh_table_free(&table);
+		}
+	}
+	snprintf(detail, sizeof(detail), "%u held, %u refused, %u neither", kept, refused, broken);
+	report("limits", shape_names[shape], kept && refused && !broken, detail);
+	bh_ruleset_free(&ruleset);
+}
+
+int main(int argc, char **argv)
+{
+	uint32_t lookups = argc > 1 ? (uint32_t)atol(argv[1]) : 20000;
+	static const uint32_t sizes[] = {1, 40, 1500};
+
+	random_state = argc > 2 ? (uint64_t)atol(argv[2]) : 20250102;
+	for (int shape = 0; shape < SHAPES; shape++) {
+		for (int i = 0; i < 3; i++)
+			compare(shape, sizes[i], i == 2 ? lookups : lookups / 4);
+		limits(shape);
+	}
+	printf("%d passed, %d failed, 0 skipped\n", passed, failed);
+	return failed != 0;
+}
