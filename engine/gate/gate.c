@@ -35,9 +35,9 @@ static const char *const map_names[MAPS] = {
 	"bh_counts", "bh_hits", "bh_records",
 };
 static const int map_layouts[MAPS] = {
-	[PORTS] = BH_ABI, [PAGES] = BH_ABI, [FLOWS] = BH_LAYOUT_FLOWS, [LEDGER] = BH_LAYOUT_FLOWS,
-	[SHARES] = BH_LAYOUT_FLOWS, [ROOMS] = BH_LAYOUT_FLOWS, [COUNTS] = BH_LAYOUT_COUNTS,
-	[HITS] = BH_LAYOUT_COUNTS, [RECORDS] = BH_LAYOUT_RECORDS,
+	[PORTS] = BH_ABI, [PAGES] = BH_ABI, [FORWARDS] = BH_ABI, [FLOWS] = BH_LAYOUT_FLOWS,
+	[LEDGER] = BH_LAYOUT_FLOWS, [SHARES] = BH_LAYOUT_FLOWS, [ROOMS] = BH_LAYOUT_FLOWS,
+	[COUNTS] = BH_LAYOUT_COUNTS, [HITS] = BH_LAYOUT_COUNTS, [RECORDS] = BH_LAYOUT_RECORDS,
 };
 static const char *const program_names[PROGRAMS] = {"bh_gate_out", "bh_gate_in", "bh_gate_probe",
                                                     "bh_gate_forget"};

@@ -58,7 +58,7 @@ describe("the gate of another version", function()
   --- Programs and maps that any version makes anew; the others it shares as long as they mean the same.
   local OWN = {
     bh_gate_out = true, bh_gate_in = true, bh_gate_probe = true, bh_gate_forget = true, bh_ports = true,
-    bh_pages = true,
+    bh_pages = true, bh_forwards = true,
   }
 
   --- Ids of the programs on the port of an endpoint.
