@@ -106,10 +106,8 @@ int bh_reload_realize(struct bh_host *host, struct bh_error *err)
 
 	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM endpoints WHERE status = 'changing'", replace,
 	                               &changed, err);
-	if (!rc && changed) {
-		bh_hits_carry(host);
-		bh_hits_forget_replaced(host);
-	}
+	if (!rc && changed)
+		bh_hits_follow(host);
 	return rc ? rc : bh_store_run(host->store, err, "DELETE FROM before", "");
 }
 
