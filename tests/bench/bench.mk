@@ -3,7 +3,6 @@
 #
 #   make bench              all of it, as tables; JSON=1 as JSON
 #   make bench-classifier   the evaluator in process; RULES=… TRACE=… for files of one's own
-#   make bench-gate         its lookup in the kernel
 #   make bench-path         a packet between two containers; floods of flows
 #   make bench-lifecycle    an endpoint brought up and taken down
 #   make bench-policy       replay, and the difference of two policies
