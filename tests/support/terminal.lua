@@ -28,7 +28,8 @@ function terminal.run(words, script, options)
   end
   local line = "env -u COLUMNS %s %s NO_COLOR=1 TERM=%s HOME='%s' '%s/tests/support/pty' %d '%s' %s <%s"
   local pipe = assert(io.popen(line:format(SHOW_USE_AFTER_FREE, WITHOUT_LEAKS, options.term or "xterm",
-    options.home or "/nonexistent", program:match "^(.*)/", options.columns or 80, program, table.concat(parts, " "), input)))
+    options.home or "/nonexistent", program:match "^(.*)/", options.columns or 80, program,
+    table.concat(parts, " "), input)))
   local shown = pipe:read "a"
   local _, _, status = pipe:close()
   os.remove(input)
