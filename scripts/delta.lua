@@ -1,36 +1,10 @@
 --- delta.lua - what a session changed, as the text of a policy: the rules it added as a policy would
 --- make them; what a policy cannot say, as comments.
+local lists = require "lists"
 local rule_text = require "rule_text"
 local show = require "show"
 
 local delta = {}
-
-local function sorted(map)
-  local keys = {}
-  for key in pairs(map) do
-    keys[#keys + 1] = key
-  end
-  table.sort(keys)
-  return keys
-end
-
---- The rules of `a` that `b` does not have, counting equal ones.
-local function missing(a, b)
-  local count, list = {}, {}
-  for _, rule in ipairs(b) do
-    local key = rule_text.of(rule)
-    count[key] = (count[key] or 0) + 1
-  end
-  for _, rule in ipairs(a) do
-    local key = rule_text.of(rule)
-    if (count[key] or 0) > 0 then
-      count[key] = count[key] - 1
-    else
-      list[#list + 1] = rule
-    end
-  end
-  return list
-end
 
 local function command_of_network(network)
   local words = { "bulkhead network create", network.name, "--driver", network.driver }
@@ -60,7 +34,7 @@ local function command_of_container(container, endpoints)
 end
 
 local function existence(lines, kind, map, command)
-  for _, key in ipairs(sorted(map)) do
+  for _, key in ipairs(lists.sorted_keys(map)) do
     local entry = map[key]
     if entry.after and not entry.before then
       lines[#lines + 1] = ("-- %s '%s' was made: %s"):format(kind, show.clean(key), command(entry.after))
@@ -80,10 +54,10 @@ local function of_endpoint(lines, before, after)
       text[#text + 1] = ("-- default.%s = %q now, and was %q"):format(direction, is, was)
     end
   end
-  for _, rule in ipairs(missing(before.rules, after.rules)) do
+  for _, rule in ipairs(lists.missing(before.rules, after.rules, rule_text.of)) do
     text[#text + 1] = ("-- gone: %s%s"):format(rule_text.of(rule), rule.origin and " -- " .. rule.origin or "")
   end
-  for _, rule in ipairs(missing(after.rules, before.rules)) do
+  for _, rule in ipairs(lists.missing(after.rules, before.rules, rule_text.of)) do
     text[#text + 1] = rule_text.of(rule) .. ","
   end
   if #text > 0 then
@@ -102,7 +76,7 @@ function delta.text(record)
   existence(lines, "container", record.containers, function(container)
     return command_of_container(container, record.endpoints)
   end)
-  for _, id in ipairs(sorted(record.endpoints)) do
+  for _, id in ipairs(lists.sorted_keys(record.endpoints)) do
     local entry = record.endpoints[id]
     if entry.after then
       of_endpoint(lines, entry.base, entry.after)

@@ -4,6 +4,7 @@
 --- container opened, its own for what was opened towards it; the client's port stays open. How wide a
 --- rule is made is for the caller to say.
 local filter = require "bulkhead.filter"
+local lists = require "lists"
 
 local learn = {}
 
@@ -60,15 +61,6 @@ local function ranges(set)
   return out
 end
 
-local function sorted(set)
-  local list = {}
-  for key in pairs(set) do
-    list[#list + 1] = key
-  end
-  table.sort(list)
-  return list
-end
-
 local function literal(value)
   return type(value) == "number" and tostring(value) or ("%q"):format(value)
 end
@@ -115,13 +107,13 @@ function learn.rules(flows, width, subnets)
     end
   end
   local merged, order = {}, {}
-  for _, key in ipairs(sorted(services)) do
+  for _, key in ipairs(lists.sorted_keys(services)) do
     local group = services[key]
-    local name = table.concat({ group.direction, group.protocol, table.concat(sorted(group.remotes), ","),
+    local name = table.concat({ group.direction, group.protocol, table.concat(lists.sorted_keys(group.remotes), ","),
       group.icmp and "icmp" or group.port and "port" or "" }, " ")
     local rule = merged[name]
     if not rule then
-      rule = { direction = group.direction, protocol = group.protocol, remotes = sorted(group.remotes),
+      rule = { direction = group.direction, protocol = group.protocol, remotes = lists.sorted_keys(group.remotes),
         port_set = {}, icmp_set = {}, flows = 0 }
       merged[name] = rule
       order[#order + 1] = rule
@@ -135,7 +127,7 @@ function learn.rules(flows, width, subnets)
     end
   end
   for _, rule in ipairs(order) do
-    rule.ports, rule.icmp = ranges(rule.port_set), sorted(rule.icmp_set)
+    rule.ports, rule.icmp = ranges(rule.port_set), lists.sorted_keys(rule.icmp_set)
   end
   return order
 end

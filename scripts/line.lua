@@ -55,7 +55,8 @@ local function edited(readline, complete)
     end)
     while not done do
       if not console.wait_input() then
-        readline.handler_remove()
+        -- The next handler begins a new line. Removing this one would have readline reset the terminal by
+        -- a stream that lua-readline has closed.
         io.stdout:write "^C\n"
         return nil, true
       end

@@ -8,6 +8,7 @@
 local lfs = require "lfs"
 local filter = require "bulkhead.filter"
 local lifecycle = require "lifecycle"
+local lists = require "lists"
 local policies = require "policies"
 
 local reload = {}
@@ -59,32 +60,18 @@ local function check_set(dir)
 end
 
 --- One rule as a text that is equal for rules that do the same.
-local function identity(rule, origin)
+local function identity(rule)
   local parts = {}
   for i, field in ipairs(FIELDS) do
     local value = rule[field]
     parts[i] = tostring(value == nil and field ~= "log" and field ~= "audit" and "" or value or false)
   end
-  parts[#parts + 1] = origin and rule.origin or ""
   return table.concat(parts, "\0")
 end
 
---- The rules of `a` that `b` does not have, counting equal ones.
-local function missing(a, b, origin)
-  local count, list = {}, {}
-  for _, rule in ipairs(b) do
-    local key = identity(rule, origin)
-    count[key] = (count[key] or 0) + 1
-  end
-  for _, rule in ipairs(a) do
-    local key = identity(rule, origin)
-    if (count[key] or 0) > 0 then
-      count[key] = count[key] - 1
-    else
-      list[#list + 1] = rule
-    end
-  end
-  return list
+--- The same, of rules that were made by the same line.
+local function identity_with_origin(rule)
+  return identity(rule) .. "\0" .. (rule.origin or "")
 end
 
 --- What differs besides rules: { field, from, to }.
@@ -103,12 +90,7 @@ local function differences(endpoint, default, options)
   end
   note("flows", endpoint.flows_limit, options.flows or FLOWS)
   note("reach", table.concat(endpoint.reach, ", "), table.concat(options.reach or {}, ", "))
-  local names = {}
-  for name in pairs(TIMEOUTS) do
-    names[#names + 1] = name
-  end
-  table.sort(names)
-  for _, name in ipairs(names) do
+  for _, name in ipairs(lists.sorted_keys(TIMEOUTS)) do
     note("timeouts." .. name, endpoint.timeouts[name], options.timeouts[name] or TIMEOUTS[name])
   end
   return list
@@ -237,10 +219,10 @@ local function compare(host, endpoint, change)
   local old = host:rules(endpoint.id)
   local new = normal(change.rules)
   table.move(normal(change.own), 1, #change.own, #new + 1, new)
-  change.added, change.removed = missing(new, old), missing(old, new)
+  change.added, change.removed = lists.missing(new, old, identity), lists.missing(old, new, identity)
   change.fields = differences(endpoint, change.default, change.options)
   change.differs = #change.added + #change.removed + #change.fields > 0
-  change.lines = #missing(new, old, true) > 0
+  change.lines = #lists.missing(new, old, identity_with_origin) > 0
     or endpoint.default_inbound_origin ~= change.default.inbound.origin
     or endpoint.default_outbound_origin ~= change.default.outbound.origin
 end

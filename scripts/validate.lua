@@ -184,7 +184,7 @@ function validate.publish(text)
   end
   local host, container, address = split(body)
   if not host then
-    return nil, ("%s is no published port: it is [ADDR:]HOST[-HOST]:CTR[-CTR][/tcp|udp]")
+    return nil, ("%s is no published port: it is [ADDR:]HOST[-HOST]:CTR[-CTR][/tcp|udp|sctp]")
       :format(quoted(text))
   end
   if address then

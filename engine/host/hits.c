@@ -1,8 +1,10 @@
 /*
- * hits.c - forgets what rules decided once they decide no more.
+ * hits.c - what becomes of what rules decided once they decide no more: it is forgotten, but a change of
+ * policies that makes a rule saying the same has that one go on with it, wherever it stands now and
+ * whichever line made it.
  *
- * The platform counts by endpoint and rule and knows nothing of tables; to look at all it has counted
- * takes 2 ms, however little that is.
+ * The platform counts by endpoint and rule and knows nothing of tables, and a list that differs in one
+ * rule has new ids for all. To look at all that was counted takes 2 ms, however little that is.
  */
 #include <stdio.h>
 #include <string.h>
@@ -26,21 +28,32 @@ static int note_hit(uint32_t endpoint, uint32_t rule, uint64_t packets, void *ar
 	return 0;
 }
 
-/* Forgets those of all that was counted which `is_over` says, of `endpoint` or, with 0, of any. */
-static void forget_over(struct bh_host *host, uint32_t endpoint, bool (*is_over)(struct bh_host *,
-                                                                                 const struct hit *))
+/* Calls `visit` with each of all that was counted, collected first: it may change what is there. */
+static void each_hit(struct bh_host *host, void (*visit)(struct bh_host *, const struct hit *, uint32_t),
+                     uint32_t endpoint)
 {
-	const struct bh_platform_ops *ops = host->platform->ops;
 	BH_AUTOBUFFER struct bh_buffer hits = {0};
 
-	ops->hits_each(host->platform, note_hit, &hits, NULL);
+	host->platform->ops->hits_each(host->platform, note_hit, &hits, NULL);
 	for (size_t at = 0; at < hits.size; at += sizeof(struct hit)) {
 		struct hit hit;
 
 		memcpy(&hit, hits.data + at, sizeof(hit));
-		if (endpoint ? hit.endpoint == endpoint : is_over(host, &hit))
-			ops->hit_remove(host->platform, hit.endpoint, hit.rule, NULL);
+		visit(host, &hit, endpoint);
 	}
+}
+
+/* The first rule in force that says what an old one said; 0: none, or the old one is in force. */
+static uint32_t successor(struct bh_host *host, const struct hit *hit)
+{
+	return (uint32_t)bh_store_number(host->store, 0,
+		"SELECT n.id FROM endpoints e JOIN rules o ON o.id = ?2 JOIN rules n ON n.tbl IN (e.shared, e.own)"
+		" WHERE e.id = ?1 AND e.status = 'changing' AND o.tbl NOT IN (coalesce(e.shared, 0), coalesce(e.own, 0))"
+		" AND n.action = o.action AND n.direction = o.direction AND n.protocol IS o.protocol"
+		" AND n.local IS o.local AND n.local_port IS o.local_port AND n.remote IS o.remote"
+		" AND n.remote_port IS o.remote_port AND n.icmp IS o.icmp AND n.priority IS o.priority"
+		" AND n.name IS o.name AND n.log IS o.log AND n.audit IS o.audit ORDER BY n.id LIMIT 1", "ii",
+		(int64_t)hit->endpoint, (int64_t)hit->rule);
 }
 
 static bool is_replaced(struct bh_host *host, const struct hit *hit)
@@ -51,9 +64,26 @@ static bool is_replaced(struct bh_host *host, const struct hit *hit)
 	                       "ii", (int64_t)hit->endpoint, (int64_t)hit->rule) != 0;
 }
 
-void bh_hits_forget_replaced(struct bh_host *host)
+static void follow(struct bh_host *host, const struct hit *hit, uint32_t endpoint)
 {
-	forget_over(host, 0, is_replaced);
+	uint32_t to = successor(host, hit);
+
+	(void)endpoint;
+	if (to)
+		host->platform->ops->hit_move(host->platform, hit->endpoint, hit->rule, to, NULL);
+	else if (is_replaced(host, hit))
+		host->platform->ops->hit_remove(host->platform, hit->endpoint, hit->rule, NULL);
+}
+
+void bh_hits_follow(struct bh_host *host)
+{
+	each_hit(host, follow, 0);
+}
+
+static void forget(struct bh_host *host, const struct hit *hit, uint32_t endpoint)
+{
+	if (hit->endpoint == endpoint)
+		host->platform->ops->hit_remove(host->platform, endpoint, hit->rule, NULL);
 }
 
 void bh_hits_forget(struct bh_host *host, uint32_t endpoint)
@@ -64,7 +94,7 @@ void bh_hits_forget(struct bh_host *host, uint32_t endpoint)
 
 	snprintf(sql, sizeof(sql), "SELECT count(*) %s", of_endpoint);
 	if (bh_store_number(host->store, 0, sql, "i", (int64_t)endpoint) > RULES_FEW) {
-		forget_over(host, endpoint, NULL);
+		each_hit(host, forget, endpoint);
 		return;
 	}
 	snprintf(sql, sizeof(sql), "SELECT r.id %s", of_endpoint);

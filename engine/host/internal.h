@@ -48,14 +48,13 @@ int bh_realize_publish(struct bh_host *host, uint32_t id, struct bh_error *err);
 int bh_reload_realize(struct bh_host *host, struct bh_error *err);
 /* Makes them what they were, after that failed. */
 int bh_reload_revert(struct bh_host *host, struct bh_error *err);
-/* carry.c: what rules decided at `changing` endpoints goes to those that say the same now. */
-void bh_hits_carry(struct bh_host *host);
 /* Keeps names and origins of rules about to be deleted, for what was recorded about them. */
 int bh_past_keep(struct bh_host *host, const char *unused_tables, struct bh_error *err);
 
-/* hits.c: of rules that no `changing` endpoint has any more. */
-void bh_hits_forget_replaced(struct bh_host *host);
-/* Of an endpoint that is gone, but for its row. */
+/* hits.c: what rules decided at `changing` endpoints goes to those that say the same now; where none
+ * does, it is forgotten. */
+void bh_hits_follow(struct bh_host *host);
+/* Forgets it of an endpoint that is gone, but for its row. */
 void bh_hits_forget(struct bh_host *host, uint32_t endpoint);
 
 /* reboot.c: if the kernel's state is not the store's any more, begins anew. With the lock held. */

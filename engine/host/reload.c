@@ -109,10 +109,8 @@ int bh_reload_realize(struct bh_host *host, struct bh_error *err)
 	rc = rc ? rc : ops->gates_begin(host->platform, err);
 	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM endpoints WHERE status = 'changing'", stage, NULL, err);
 	rc = rc ? rc : ops->gates_commit(host->platform, err);
-	if (!rc) {
-		bh_hits_carry(host);
-		bh_hits_forget_replaced(host);
-	}
+	if (!rc)
+		bh_hits_follow(host);
 	return rc ? rc : bh_store_run(host->store, err, "DELETE FROM before", "");
 }
 

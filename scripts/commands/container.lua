@@ -14,7 +14,7 @@ local function create_options(parser)
   parser:option("--network", "A network; default nat, made on first use."):argname "N"
   parser:option("--address", "Default the next free one of each subnet; may be repeated.")
     :argname "A[/LEN]":count "*":target "addresses"
-  parser:option("--publish", "[ADDR:]HOST[-HOST]:CTR[-CTR][/tcp|udp]; may be repeated.")
+  parser:option("--publish", "[ADDR:]HOST[-HOST]:CTR[-CTR][/tcp|udp|sctp]; may be repeated.")
     :argname "P":count "*"
   parser:option("--netns", "A network namespace that is there; default a fresh one."):argname "PATH"
   parser:option("--policies", "The policy set."):argname "DIR"

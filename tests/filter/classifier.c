@@ -235,9 +235,13 @@ static void compare_built(uint32_t lookups)
 	report("linear = classifier, every variant", !wrong, detail);
 }
 
-/* A ruleset of the rules that are in, in the order in which they came. */
-static struct bh_ruleset *ruleset_of(uint32_t seed, const uint32_t *in, uint32_t count,
-                                     const struct bh_words *words, uint32_t shape)
+/* The rules that are in a builder, by ids in the order in which they came; seed and id make the rule. */
+struct population {
+	uint32_t in[400], count, next;
+	uint32_t seed, shape;
+};
+
+static struct bh_ruleset *ruleset_of(const struct population *rules, const struct bh_words *words)
 {
 	struct bh_ruleset *ruleset = NULL;
 	uint64_t state = random_state;
@@ -246,9 +250,9 @@ static struct bh_ruleset *ruleset_of(uint32_t seed, const uint32_t *in, uint32_t
 	if (bh_ruleset_new(&ruleset, NULL))
 		abort();
 	bh_rule_init(&rule, BH_ALLOW, BH_IN);
-	for (uint32_t i = 0; i < count; i++) {
-		random_state = seed + in[i] * 7919ULL;
-		new_rule(&rule, in[i], shape);
+	for (uint32_t i = 0; i < rules->count; i++) {
+		random_state = rules->seed + rules->in[i] * 7919ULL;
+		new_rule(&rule, rules->in[i], rules->shape);
 		if (bh_ruleset_add(ruleset, &rule, NULL))
 			abort();
 	}
@@ -272,6 +276,23 @@ static void insert(struct bh_builder *builder, uint32_t seed, uint32_t id, uint3
 	random_state = state;
 }
 
+/* Puts rules in and takes rules out at random, `steps` of them; at most `most` are in. */
+static void change(struct bh_builder *builder, struct population *rules, uint32_t most, uint32_t steps)
+{
+	for (; steps; steps--) {
+		if (rules->count < most && (!rules->count || random_below(5) > 1)) {
+			insert(builder, rules->seed, rules->next, rules->shape);
+			rules->in[rules->count++] = rules->next++;
+		} else {
+			uint32_t at = random_below(rules->count);
+
+			if (bh_builder_delete(builder, rules->in[at], NULL))
+				abort();
+			memmove(&rules->in[at], &rules->in[at + 1], (--rules->count - at) * sizeof(*rules->in));
+		}
+	}
+}
+
 /* Rules in and out at random; after each publication the old version still gives its old answers. */
 static void compare_changing(uint32_t lookups)
 {
@@ -279,8 +300,8 @@ static void compare_changing(uint32_t lookups)
 	char detail[80];
 
 	while (done < lookups) {
-		uint32_t in[400], count = 0, id = 1, seed = random_next(), shape = random_below(SHAPES);
-		uint32_t most = 20 + random_below(380);
+		uint32_t seed = random_next(), shape = random_below(SHAPES), most = 20 + random_below(380);
+		struct population rules = {.next = 1, .seed = seed, .shape = shape};
 		struct bh_classifier *now = NULL, *before = NULL;
 		struct bh_ruleset *ruleset, *old = NULL;
 		struct bh_builder *builder = NULL;
@@ -290,21 +311,10 @@ static void compare_changing(uint32_t lookups)
 		if (bh_builder_new(&builder, &words, NULL))
 			abort();
 		for (int version = 0; version < 8; version++) {
-			for (uint32_t i = random_below(200); i; i--) {
-				if (count < most && (!count || random_below(5) > 1)) {
-					insert(builder, seed, id, shape);
-					in[count++] = id++;
-				} else {
-					uint32_t at = random_below(count);
-
-					if (bh_builder_delete(builder, in[at], NULL))
-						abort();
-					memmove(&in[at], &in[at + 1], (--count - at) * sizeof(*in));
-				}
-			}
+			change(builder, &rules, most, random_below(200));
 			if (bh_builder_publish(builder, &now, NULL))
 				abort();
-			ruleset = ruleset_of(seed, in, count, &words, shape);
+			ruleset = ruleset_of(&rules, &words);
 			wrong += compare(now, ruleset, shape, &done);
 			if (before)
 				wrong += compare(before, old, shape, &done);
@@ -399,7 +409,7 @@ static void show(struct stand *stand, struct bh_classifier *classifier, const st
 static void compare_reading(uint32_t versions, uint32_t shape)
 {
 	struct stand stand = {.lock = PTHREAD_MUTEX_INITIALIZER};
-	uint32_t in[400], count = 0, id = 1, seed = random_next();
+	struct population rules = {.next = 1, .seed = random_next(), .shape = shape};
 	struct bh_classifier *now = NULL;
 	struct bh_builder *builder = NULL;
 	struct bh_words words;
@@ -412,21 +422,10 @@ static void compare_reading(uint32_t versions, uint32_t shape)
 	for (uint32_t v = 0; v < versions; v++) {
 		struct bh_ruleset *ruleset;
 
-		for (uint32_t i = 1 + random_below(100); i; i--) {
-			if (count < 400 && (!count || random_below(5) > 1)) {
-				insert(builder, seed, id, shape);
-				in[count++] = id++;
-			} else {
-				uint32_t at = random_below(count);
-
-				if (bh_builder_delete(builder, in[at], NULL))
-					abort();
-				memmove(&in[at], &in[at + 1], (--count - at) * sizeof(*in));
-			}
-		}
+		change(builder, &rules, 400, 1 + random_below(100));
 		if (bh_builder_publish(builder, &now, NULL))
 			abort();
-		ruleset = ruleset_of(seed, in, count, &words, shape);
+		ruleset = ruleset_of(&rules, &words);
 		show(&stand, now, ruleset, shape);
 		bh_ruleset_free(&ruleset);
 		if (!v && pthread_create(&reader, NULL, read_versions, &stand))

@@ -354,6 +354,14 @@ describe("at a terminal", function()
     assert.is_nil(shown:find "input:1")
   end)
 
+  it("Ctrl-C leaves the terminal to the next line, however often", function()
+    local shown = session(("expect > \nsend error('never')\nexpect never\nsend \\x03\n"):rep(20)
+      .. "expect > \nsend 40 + 2\\n\nexpect 42\n")
+    local _, times = shown:gsub("%^C", "")
+    assert.equal(20, times)
+    assert.is_nil(shown:find "input:1")
+  end)
+
   it("completes names, and what was typed comes back as history, in a later session too", function()
     session "expect > \nsend host:pla\\t()\\n\nexpect memory\n"
     assert.is_table(lfs.attributes(home .. "/.bulkhead_history"))
