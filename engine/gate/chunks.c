@@ -114,7 +114,8 @@ static int know(struct bh_chunks *chunks, struct bh_error *err)
 		forget(chunks);
 		return bh_error_errno(err, rc, "cannot read where the gate's tables are");
 	}
-	qsort(chunks->known->list, chunks->known->count, sizeof(struct known), by_place);
+	if (chunks->known->count)
+		qsort(chunks->known->list, chunks->known->count, sizeof(struct known), by_place);
 	chunks->known_serial = *chunks->serial;
 	return 0;
 }
