@@ -8,6 +8,10 @@
  * that gets a grace of GRACE instructions to clean up in, then every instruction raises, so that no
  * pcall in a loop survives. C functions are not interrupted, but those that wait return early. Who
  * presses Ctrl-C three times and nothing happens, ends the program.
+ *
+ * From catch() on the signal is blocked but in guard() and while wait_input() waits. Whatever comes in
+ * between waits for the next of these: readline, which has a handler of its own while it takes in a
+ * character, never sees one, and none is lost between a look at the flag and the waiting.
  */
 #include "common.h"
 
@@ -57,12 +61,22 @@ static void catch_signals(struct sigaction *before)
 	sigaction(SIGINT, &action, before);
 }
 
+static void block(int how, sigset_t *before)
+{
+	sigset_t interrupt;
+
+	sigemptyset(&interrupt);
+	sigaddset(&interrupt, SIGINT);
+	sigprocmask(how, &interrupt, before);
+}
+
 /* catch(): from now on Ctrl-C is for guard() and wait_input() only, also between them. */
 static int console_catch(lua_State *L)
 {
 	(void)L;
 	signals = 0;
 	catch_signals(NULL);
+	block(SIG_BLOCK, NULL);
 	return 0;
 }
 
@@ -73,6 +87,7 @@ static int console_guard(lua_State *L)
 	int mask_before = lua_gethookmask(L), count_before = lua_gethookcount(L);
 	lua_State *outer = running;
 	struct sigaction before;
+	sigset_t blocked;
 	int rc;
 
 	luaL_checktype(L, 1, LUA_TFUNCTION);
@@ -80,7 +95,9 @@ static int console_guard(lua_State *L)
 	lua_sethook(L, hook, LUA_MASKCOUNT, GRACE);
 	running = L;
 	catch_signals(&before);
+	block(SIG_UNBLOCK, &blocked);
 	rc = lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);
+	sigprocmask(SIG_SETMASK, &blocked, NULL);
 	sigaction(SIGINT, &before, NULL);
 	running = outer;
 	lua_sethook(L, hook_before, mask_before, count_before);
@@ -97,12 +114,17 @@ static int console_wait_input(lua_State *L)
 {
 	struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
 	struct sigaction before;
+	sigset_t blocked, open;
 	int rc;
 
 	catch_signals(&before);
+	block(SIG_BLOCK, &blocked);
+	open = blocked;
+	sigdelset(&open, SIGINT);
 	do {
-		rc = signals ? -1 : poll(&input, 1, -1);
+		rc = signals ? -1 : ppoll(&input, 1, NULL, &open);
 	} while (rc < 0 && errno == EINTR && !signals);
+	sigprocmask(SIG_SETMASK, &blocked, NULL);
 	sigaction(SIGINT, &before, NULL);
 	lua_pushboolean(L, !signals);
 	signals = 0;
