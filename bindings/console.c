@@ -70,6 +70,21 @@ static void block(int how, sigset_t *before)
 	sigprocmask(how, &interrupt, before);
 }
 
+/* As poll(), but that Ctrl-C ends it at once, also one that came since it was last asked about. */
+static int wait_or_signal(struct pollfd *input, nfds_t count, const struct timespec *time)
+{
+	sigset_t blocked, open;
+	int rc = -1;
+
+	block(SIG_BLOCK, &blocked);
+	open = blocked;
+	sigdelset(&open, SIGINT);
+	if (!signals)
+		rc = ppoll(input, count, time, &open);
+	sigprocmask(SIG_SETMASK, &blocked, NULL);
+	return rc;
+}
+
 /* catch(): from now on Ctrl-C is for guard() and wait_input() only, also between them. */
 static int console_catch(lua_State *L)
 {
@@ -109,22 +124,22 @@ static int console_guard(lua_State *L)
 	return lua_gettop(L);
 }
 
+void bh_console_sleep(const struct timespec *time)
+{
+	wait_or_signal(NULL, 0, time);
+}
+
 /* wait_input(): true when standard input has something (its end, too), false after Ctrl-C. */
 static int console_wait_input(lua_State *L)
 {
 	struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
 	struct sigaction before;
-	sigset_t blocked, open;
 	int rc;
 
 	catch_signals(&before);
-	block(SIG_BLOCK, &blocked);
-	open = blocked;
-	sigdelset(&open, SIGINT);
 	do {
-		rc = signals ? -1 : ppoll(&input, 1, NULL, &open);
+		rc = wait_or_signal(&input, 1, NULL);
 	} while (rc < 0 && errno == EINTR && !signals);
-	sigprocmask(SIG_SETMASK, &blocked, NULL);
 	sigaction(SIGINT, &before, NULL);
 	lua_pushboolean(L, !signals);
 	signals = 0;
