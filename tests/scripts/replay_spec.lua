@@ -166,4 +166,18 @@ describe("a policy learnt from a capture", function()
     assert.truthy(text:find('remote_port = { "8080-8082", 9000 }', 1, true))
     assert.truthy(text:find('allow.outbound { protocol = "tcp"', 1, true))
   end)
+
+  it("takes port 0 for a port, and a long list over several lines", function()
+    local list = {}
+    for i = 1, 40 do
+      list[i] = { direction = "inbound", protocol = "tcp", remote_address = "10.0.0." .. i,
+        local_address = "192.168.7.20", local_port = 0, remote_port = 1 }
+    end
+    local gate, text = gate_of("address", list)
+    assert.equal("allow", gate:judge("in tcp 10.0.0.40:1 -> 192.168.7.20:0").verdict)
+    assert.equal("block", gate:judge("in tcp 10.0.0.40:1 -> 192.168.7.20:1").verdict)
+    for line in text:gmatch "[^\n]+" do
+      assert.is_true(#line <= 100, line)
+    end
+  end)
 end)
