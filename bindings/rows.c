@@ -93,13 +93,13 @@ int bh_rows_networks(lua_State *L, struct bh_host *host, const char *name, struc
 {
 	static const struct column columns[] = {
 		{"id", 'i'}, {"name", 't'}, {"driver", 't'}, {"mtu", 'i'}, {"dns", 'l'}, {"reach", 'l'},
-		{"status", 't'}, {NULL, 0},
+		{"own_reach", 'l'}, {"status", 't'}, {NULL, 0},
 	};
 
 #define NETWORKS                                                                                        \
 	"SELECT id, name, driver, mtu, dns, trim(reach || ',' || coalesce((SELECT"                       \
 	" group_concat(DISTINCT e.reach) FROM endpoints e WHERE e.network = networks.id"                 \
-	" AND e.reach <> '' AND e.status <> 'removing'), ''), ','), status FROM networks "
+	" AND e.reach <> '' AND e.status <> 'removing'), ''), ','), reach, status FROM networks "
 
 	return push_rows(L, bh_host_store(host), columns, network_more, err,
 	                 name ? NETWORKS "WHERE name = ?1" : NETWORKS "ORDER BY id", name);

@@ -23,11 +23,11 @@
 ---@field entry published
 ---@field network network
 ---@field address string
-local bulkhead = require "bulkhead"
 local json = require "json"
 local filter = require "bulkhead.filter"
 local foreign = require "foreign"
 local published = require "published"
+local reach = require "reach"
 
 local explain = {}
 
@@ -84,10 +84,6 @@ local function lists(names, name)
     end
   end
   return false
-end
-
-local function reach_each_other(a, b)
-  return bulkhead.reaches(a.reach or {}, b.name) and bulkhead.reaches(b.reach or {}, a.name)
 end
 
 --- The published entry whose container port the packet goes to.
@@ -259,7 +255,7 @@ local function outbound(path, world, packet, judgement)
     path:add("host", "host", "management vNIC")
     path:foreign(world, foreign.entering(facts, foreign.ours))
   elseif where == "network" then
-    if not reach_each_other(network, other) then
+    if not reach.each_other(network, other) then
       path:add("network", network.name, "reach", "block")
     end
     path:add("host", "host", "route")
@@ -297,7 +293,7 @@ local function inbound(path, world, packet, judgement, before)
     path:add("switch", other.name, "port")
     if before and other.driver == "nat" then
       path:add("translation", network.name, "published " .. before.target_port)
-    elseif not reach_each_other(network, other) then
+    elseif not reach.each_other(network, other) then
       path:add("network", network.name, "reach", "block")
     end
     path:add("host", "host", "route")

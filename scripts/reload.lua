@@ -10,6 +10,7 @@ local filter = require "bulkhead.filter"
 local lifecycle = require "lifecycle"
 local lists = require "lists"
 local policies = require "policies"
+local reach = require "reach"
 
 local reload = {}
 
@@ -127,8 +128,8 @@ function reload.opener(flow)
     inbound and there or here, inbound and here or there)
 end
 
---- Flows that are allowed now and would not be any more.
-local function ending(host, endpoint, change, network)
+--- Flows that are allowed now and would not be any more, by the gate or by what networks reach.
+local function ending(host, endpoint, change, network, out_of_reach)
   local flows = host:flows(endpoint.id)
   local gate = #flows > 0 and filter.gate {
     mac = endpoint.mac, addresses = endpoint.addresses, default = change.default,
@@ -139,11 +140,23 @@ local function ending(host, endpoint, change, network)
   for _, flow in ipairs(flows) do
     local packet = reload.opener(flow)
     local judgement = gate and not flow.blocked and gate:judge(packet)
-    if judgement and judgement.verdict == "block" then
+    if judgement and (judgement.verdict == "block" or out_of_reach(flow, network.name)) then
       list[#list + 1] = packet
     end
   end
   return list
+end
+
+--- Fills in which flows changes would end; `endpoints` are the changes' own.
+local function add_ends(host, changes, endpoints)
+  local networks, out_of_reach = {}, reach.ending(host, changes)
+  for _, network in ipairs(host:networks()) do
+    networks[network.name] = network
+  end
+  for _, change in ipairs(changes) do
+    local endpoint = endpoints[change]
+    change.ends = ending(host, endpoint, change, networks[endpoint.network], out_of_reach)
+  end
 end
 
 --- Loads a container's policy for a driver; sets that are edited meanwhile are refused.
@@ -301,13 +314,10 @@ end
 ---@return string? message
 ---@return string? code
 function reload.plan(host, request)
-  local wanted, hashes, networks, containers = nil, {}, {}, {}
+  local wanted, hashes, containers = nil, {}, {}
   for _, id in ipairs(request.containers or {}) do
     wanted = wanted or {}
     wanted[id] = true
-  end
-  for _, network in ipairs(host:networks()) do
-    networks[network.name] = network
   end
   for _, container in ipairs(host:containers()) do
     containers[#containers + 1] = container.status == "ready" and container or nil
@@ -319,7 +329,7 @@ function reload.plan(host, request)
   local function dir_of(container)
     return request.dir and (not wanted or wanted[container.id]) and request.dir or container.policies
   end
-  local changes, by_compartment = { moves = moves }, sharers_of(host, containers)
+  local changes, endpoints, by_compartment = { moves = moves }, {}, sharers_of(host, containers)
   for _, container in ipairs(containers) do
     for _, endpoint in ipairs(host:endpoints(container.id)) do
       local sharers = by_compartment[container.compartment] or {}
@@ -330,12 +340,13 @@ function reload.plan(host, request)
           return nil, message, code
         end
         compare(host, endpoint, change)
-        if request.flows then
-          change.ends = ending(host, endpoint, change, networks[endpoint.network])
-        end
         changes[#changes + 1] = change
+        endpoints[change] = endpoint
       end
     end
+  end
+  if request.flows then
+    add_ends(host, changes, endpoints)
   end
   return changes
 end

@@ -125,7 +125,7 @@ local function copy_networks(host, copy)
     end
     must(copy:add_network {
       name = network.name, driver = network.driver, subnets = prefixes, gateways = gateways,
-      mtu = network.mtu, dns = network.dns, reach = network.reach,
+      mtu = network.mtu, dns = network.dns, reach = network.own_reach,
     })
   end
   must(copy:commit())

@@ -55,6 +55,7 @@ bulkhead.version = ""
 ---@field subnets subnet[]
 ---@field dns string[] addresses of name servers; empty = the gateways
 ---@field reach string[] names of networks that this one lets in and out, if they do too; also by its endpoints' policies
+---@field own_reach string[] those of them that it was made with
 ---@field status "creating"|"ready"|"removing"
 
 ---@class compartment
@@ -333,7 +334,7 @@ function host:abort() end
 ---@field gateways? string[] each in one of the subnets; default the first host of each
 ---@field mtu? integer 68 to 65535; default the uplink's
 ---@field dns? string[]
----@field reach? string[]
+---@field reach? string[] names of networks, of which some may come later, or "*"
 
 --- Adds a network. Inside a change.
 ---@param spec network_spec

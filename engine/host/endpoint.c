@@ -338,7 +338,11 @@ int bh_endpoint_nic(struct bh_host *host, uint32_t endpoint, struct bh_nic *nic,
 	if (rc)
 		return rc;
 	made.mtu = network.mtu;
-	made.default_route = network.driver == BH_DRIVER_NAT;
+	/* A closed network leads nowhere, unless it was made to reach another, or this policy says so. */
+	made.default_route = network.driver == BH_DRIVER_NAT ||
+	                     bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 FROM endpoints e JOIN networks n"
+	                                     " ON n.id = e.network WHERE e.id = ? AND (e.reach <> '' OR n.reach <> ''))",
+	                                     "i", (int64_t)endpoint);
 	/* IPv6 takes 0 for 1024; the first endpoint's route comes before the others'. */
 	if (bh_store_number(host->store, 0, "SELECT count(*) FROM endpoints WHERE compartment = ? AND id < ?", "ii",
 	                    (int64_t)made.compartment, (int64_t)endpoint))

@@ -1,11 +1,12 @@
 --- network.lua - `bulkhead network create|list|remove`.
 local overlay = require "overlay"
+local reach = require "reach"
 local refuse = require "refuse"
 local session = require "session"
 local show = require "show"
 local validate = require "validate"
 
-local ORDER = { "id", "name", "driver", "subnets", "prefix", "gateway", "dns", "mtu", "reach", "status" }
+local ORDER = { "id", "name", "driver", "subnets", "prefix", "gateway", "dns", "mtu", "reach", "own_reach", "status" }
 
 local function each(texts, check)
   local list = {}
@@ -22,9 +23,30 @@ local function create_options(parser)
   parser:option("--gateway", "In one of the subnets; default the first host of each.")
     :argname "A":count "*":target "gateways"
   parser:option("--dns", "A name server; default the gateways."):argname "A":count "*"
-  parser:option("--reach", "A network let in and out, if its policy does too.")
-    :argname "NETWORK":count "*"
+  parser:option("--reach", "A network to exchange packets with, if it says so of this one too, by --reach or "
+    .. "by a policy's `reach`; it may be made later. '*': any."):argname "NETWORK":count "*"
   parser:option("--mtu", "Bytes, 68 to 65535; default the uplink's."):argname "N"
+end
+
+local function reach_name(text)
+  if text == "*" then
+    return text
+  end
+  return validate.network_name(text)
+end
+
+--- Says what is still missing for the new network to reach the others it names.
+local function say_missing(host, network)
+  for _, name in ipairs(network.own_reach) do
+    local other = host:networks(name)[1]
+    if name ~= "*" and not other then
+      session.say(("there is no network '%s' yet: '%s' reaches it when it is made and says so too"):format(name,
+        network.name))
+    elseif name ~= "*" and not reach.each_other(network, other) then
+      session.say(("'%s' does not say yet that it reaches '%s': a policy of a container on it must have "
+        .. "reach = { \"%s\" }"):format(name, network.name, network.name))
+    end
+  end
 end
 
 local function create(args)
@@ -36,7 +58,7 @@ local function create(args)
   local spec = {
     name = name, driver = driver, subnets = each(args.subnets, validate.subnet),
     gateways = #args.gateways > 0 and each(args.gateways, validate.address) or nil,
-    dns = each(args.dns, validate.address), reach = each(args.reach, validate.network_name),
+    dns = each(args.dns, validate.address), reach = each(args.reach, reach_name),
     mtu = args.mtu and refuse.parsed(validate.number(args.mtu, "MTU", 68, 65535)) or nil,
   }
   if driver == "overlay" then
@@ -53,6 +75,7 @@ local function create(args)
       refuse.world(message)
     end
     refuse.check(host:commit())
+    say_missing(host, network)
     session.print(network, name .. "\n", ORDER)
   end)
 end
@@ -75,6 +98,7 @@ local COLUMNS = {
     end
     return gateways
   end },
+  { title = "Reach" },
   { title = "MTU", right = true },
   { title = "Status" },
 }

@@ -23,7 +23,7 @@ function command.options(parser)
 end
 
 local ORDER = {
-  "file", "at", "addresses", "packets", "others", "passed_in", "passed_out", "dropped_in", "dropped_out", "audited",
+  "file", "at", "addresses", "packets", "others", "seen", "passed_in", "passed_out", "dropped_in", "dropped_out", "audited",
   "unlisted", "first", "last", "ending", "flows", "number", "time", "protocol", "direction", "packet",
   "local_address", "local_port", "remote_address", "remote_port", "verdict", "by", "rule", "origin",
 }
@@ -70,6 +70,24 @@ local function busiest(list)
     addresses[#addresses + 1] = best[family] and best[family].address
   end
   return addresses
+end
+
+local SHOWN = 5 -- addresses of a capture that are named
+
+--- The addresses most seen that may be somebody's own, the most frequent first.
+local function most_seen(path)
+  local list = {}
+  for _, each in ipairs(refuse.check(replay.addresses(path))) do
+    list[#list + 1] = is_own(each.address) and each or nil
+  end
+  table.sort(list, function(a, b)
+    return a.packets > b.packets or a.packets == b.packets and a.order < b.order
+  end)
+  local names = {}
+  for i = 1, math.min(SHOWN, #list) do
+    names[i] = list[i].address
+  end
+  return names
 end
 
 --- A bar on standard error while it lasts.
@@ -137,13 +155,18 @@ local function describe(summary)
   local lines = { ("%d packets in %.3f s at %s (%s); %d of others"):format(summary.packets,
     summary.last - summary.first, show.clean(summary.at), table.concat(summary.addresses, ", "), summary.others),
     table.concat(parts, "; ") }
+  if summary.seen then
+    lines[#lines + 1] = #summary.seen == 0 and "the capture has no address that could be a container's"
+      or ("no packet is from or to it: the capture's most frequent addresses are %s; give one by --address")
+        :format(table.concat(summary.seen, ", "))
+  end
   if summary.audited > 0 then
     lines[#lines + 1] = ("%d passed only because the block is audited"):format(summary.audited)
   end
   if summary.unlisted > 0 then
     lines[#lines + 1] = ("%d packets of flows beyond the first million are not listed"):format(summary.unlisted)
   end
-  return table.concat(lines, "\n") .. "\n\n"
+  return table.concat(lines, "\n") .. "\n"
 end
 
 --- One packet's line.
@@ -205,6 +228,9 @@ command.play = play
 local function finish(world, path, addresses, packets)
   local summary = play(world, path, packets)
   summary.file, summary.at, summary.addresses = path, world.at, addresses
+  if summary.others == summary.packets then
+    summary.seen = most_seen(path)
+  end
   if summary.ending then
     session.say(("'%s' ends too early: %s"):format(path, summary.ending))
   end
@@ -216,7 +242,10 @@ local function finish(world, path, addresses, packets)
     io.stdout:write "\n"
   end
   session.print(summary, function()
-    return describe(summary) .. show.table(COLUMNS, summary.flows, show.width())
+    if #summary.flows == 0 then
+      return describe(summary)
+    end
+    return describe(summary) .. "\n" .. show.table(COLUMNS, summary.flows, show.width())
   end, ORDER)
 end
 

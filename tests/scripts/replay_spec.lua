@@ -43,7 +43,7 @@ describe("replay", function()
   after_each(sets.clear)
 
   local function hold(summary, arp)
-    assert.same({ "192.168.7.20", "fd00:7::20" }, summary.addresses)
+    assert.same({ "172.16.0.2", "fd00:16::2" }, summary.addresses)
     assert.equal(arp and 57 or 55, summary.packets)
     assert.equal(1, summary.others)
     assert.same({ default = 4, malformed = 1 }, summary.dropped_in)
@@ -61,9 +61,26 @@ describe("replay", function()
     os.remove(name)
   end)
 
+  it("names the capture's addresses where none of its packets is the container's", function()
+    local status, out = cli.run { "replay", PCAP, "--type", "process", "--network", "nat", "--address", "172.16.9.9" }
+    assert.equal(0, status)
+    assert.equal("57 packets in 201.950 s at imagined (172.16.9.9); 57 of others\n"
+      .. "in: 0 passed, 0 dropped; out: 0 passed, 0 dropped\n"
+      .. "no packet is from or to it: the capture's most frequent addresses are 172.16.0.2, 198.51.100.10, 172.16.0.3, "
+      .. "172.16.0.1, fd00:16::2; give one by --address\n", out)
+    local summary = run(PCAP, "--address", "172.16.9.9")
+    assert.same({ "172.16.0.2", "198.51.100.10", "172.16.0.3", "172.16.0.1", "fd00:16::2" }, summary.seen)
+    assert.is_nil(run(PCAP, "--address", "172.16.0.2").seen)
+    local name = write(sample.pcap():sub(1, 24)) -- not one packet
+    status, out = cli.run { "replay", name }
+    os.remove(name)
+    assert.equal(0, status)
+    assert.matches("^0 packets [^\n]+\n[^\n]+\nthe capture has no address that could be a container's\n$", out)
+  end)
+
   it("judges raw IP", function()
     local name = write(sample.pcap(101))
-    local summary = run(name, "--address", "192.168.7.20", "--address", "fd00:7::20")
+    local summary = run(name, "--address", "172.16.0.2", "--address", "fd00:16::2")
     os.remove(name)
     assert.equal(55, summary.packets)
     assert.equal("allow", flow_of(summary, "tcp", 443).verdict)
@@ -82,7 +99,7 @@ describe("replay", function()
     assert.equal(16, published)
     assert.equal("allow", flow_of(answer, "tcp", 80).verdict)
     local _, out = cli.run { "replay", PCAP, "--packets" }
-    assert.matches("\n31 [%d.]+ in tcp%[S%] 192%.168%.7%.30:51000 %-> 192%.168%.7%.20:80: block by default ", out)
+    assert.matches("\n31 [%d.]+ in tcp%[S%] 172%.16%.0%.3:51000 %-> 172%.16%.0%.2:80: block by default ", out)
   end)
 
   it("refuses what is no capture, and tells where one ends too early", function()
@@ -109,7 +126,7 @@ describe("a policy learnt from a capture", function()
   after_each(sets.clear)
 
   local function flows()
-    local gate = assert(filter.gate { addresses = { "192.168.7.20/24", "fd00:7::20/64" } })
+    local gate = assert(filter.gate { addresses = { "172.16.0.2/24", "fd00:16::2/64" } })
     local object <close> = assert(replay.open(PCAP, gate))
     object:run(1000)
     local list = {}
@@ -122,10 +139,10 @@ describe("a policy learnt from a capture", function()
   end
 
   local function gate_of(width, list)
-    local text = learn.policy { name = "web", flows = list, width = width, subnets = { "192.168.7.0/24" } }
+    local text = learn.policy { name = "web", flows = list, width = width, subnets = { "172.16.0.0/24" } }
     local set = assert(policies.load(sets.make { ["container/process.lua"] = text }, "process", "nat"))
     return assert(filter.gate {
-      addresses = { "192.168.7.20/24", "fd00:7::20/64" }, default = set:default(), options = set:options(),
+      addresses = { "172.16.0.2/24", "fd00:16::2/64" }, default = set:default(), options = set:options(),
       rules = set:rules(),
     }), text
   end
@@ -134,16 +151,16 @@ describe("a policy learnt from a capture", function()
     local list = flows()
     assert.is_true(#list > 6)
     local misses = { -- address, subnet, port
-      { "out tcp 192.168.7.20:1 -> 198.51.100.10:444", "block", "block", "block" },
-      { "out udp 192.168.7.20:1 -> 198.51.100.10:443", "block", "block", "block" },
-      { "in tcp 198.51.100.10:1 -> 192.168.7.20:443", "block", "block", "block" },
-      { "out tcp 192.168.7.20:1 -> 198.51.100.11:443", "block", "allow", "allow" },
-      { "out tcp 192.168.7.20:1 -> 198.51.101.10:443", "block", "block", "allow" },
-      { "in tcp 192.168.7.31:1 -> 192.168.7.20:80", "block", "allow", "allow" },
-      { "out udp [fd00:7::20]:1 -> [fd00:7::2]:53", "block", "allow", "allow" },
-      { "out udp [fd00:7::20]:1 -> [fd00:8::1]:53", "block", "block", "allow" },
-      { "in icmp[8:0] 192.168.7.2 -> 192.168.7.20", "block", "allow", "allow" },
-      { "in icmp[13:0] 192.168.7.1 -> 192.168.7.20", "block", "block", "block" },
+      { "out tcp 172.16.0.2:1 -> 198.51.100.10:444", "block", "block", "block" },
+      { "out udp 172.16.0.2:1 -> 198.51.100.10:443", "block", "block", "block" },
+      { "in tcp 198.51.100.10:1 -> 172.16.0.2:443", "block", "block", "block" },
+      { "out tcp 172.16.0.2:1 -> 198.51.100.11:443", "block", "allow", "allow" },
+      { "out tcp 172.16.0.2:1 -> 198.51.101.10:443", "block", "block", "allow" },
+      { "in tcp 172.16.0.4:1 -> 172.16.0.2:80", "block", "allow", "allow" },
+      { "out udp [fd00:16::2]:1 -> [fd00:16::9]:53", "block", "allow", "allow" },
+      { "out udp [fd00:16::2]:1 -> [fd00:17::1]:53", "block", "block", "allow" },
+      { "in icmp[8:0] 172.16.0.9 -> 172.16.0.2", "block", "allow", "allow" },
+      { "in icmp[13:0] 172.16.0.1 -> 172.16.0.2", "block", "block", "block" },
     }
     for i, width in ipairs(learn.WIDTHS) do
       local gate, text = gate_of(width, list)
@@ -160,10 +177,24 @@ describe("a policy learnt from a capture", function()
     local list = {}
     for _, port in ipairs { 8080, 8081, 8082, 9000 } do
       list[#list + 1] = { direction = "outbound", protocol = "tcp", remote_address = "10.0.0.1",
-        local_address = "192.168.7.20", local_port = 1, remote_port = port }
+        local_address = "172.16.0.2", local_port = 1, remote_port = port }
     end
     local _, text = gate_of("address", list)
     assert.truthy(text:find('remote_port = { "8080-8082", 9000 }', 1, true))
     assert.truthy(text:find('allow.outbound { protocol = "tcp"', 1, true))
+  end)
+
+  it("takes port 0 for a port, and a long list over several lines", function()
+    local list = {}
+    for i = 1, 40 do
+      list[i] = { direction = "inbound", protocol = "tcp", remote_address = "10.0.0." .. i,
+        local_address = "172.16.0.2", local_port = 0, remote_port = 1 }
+    end
+    local gate, text = gate_of("address", list)
+    assert.equal("allow", gate:judge("in tcp 10.0.0.40:1 -> 172.16.0.2:0").verdict)
+    assert.equal("block", gate:judge("in tcp 10.0.0.40:1 -> 172.16.0.2:1").verdict)
+    for line in text:gmatch "[^\n]+" do
+      assert.is_true(#line <= 100, line)
+    end
   end)
 end)

@@ -8,9 +8,13 @@ end
 --- Runs `bulkhead WORDS…`; returns exit status, standard output, standard error.
 ---@param words string[]
 ---@param input? string standard input
-function cli.run(words, input)
-  local state, out, err, inp = os.tmpname(), os.tmpname(), os.tmpname(), os.tmpname()
-  os.remove(state)
+---@param state? string directory of a state that is there; default one that never was
+function cli.run(words, input, state)
+  local out, err, inp = os.tmpname(), os.tmpname(), os.tmpname()
+  if not state then
+    state = os.tmpname()
+    os.remove(state)
+  end
   local file = assert(io.open(inp, "w"))
   file:write(input or "")
   file:close()

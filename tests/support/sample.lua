@@ -1,13 +1,13 @@
 --- sample.lua - makes tests/support/sample.pcap: a small capture in which every verdict occurs.
 ---
 --- `bulkhead run tests/support/sample.lua > tests/support/sample.pcap`. It was taken, as it were, at
---- 192.168.7.20, whose neighbours are 192.168.7.1 (gateway) and 192.168.7.30.
+--- 172.16.0.2, whose neighbours are 172.16.0.1 (gateway) and 172.16.0.3.
 local packets = require "tests.support.packets"
 
-local sample = { OWN = "192.168.7.20", OWN6 = "fd00:7::20" }
+local sample = { OWN = "172.16.0.2", OWN6 = "fd00:16::2" }
 
 local OWN, PEER = "\x5a\1\2\3\4\5", "\x5a\9\9\9\9\9"
-local ME, GATEWAY, PEER4 = sample.OWN, "192.168.7.1", "192.168.7.30"
+local ME, GATEWAY, PEER4 = sample.OWN, "172.16.0.1", "172.16.0.3"
 
 local function out(payload, ethertype)
   return packets.frame(ethertype or 0x0800, payload, OWN, PEER)
@@ -64,11 +64,11 @@ function sample.frames()
   add(into(v4(GATEWAY, ME, 17, packets.udp(53, 40001, "late"))), 200) -- its flow is over by now
   add(out(v4(PEER4, GATEWAY, 17, packets.udp(1, 2)))) -- not our address
   add(into(v4(PEER4, ME, 6, "short")))
-  add(out(packets.v6 { source = sample.OWN6, target = "fd00:7::1", protocol = 17,
+  add(out(packets.v6 { source = sample.OWN6, target = "fd00:16::1", protocol = 17,
     payload = packets.udp(40003, 53, "query") }, 0x86dd))
-  add(into(packets.v6 { source = "fd00:7::1", target = sample.OWN6, protocol = 17,
+  add(into(packets.v6 { source = "fd00:16::1", target = sample.OWN6, protocol = 17,
     payload = packets.udp(53, 40003, "answer") }, 0x86dd))
-  add(into(v4(PEER4, "192.168.7.255", 17, packets.udp(137, 137)), nil, packets.BROADCAST))
+  add(into(v4(PEER4, "172.16.0.255", 17, packets.udp(137, 137)), nil, packets.BROADCAST))
   add(packets.frame(0x0800, v4(PEER4, GATEWAY, 17, packets.udp(5, 6)), PEER, "\x5a\8\8\8\8\8")) -- of others
   add(out(v4(ME, "198.51.100.20", 17, packets.udp(40004, 9999, ("x"):rep(400)))), 0.5, 60)
   return list

@@ -1,11 +1,8 @@
---- live_spec.lua - policies as code on a live host: reload, audit, drops, learn, metrics, with packets.
+--- live_spec.lua - policies as code on a live host: reload, audit, drops, metrics, with packets.
 local cli = require "tests.support.cli"
 local json = require "json"
-local learn = require "learn"
 local metrics = require "metrics"
 local namespaces = require "tests.support.namespaces"
-local policies = require "policies"
-local filter = require "bulkhead.filter"
 local bulkhead = require "bulkhead"
 local reload = require "reload"
 local sets = require "tests.support.sets"
@@ -255,47 +252,6 @@ return { default = { inbound = "block", outbound = "allow" }, rules = {
       end
       assert.same(list[#list].number, s.host:drops(-1)[1].number)
     end
-  end)
-end)
-
-stage.platforms(B, "policy learn", function(open)
-  after_each(sets.clear)
-
-  it("writes what admits the live flows and blocks what was not seen", function()
-    local s = open()
-    local web, db = s:add { id = "web", policies = set_of "80" }, s:add { id = "db", policies = set_of "80" }
-    passes(s, db, ("out tcp %s:40000 -> %s:80"):format(db.address, web.address), web)
-    passes(s, web, ("out udp %s:40000 -> %s:53"):format(web.address, db.address), db)
-    passes(s, web, ("out icmp[8:0] %s -> %s"):format(web.address, db.address), db)
-    local flows = {}
-    for _, flow in ipairs(s.host:flows(web.endpoint.id)) do
-      flows[#flows + 1] = flow.remote_address == db.address and flow or nil
-    end
-    assert.equal(3, #flows)
-    local text, count = learn.policy { name = "web", flows = flows, width = "address" }
-    assert.equal(3, count)
-    local dir = sets.make { ["container/process.lua"] = text }
-    local set = assert(policies.load(dir, "process", "nat"))
-    local gate = assert(filter.gate {
-      mac = web.mac, addresses = web.endpoint.addresses, default = set:default(), options = set:options(),
-      rules = set:rules(),
-    })
-    local function verdict(line)
-      return assert(gate:judge(line)).verdict
-    end
-    for _, flow in ipairs(flows) do
-      assert.equal("allow", verdict(reload.opener(flow)))
-    end
-    local values = { web.address, db.address }
-    for _, line in ipairs {
-      "in tcp $2:40000 -> $1:81", "in tcp 172.16.9.9:40000 -> $1:80", "in udp $2:40000 -> $1:80",
-      "out udp $1:40000 -> $2:54", "out tcp $1:40000 -> $2:53", "out udp $1:40000 -> 172.16.9.9:53",
-      "out icmp[13:0] $1 -> $2", "in icmp[8:0] $2 -> $1", "out icmp[8:0] $1 -> 172.16.9.9",
-    } do
-      assert.equal("block", verdict((line:gsub("%$(%d)", function(i) return values[tonumber(i)] end))), line)
-    end
-    assert(apply(s, dir, { containers = { "web" } }))
-    assert.is_true(passes(s, db, ("out tcp %s:40001 -> %s:80"):format(db.address, web.address), web))
   end)
 end)
 

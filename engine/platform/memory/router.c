@@ -130,11 +130,12 @@ static enum decision decide(const struct bh_router *router, uint32_t from, uint3
 {
 	enum bh_driver source = driver_of(router, from), target = driver_of(router, to);
 
+	if (from && to && from != to && is_pair(router, from, to))
+		return PLAIN;
 	if (is_closed(router, from) || is_closed(router, to))
 		return REFUSED;
 	if (from && to)
-		return (from == to && source == BH_DRIVER_NAT) || (from != to && is_pair(router, from, to))
-		       ? PLAIN : REFUSED;
+		return from == to && source == BH_DRIVER_NAT ? PLAIN : REFUSED;
 	if (from)
 		return source == BH_DRIVER_NAT ? MASQUERADED : REFUSED;
 	return to && target == BH_DRIVER_NAT && known ? PLAIN : REFUSED;
