@@ -13,10 +13,10 @@
 #include "rows.h"
 
 /* Pushes a list of texts joined with commas. */
-static const char *push_joined(lua_State *L, int index, const char *field)
+static const char *push_joined(lua_State *L, int index, const char *field, size_t max)
 {
-	const char *texts[64];
-	size_t count = bh_field_texts(L, index, field, texts, 64);
+	const char *texts[BH_REACH_MAX];
+	size_t count = bh_field_texts(L, index, field, texts, max);
 	luaL_Buffer buffer;
 
 	luaL_buffinit(L, &buffer);
@@ -55,8 +55,8 @@ int bh_host_add_network(lua_State *L)
 	spec.gateways_count = bh_field_texts(L, 2, "gateways", spec.gateways, BH_SUBNETS_MAX);
 	mtu = bh_field_integer(L, 2, "mtu", 0);
 	spec.mtu = mtu < 0 || mtu > 65535 ? 65536 : (uint32_t)mtu;
-	spec.dns = push_joined(L, 2, "dns");
-	spec.reach = push_joined(L, 2, "reach");
+	spec.dns = push_joined(L, 2, "dns", BH_WORD_MAX);
+	spec.reach = push_joined(L, 2, "reach", BH_REACH_MAX);
 	rc = bh_network_add(host, &spec, &err);
 	return return_first(L, rc ? rc : bh_rows_networks(L, host, spec.name, &err), &err);
 }
@@ -191,7 +191,7 @@ static int fill_policy(lua_State *L, int index, struct bh_endpoint_spec *spec, s
 	spec->flows_limit = conf.flows_limit;
 	memcpy(spec->timeouts, conf.timeouts, sizeof(spec->timeouts));
 	lua_getfield(L, index, "options");
-	spec->reach = lua_istable(L, -1) ? push_joined(L, -1, "reach") : NULL; /* stays on the stack */
+	spec->reach = lua_istable(L, -1) ? push_joined(L, -1, "reach", BH_REACH_MAX) : NULL; /* stays on the stack */
 	lua_getfield(L, index, "rules");
 	rc = bh_check_rules(L, -1, &rules, err);
 	spec->rules = rules->rules;

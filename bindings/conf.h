@@ -7,6 +7,8 @@
 #include "../engine/filter/evaluate.h"
 #include "common.h"
 
+#define BH_REACH_MAX 64 /* networks that one reaches by its policy or its own word */
+
 /*
  * Fields `default` (as policy:default() gives it) and `options` (as policy:options()) of the table at
  * `index`, into flags, timeouts and limits of `conf`, which has been initialised.

@@ -102,11 +102,11 @@ static int conf_addresses(lua_State *L, int index, struct bh_conf *conf, struct 
 static int words_from(lua_State *L, int index, struct bh_words *words, struct bh_error *err)
 {
 	static const char *const names[BH_WORDS] = {"LocalSubnet", "DefaultGateway", "DNS", "DHCP"};
-	const char *texts[16];
+	const char *texts[BH_WORD_MAX];
 
 	memset(words, 0, sizeof(*words));
 	for (int w = 0; w < BH_WORDS; w++) {
-		size_t count = bh_field_texts(L, index, names[w], texts, 16);
+		size_t count = bh_field_texts(L, index, names[w], texts, BH_WORD_MAX);
 
 		for (size_t i = 0; i < count; i++) {
 			int rc = bh_range_parse(&words->ranges[w][words->count[w]++], texts[i], err);

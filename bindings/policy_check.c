@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "conf.h"
 #include "policy.h"
 
 const char *const bh_policy_events[] = {"create", "attach", "start", "stop", "detach", "remove", NULL};
@@ -154,6 +155,8 @@ static void check_reach(lua_State *L, struct check *check)
 	for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1))
 		keys++;
 	lua_createtable(L, 0, 0);
+	if (n > BH_REACH_MAX)
+		luaL_error(L, "%s: reach names %I networks; at most %d are possible", check->where, n, BH_REACH_MAX);
 	for (lua_Integer i = 1; i <= n || keys != n; i++) {
 		if (keys != n || lua_rawgeti(L, table, i) != LUA_TSTRING ||
 		    lua_rawlen(L, -1) > NETWORK_NAME_MAX || !lua_rawlen(L, -1) ||

@@ -89,19 +89,24 @@ local function plain(text)
   return text
 end
 
+local function servers(object, key, where)
+  return valid(cni.BAD_CONFIGURATION,
+    validate.at_most(texts(object, key, where, validate.address), validate.SERVERS_MAX, "name servers", "a network"))
+end
+
 --- A `dns` object, all fields there; nil if it says nothing.
 local function read_dns(object, where)
   if not object then
     return nil
   end
   local dns = {
-    nameservers = texts(object, "nameservers", where, validate.address),
+    nameservers = servers(object, "nameservers", where),
     search = texts(object, "search", where, plain),
     options = texts(object, "options", where, plain),
     domain = field(object, "domain", "string", where),
   }
   if object.servers or object.searches then -- as the capability calls them
-    dns.nameservers = texts(object, "servers", where, validate.address)
+    dns.nameservers = servers(object, "servers", where)
     dns.search = texts(object, "searches", where, plain)
   end
   if dns.domain then
@@ -177,9 +182,7 @@ local function read_runtime(runtime)
   local mac = field(runtime, "mac", "string", "runtimeConfig")
   return {
     published = read_mappings(field(runtime, "portmappings", "list", "runtimeConfig")),
-    addresses = texts(runtime, "ips", "runtimeConfig", function(text)
-      return validate.address(text, true)
-    end),
+    addresses = valid(cni.BAD_CONFIGURATION, validate.addresses(texts(runtime, "ips", "runtimeConfig"))),
     mac = mac and mac ~= "" and valid(cni.BAD_CONFIGURATION, validate.mac(mac)) or nil,
     annotations = valid(cni.NOT_DECODED, validate.annotations(annotations)),
     dns = read_dns(field(runtime, "dns", "object", "runtimeConfig"), "runtimeConfig.dns"),
@@ -200,6 +203,7 @@ local function one_or_more(object, key, check)
     return { valid(cni.BAD_CONFIGURATION, check(object[key])) }
   end
   local items = texts(object, key, "the configuration", check)
+  valid(cni.BAD_CONFIGURATION, validate.at_most(items, validate.SUBNETS_MAX, key .. "s", "a network"))
   return items[1] and items or nil
 end
 
@@ -249,7 +253,7 @@ function config.read(object, lenient)
     fail(cni.BAD_CONFIGURATION, "the configuration has no name")
   end
   local configuration = {
-    version = config.version(object), name = valid(cni.BAD_CONFIGURATION, validate.id(name)),
+    version = config.version(object), name = valid(cni.BAD_CONFIGURATION, validate.configuration_name(name)),
     previous = field(object, "prevresult", "object", "the configuration"),
     state = optional(object, "state", function(text)
       return validate.absolute_path(text, "state")

@@ -27,12 +27,9 @@ function imagined.spec(args)
   local spec = {
     type = refuse.parsed(validate.type(args.type or "process")),
     network_name = refuse.parsed(validate.network_name(args.network or "nat")),
-    addresses = {}, policies = session.policies(args.policies),
+    addresses = refuse.parsed(validate.addresses(args.addresses)), policies = session.policies(args.policies),
     policy = args.policy and refuse.parsed(validate.policy_name(args.policy)),
   }
-  for i, address in ipairs(args.addresses) do
-    spec.addresses[i] = refuse.parsed(validate.address(address, true))
-  end
   local texts = {}
   for _, text in ipairs(args.publish) do
     local parts = validate.list(text)

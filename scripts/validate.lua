@@ -10,6 +10,9 @@ validate.PROTOCOLS = { "tcp", "udp", "sctp" }
 validate.ID_MAX = 255
 validate.NAME_MAX = 63
 validate.ADDRESSES_MAX = 8 -- of one endpoint, as the host takes them
+validate.SUBNETS_MAX = 8 -- of one network, as the host takes them; and as many gateways
+validate.SERVERS_MAX = 16 -- name servers of a network: what a rule's `DNS` can stand for
+validate.REACH_MAX = 64 -- networks that a network reaches
 validate.PUBLISHED_MAX = 4096 -- ports of one container: a bound for what one annotation can ask for
 
 --- Untrusted text, short and harmless enough for a sentence.
@@ -60,6 +63,11 @@ end
 --- A network's name; a driver's name is no name for a network but `nat`, which is made on first use.
 function validate.network_name(text)
   return word(text, "network name", validate.NAME_MAX)
+end
+
+--- The name of a CNI configuration, as libcni takes it.
+function validate.configuration_name(text)
+  return word(text, "configuration name", validate.ID_MAX)
 end
 
 --- The name of a container policy: it becomes the name of a file.
@@ -124,6 +132,38 @@ function validate.address(text, length)
     return nil, ("%s is no address%s"):format(quoted(text), length and " or ADDRESS/LENGTH" or "")
   end
   return length and text or parsed.address
+end
+
+--- A list, if it is not longer than it may be.
+---@param list any[]
+---@param max integer
+---@param what string like "subnets"
+---@param whose string like "a network"
+---@return any[]?
+---@return string? message
+function validate.at_most(list, max, what, whose)
+  if #list > max then
+    return nil, ("%d %s are too many: %s has at most %d"):format(#list, what, whose, max)
+  end
+  return list
+end
+
+--- Addresses of one endpoint, each with or without "/LEN".
+---@param texts string[]
+---@return string[]?
+---@return string? message
+function validate.addresses(texts)
+  local few, many = validate.at_most(texts, validate.ADDRESSES_MAX, "addresses", "an endpoint")
+  if not few then
+    return nil, many
+  end
+  for _, text in ipairs(texts) do
+    local ok, why = validate.address(text, true)
+    if not ok then
+      return nil, why
+    end
+  end
+  return texts
 end
 
 --- A prefix like 172.16.0.0/16: with a length, and nothing beyond it.
@@ -321,17 +361,7 @@ function validate.wishes(annotations)
     return validate.published(validate.list(text))
   end, {})
   take("addresses", "address", function(text)
-    local list = validate.list(text)
-    if #list > validate.ADDRESSES_MAX then
-      return nil, ("%d addresses are too many: an endpoint has at most %d"):format(#list, validate.ADDRESSES_MAX)
-    end
-    for _, address in ipairs(list) do
-      local ok, reason = validate.address(address, true)
-      if not ok then
-        return nil, reason
-      end
-    end
-    return list
+    return validate.addresses(validate.list(text))
   end)
   if why then
     return nil, why

@@ -170,6 +170,9 @@ int bh_prefix_parse(struct bh_prefix *prefix, const char *text, bool host_bits,
 		length = length * 10 + (unsigned)(*p - '0');
 	if (p == slash + 1 || *p || length > limit)
 		return bh_error_set(err, -EINVAL, "'%.80s': the prefix length must be 0 to %u", text, limit);
+	if (slash[1] == '0' && slash[2])
+		return bh_error_set(err, -EINVAL, "'%.80s': the prefix length is written without leading zeros, /%u",
+		                    text, length);
 	parsed.length = (uint8_t)length;
 	range = bh_prefix_range(&parsed);
 	if (!host_bits && !bh_address_equal(&range.first, &parsed.address))

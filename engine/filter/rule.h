@@ -18,10 +18,12 @@
 /* Words that stand for addresses of a network; `remote` only. */
 enum bh_word { BH_WORD_LOCAL_SUBNET, BH_WORD_GATEWAY, BH_WORD_DNS, BH_WORD_DHCP, BH_WORDS };
 
+#define BH_WORD_MAX 16 /* ranges that one stands for */
+
 /* What the words mean in one network. Owned by the caller. */
 struct bh_words {
 	size_t count[BH_WORDS];
-	struct bh_range ranges[BH_WORDS][16];
+	struct bh_range ranges[BH_WORDS][BH_WORD_MAX];
 };
 
 struct bh_address_set {

@@ -96,8 +96,7 @@ static inline bool bh_is_impostor(const struct bh_conf *conf, const struct bh_ke
 	if (bh_is_icmp(key) && !(conf->flags & BH_CONF_ROUTER))
 		return key->v6 ? type == 134 || type == 137 : type == 5 || type == 9;
 	if (key->protocol == BH_PROTO_UDP && !(conf->flags & BH_CONF_DHCP_SERVER))
-		return (key->local_port == 67 && key->remote_port == 68) ||
-		       (key->local_port == 547 && key->remote_port == 546);
+		return key->remote_port == (key->v6 ? 546 : 68); /* clients look at no source port */
 	return false;
 }
 

@@ -44,6 +44,10 @@ static int state_open(struct bh_host *host, const char *state, struct bh_error *
 			return bh_error_errno(err, -errno, "cannot open the state directory '%s'", state);
 		}
 	}
+	if (!strcmp(resolved, "/"))
+		return bh_error_set(err, -EINVAL, "the state directory cannot be '/'; it is one of its own, like /var/lib/bulkhead");
+	if (!stat(resolved, &st) && !S_ISDIR(st.st_mode))
+		return bh_error_set(err, -ENOTDIR, "the state directory '%s' is no directory", resolved);
 	/* What is in it decides who may speak to whom, and names what is removed as root. */
 	if (!stat(resolved, &st) && (st.st_uid != geteuid() || st.st_mode & (S_IWGRP | S_IWOTH)))
 		return bh_error_set(err, -EPERM, "the state directory '%s' %s; it must be root's alone", resolved,
@@ -51,6 +55,26 @@ static int state_open(struct bh_host *host, const char *state, struct bh_error *
 	if (strlen(resolved) >= sizeof(host->state))
 		return bh_error_set(err, -ENAMETOOLONG, "the state directory '%s' has too long a name", state);
 	strcpy(host->state, resolved);
+	return 0;
+}
+
+/*
+ * What we would open in the state directory is a file each, or not there: opening what is something else
+ * may wait for ever (a fifo), do something (a device) or be about another's file (a link).
+ */
+static int check_files(struct bh_host *host, struct bh_error *err)
+{
+	static const char *const names[] = {"lock", "state.db", "state.db-wal", "state.db-shm"};
+	char path[300];
+	struct stat st;
+
+	for (size_t i = 0; host->ready && i < sizeof(names) / sizeof(names[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", host->state, names[i]);
+		if (!lstat(path, &st) && !S_ISREG(st.st_mode))
+			return bh_error_set(err, -EINVAL, "'%s' is no file: it is %s, and not bulkhead's", path,
+			                    S_ISLNK(st.st_mode) ? "a symbolic link" : S_ISDIR(st.st_mode) ? "a directory"
+			                    : S_ISFIFO(st.st_mode) ? "a fifo" : "a device or a socket");
+	}
 	return 0;
 }
 
@@ -132,6 +156,7 @@ static int open_linux(struct bh_host *host, const struct bh_host_options *option
 	if (geteuid())
 		return bh_error_set(err, -EPERM, "bulkhead needs root: it makes namespaces and loads eBPF programs");
 	rc = state_open(host, options->state, err);
+	rc = rc ? rc : check_files(host, err);
 	if (rc)
 		return rc;
 	state_tag(host->state, tag);

@@ -248,7 +248,7 @@ int bh_network_load(struct bh_host *host, uint32_t id, struct bh_switch *network
 
 static void add_word(struct bh_words *words, enum bh_word word, struct bh_range range)
 {
-	if (words->count[word] < sizeof(words->ranges[word]) / sizeof(words->ranges[word][0]))
+	if (words->count[word] < BH_WORD_MAX)
 		words->ranges[word][words->count[word]++] = range;
 }
 

@@ -29,6 +29,14 @@ static const char *name_port(const struct bh_publish *port, char text[BH_ADDRESS
 	return text;
 }
 
+/* 0/8 but for 0.0.0.0, which is any, and 240/4: 255.255.255.255 is everybody's. */
+static bool is_nobodys4(const struct bh_address *address)
+{
+	uint8_t first = (uint8_t)(address->lo >> 24);
+
+	return bh_address_is_v4(address) && (first >= 240 || (!first && !bh_address_is_unspecified(address)));
+}
+
 /* The address in its one right form, or NULL for all. */
 static int check_address(const char *given, char text[BH_ADDRESS_TEXT], const char **address,
                          struct bh_error *err)
@@ -49,6 +57,9 @@ static int check_address(const char *given, char text[BH_ADDRESS_TEXT], const ch
 	if (bh_address_is_multicast(&parsed) || bh_address_is_link_local6(&parsed))
 		return bh_error_set(err, -EADDRNOTAVAIL,
 		                    "a port cannot be published on %s: it is multicast or link-local", text);
+	if (is_nobodys4(&parsed))
+		return bh_error_set(err, -EADDRNOTAVAIL,
+		                    "a port cannot be published on %s: it is no address of a host (0.0.0.0 is any)", text);
 	return 0;
 }
 

@@ -22,10 +22,7 @@ local function create_options(parser)
 end
 
 local function create(args)
-  local addresses = {}
-  for i, address in ipairs(args.addresses) do
-    addresses[i] = refuse.parsed(validate.address(address, true))
-  end
+  local addresses = refuse.parsed(validate.addresses(args.addresses))
   local texts = {}
   for _, text in ipairs(args.publish) do
     local parts = validate.list(text)

@@ -8,8 +8,9 @@ local validate = require "validate"
 
 local ORDER = { "id", "name", "driver", "subnets", "prefix", "gateway", "dns", "mtu", "reach", "own_reach", "status" }
 
-local function each(texts, check)
+local function each(texts, check, max, what)
   local list = {}
+  refuse.parsed(validate.at_most(texts, max, what, "a network"))
   for i, text in ipairs(texts) do
     list[i] = refuse.parsed(check(text))
   end
@@ -56,9 +57,11 @@ local function create(args)
     refuse.world(("'%s' is reserved: it is a driver's name"):format(name))
   end
   local spec = {
-    name = name, driver = driver, subnets = each(args.subnets, validate.subnet),
-    gateways = #args.gateways > 0 and each(args.gateways, validate.address) or nil,
-    dns = each(args.dns, validate.address), reach = each(args.reach, reach_name),
+    name = name, driver = driver, subnets = each(args.subnets, validate.subnet, validate.SUBNETS_MAX, "subnets"),
+    gateways = #args.gateways > 0
+      and each(args.gateways, validate.address, validate.SUBNETS_MAX, "gateways") or nil,
+    dns = each(args.dns, validate.address, validate.SERVERS_MAX, "name servers"),
+    reach = each(args.reach, reach_name, validate.REACH_MAX, "networks to reach"),
     mtu = args.mtu and refuse.parsed(validate.number(args.mtu, "MTU", 68, 65535)) or nil,
   }
   if driver == "overlay" then

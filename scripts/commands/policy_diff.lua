@@ -65,10 +65,7 @@ end
 local function imagine(args, names)
   local list = compare.everybody(names)
   local driver = args.network and refuse.parsed(validate.driver(args.network))
-  local addresses, texts, chosen = {}, {}, {}
-  for i, address in ipairs(args.addresses) do
-    addresses[i] = refuse.parsed(validate.address(address, true))
-  end
+  local addresses, texts, chosen = refuse.parsed(validate.addresses(args.addresses)), {}, {}
   for _, text in ipairs(args.publish) do
     local parts = validate.list(text)
     table.move(parts, 1, #parts, #texts + 1, texts)

@@ -157,6 +157,8 @@ return {
       ["negative timeout"] = { field "timeouts = { udp = -3 }",
         ":2: timeouts.udp must be an integer from 1 to 2147483647" },
       ["reach"] = { field "reach = { 1 }", ":2: reach must be a list of names of networks" },
+      ["much reach"] = { field("reach = { " .. ("'a', "):rep(65) .. "}"),
+        ":2: reach names 65 networks; at most 64 are possible" },
       ["reach by name"] = { field "reach = { back = true }", ":2: reach must be a list of names of networks" },
       ["on"] = { field "on = print", ":2: on must be a table of handlers, { attach = function … }, not a function" },
       ["unknown event"] = { field "on = { atach = print }", ":2: on has no field 'atach' (it may have: "

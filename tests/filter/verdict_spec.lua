@@ -142,6 +142,13 @@ local sequences = {
     { "out udp 10.0.0.2:67 -> 10.0.0.9:68", "block spoof" },
     { "out udp [fd00::2]:547 -> [fd00::9]:546", "block spoof" },
     { "out udp 10.0.0.2:67 -> 10.0.0.9:69", "allow default" },
+    { "out udp 10.0.0.2:4000 -> 10.0.0.9:68", "block spoof" }, -- a client takes it from any port
+    { "out udp 10.0.0.2:4000 -> 255.255.255.255:68", "block spoof" },
+    { "out udp [fd00::2]:4000 -> [fd00::9]:546", "block spoof" },
+    { "out udp 10.0.0.2:4000 -> 10.0.0.9:546", "allow default" },
+    { "out udp [fd00::2]:4000 -> [fd00::9]:68", "allow default" },
+    { "out udp [fd00::2]:546 -> [ff02::1:2]:547", "allow default" },
+    { "out tcp 10.0.0.2:4000 -> 10.0.0.9:68", "allow default" },
   },
   ["neighbours need no rule"] = {
     { "out icmp6[135:0] fd00::2 -> fd00::9", "allow neighbour" },
@@ -170,6 +177,7 @@ describe("options of a policy", function()
     for _, packet in ipairs {
       "out icmp6[134:0] fe80::ff:fe00:2 -> ff02::1", "out icmp6[137:0] fe80::ff:fe00:2 -> fd00::9",
       "out icmp[5:0] 10.0.0.2 -> 10.0.0.9", "out udp 10.0.0.2:67 -> 10.0.0.9:68",
+      "out udp 10.0.0.2:4000 -> 10.0.0.9:68",
     } do
       assert.equal("allow", subject:judge(packet).verdict, packet)
     end

@@ -266,6 +266,7 @@ describe("what an endpoint may not say, whatever the set", function()
   for _, packet in ipairs {
     "out icmp6[134:0] fd00:16::2 -> ff02::1", "out icmp6[137:0] fd00:16::2 -> fd00:16::9",
     "out udp 172.16.0.2:67 -> 172.16.0.9:68", "out udp 172.16.0.2:67 -> 255.255.255.255:68",
+    "out udp 172.16.0.2:4000 -> 172.16.0.9:68", "out udp [fd00:16::2]:4000 -> [ff02::1]:546",
     "out udp [fd00:16::2]:547 -> [fd00:16::9]:546", "out icmp[5:1] 172.16.0.2 -> 172.16.0.9",
     "out tcp 172.16.0.9:40000 -> 10.0.0.9:25", "out icmp6[136:0] fd00:16::9 -> fd00:16::1",
     "out udp 0.0.0.0:68 -> 255.255.255.255:69", "out icmp6[128:0] :: -> ff02::1",

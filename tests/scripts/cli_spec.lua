@@ -23,6 +23,14 @@ local function script(text)
   return name
 end
 
+--- The words and, so many times, two more.
+local function repeated(words, times, option, value)
+  for _ = 1, times do
+    words[#words + 1], words[#words + 2] = option, value
+  end
+  return words
+end
+
 local PACKET = "in tcp 10.0.0.9:51000 -> 172.16.0.2:80"
 
 describe("the command line", function()
@@ -74,11 +82,25 @@ describe("the command line", function()
     network("lan", "--driver", "nat", "--subnet", "10.0.0.0/24", "--gateway", "x")
     network("lan", "--driver", "nat", "--subnet", "10.0.0.0/24", "--mtu", "67")
     network("lan", "--driver", "nat", "--subnet", "10.0.0.0/24", "--mtu", "many")
+    network("lan", "--driver", "nat", "--subnet", "10.0.0.0/024")
+    for option, many in pairs {
+      ["--subnet"] = { 9, "10.0.0.0/24", "9 subnets are too many: a network has at most 8" },
+      ["--gateway"] = { 9, "10.0.0.1", "9 gateways are too many" },
+      ["--dns"] = { 17, "10.0.0.1", "17 name servers are too many: a network has at most 16" },
+      ["--reach"] = { 65, "back", "65 networks to reach are too many" },
+    } do
+      refused(2, repeated({ "network", "create", "lan", "--driver", "nat", "--subnet", "10.0.0.0/24" },
+        option == "--subnet" and many[1] - 1 or many[1], option, many[2]), nil, many[3])
+    end
+    refused(2, repeated({ "explain", PACKET }, 9, "--address", "172.16.0.2"), nil, "at most 8")
+    refused(2, repeated({ "policy", "diff", "policies/default", "policies/strict" }, 9, "--address", "172.16.0.2"),
+      nil, "at most 8")
     for _, words in ipairs {
       {}, { "a b" }, { ("x"):rep(256) }, { "web", "--type", "vm" }, { "web", "--network", "a b" },
       { "web", "--address", "1.2.3" }, { "web", "--publish", "90-80:90-80" }, { "web", "--publish", "80:80/icmp" },
       { "web", "--publish", "80:80", "--publish", "80:81" }, { "web", "--policy", "../x" },
-      { "web", "--netns", "" }, { "web", "--field", "x" },
+      { "web", "--netns", "" }, { "web", "--field", "x" }, { "web", "--address", "172.16.0.2/016" },
+      repeated({ "web" }, 9, "--address", "172.16.0.2"),
     } do
       refused(2, table.move(words, 1, #words, 3, { "container", "create" }))
     end

@@ -76,6 +76,11 @@ describe("a CNI configuration", function()
     { cni.BAD_CONFIGURATION, '"dns":{"search":["a b"]},' }, { cni.BAD_CONFIGURATION, '"policies":"",' },
     { cni.BAD_CONFIGURATION, '"runtimeConfig":{"mac":"01:00:5e:00:00:01"},' },
     { cni.BAD_CONFIGURATION, '"runtimeConfig":{"ips":["x"]},' },
+    { cni.BAD_CONFIGURATION, '"runtimeConfig":{"ips":["10.0.0.2/024"]},' },
+    { cni.BAD_CONFIGURATION, '"runtimeConfig":{"ips":["10.0.0.2"' .. (',"10.0.0.2"'):rep(8) .. ']},' },
+    { cni.BAD_CONFIGURATION, '"subnet":["10.9.0.0/24"' .. (',"10.9.0.0/24"'):rep(8) .. '],' },
+    { cni.BAD_CONFIGURATION, '"gateway":["10.9.0.1"' .. (',"10.9.0.1"'):rep(8) .. '],' },
+    { cni.BAD_CONFIGURATION, '"dns":{"nameservers":["10.9.0.1"' .. (',"10.9.0.1"'):rep(16) .. ']},' },
     { cni.BAD_CONFIGURATION, '"runtimeConfig":{"portMappings":[{"hostPort":0,"containerPort":80}]},' },
     { cni.BAD_CONFIGURATION, '"runtimeConfig":{"portMappings":[{"hostPort":80}]},' },
     { cni.BAD_CONFIGURATION, '"runtimeConfig":{"portMappings":[{"hostPort":80,"containerPort":80,'
@@ -97,6 +102,22 @@ describe("a CNI configuration", function()
   it("names key and value of a field that is not supported", function()
     local refused = failure(function() read '"bridge":"cni0",' end)
     assert.matches("'bridge'.*cni0", refused.msg)
+  end)
+
+  it("says which name is wrong, and how many are too many", function()
+    local named = failure(function() config.read(config.decode '{"cniVersion":"1.0.0","name":"a/b"}') end)
+    assert.equal("'a/b' is no configuration name: it may have A-Z a-z 0-9 _ . - and begins with a letter or digit",
+      named.msg)
+    local many = failure(function() read('"runtimeConfig":{"ips":["10.0.0.2"' .. (',"10.0.0.2"'):rep(8) .. ']},') end)
+    assert.equal("9 addresses are too many: an endpoint has at most 8", many.msg)
+  end)
+
+  it("may have a path that is odd but good", function()
+    for _, path in ipairs { "/", "//a//b/", "/a/../b/.", "/a b/ä/日本", "/-x", "/a'\\\"b", "/a%s;$(x)`y`" } do
+      local conf = read(('"state":"%s","policies":"%s",'):format(path, path))
+      assert.equal(conf.state, conf.policies)
+      assert.equal((path:gsub('\\(.)', "%1")), conf.state)
+    end
   end)
 
   it("is read leniently where something goes", function()

@@ -93,10 +93,16 @@ describe("addresses and subnets", function()
   it("are read by the filter", function()
     assert.equal("172.16.0.0/16", validate.subnet "172.16.0.0/16")
     assert.equal("172.16.0.2/24", validate.address("172.16.0.2/24", true))
-    for _, text in ipairs { "", "172.16.0.0", "172.16.0.0/33", "172.16.0.1/16", "a/8", "fd00::/129" } do
+    for _, text in ipairs { "", "172.16.0.0", "172.16.0.0/33", "172.16.0.1/16", "a/8", "fd00::/129",
+      "10.0.0.0/024", "10.0.0.0/08", "fd00::/0064", "010.0.0.0/8", "0.0.0.0/00", "10.0.0.0/ 8", "10.0.0.0/+8" } do
       assert.is_nil((validate.subnet(text)))
     end
+    assert.equal("0.0.0.0/0", validate.subnet "0.0.0.0/0")
+    local _, why = validate.subnet "10.0.0.0/024"
+    assert.equal("'10.0.0.0/024' is no subnet: '10.0.0.0/024': the prefix length is written without leading zeros, /24",
+      why)
     assert.is_nil((validate.address "172.16.0.2/24"))
+    assert.is_nil((validate.address("172.16.0.2/024", true)))
     assert.is_nil((validate.address("172.16.0.256", true)))
   end)
 end)

@@ -200,6 +200,23 @@ for _, platform in ipairs { "memory", "linux" } do
       assert.equal("a port cannot be published on ::1, which no translation leaves; 127.0.0.1 can", why)
     end))
 
+    it("is refused on what is no address of a host", on(platform, function(w)
+      for _, address in ipairs { "255.255.255.255", "240.0.0.1", "0.0.0.1" } do
+        local none, why, code = w:create("web", { address .. ":8080:80" })
+        assert.is_nil(none)
+        assert.equal(("a port cannot be published on %s: it is no address of a host (0.0.0.0 is any)")
+          :format(address), why)
+        assert.equal("EADDRNOTAVAIL", code)
+      end
+      for _, address in ipairs { "224.0.0.1", "[ff02::1]", "[fe80::1]" } do
+        local none, why = w:create("web", { address .. ":8080:80" })
+        assert.is_nil(none)
+        assert.matches("^a port cannot be published on [%x.:]+: it is multicast or link%-local$", why)
+      end
+      assert.equal(0, #w.host:containers())
+      assert(w:create("web", { "0.0.0.0:8080:80" }))
+    end))
+
     it("has one holder: a container, named", on(platform, function(w)
       w:create("web", { "8080:80", HOST .. ":9090:80", "5353:53/udp" })
       for text, publish in pairs {

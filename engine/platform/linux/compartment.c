@@ -115,6 +115,8 @@ int bh_compartment_create(struct bh_platform *platform, uint32_t id, const char 
 	known = id == BH_DEFAULT_COMPARTMENT ? -EEXIST : bh_runtime_namespace(&self->runtime, name);
 	if (known >= 0)
 		close(known);
+	if (known < 0 && known != -ENOENT && known != -EEXIST)
+		return bh_error_errno(err, known, "cannot make compartment %u as %s/%s", id, self->runtime.path, name);
 	if (known != -ENOENT)
 		return bh_error_set(err, -EEXIST, "compartment %u already exists", id);
 	fd = adopt ? adopt_path(self, adopt, err) : make_fresh(err);

@@ -27,7 +27,9 @@
 
 int bh_namespace_open(int directory, const char *path)
 {
-	BH_AUTOFD int fd = openat(directory, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	/* A path of somebody's may be a link, as /proc/PID/ns/net is; what is named in a directory is there. */
+	int follow = directory == AT_FDCWD ? 0 : O_NOFOLLOW;
+	BH_AUTOFD int fd = openat(directory, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | follow);
 	struct statfs fs;
 
 	if (fd < 0)

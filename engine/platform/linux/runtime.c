@@ -175,6 +175,22 @@ static bool is_mount(int root, const char *path)
 	       (at.stx_attributes & STATX_ATTR_MOUNT_ROOT);
 }
 
+/* What is mounted and pinned below a name must be where the name says, and nobody else's to change. */
+static int check_directory(int root, const char *path, struct bh_error *err)
+{
+	struct stat st;
+
+	if (fstatat(root, path + 1, &st, AT_SYMLINK_NOFOLLOW))
+		return errno == ENOENT ? 0 : bh_error_errno(err, -errno, "cannot look at %s", path);
+	if (!S_ISDIR(st.st_mode))
+		return bh_error_set(err, -ENOTDIR, "%s is no directory but %s, which is not bulkhead's", path,
+		                    S_ISLNK(st.st_mode) ? "a symbolic link" : "something else");
+	if (st.st_uid != geteuid() || st.st_mode & (S_IWGRP | S_IWOTH))
+		return bh_error_set(err, -EPERM, "the runtime directory %s %s; it must be root's alone", path,
+		                    st.st_uid != geteuid() ? "belongs to another user" : "may be written by others");
+	return 0;
+}
+
 static int make_directory(struct bh_runtime *runtime, struct bh_error *err)
 {
 	const char *relative = runtime->path + 1;
@@ -204,6 +220,8 @@ int bh_runtime_open(struct bh_runtime *runtime, const char *tag, bool make, stru
 	*runtime = (struct bh_runtime){.mounts = -1, .root = -1, .directory = -1};
 	snprintf(runtime->path, sizeof(runtime->path), TOP "/%.6s", tag);
 	rc = open_mounts(runtime, err);
+	rc = rc ? rc : check_directory(runtime->root, TOP, err);
+	rc = rc ? rc : check_directory(runtime->root, runtime->path, err);
 	if (!rc && make)
 		rc = make_directory(runtime, err);
 	if (rc)
@@ -265,7 +283,7 @@ int bh_runtime_bind(const struct bh_runtime *runtime, const char *name, int name
 {
 	char source[40], target[64];
 	struct mounting bind = {source, target, NULL, MS_BIND};
-	BH_AUTOFD int point = openat(runtime->directory, name, O_RDONLY | O_CREAT | O_CLOEXEC, 0600);
+	BH_AUTOFD int point = openat(runtime->directory, name, O_RDONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	int rc;
 
 	snprintf(source, sizeof(source), "/proc/self/fd/%d", namespace);
@@ -296,12 +314,15 @@ int bh_runtime_bpf(const struct bh_runtime *runtime, bool make, char *path, unsi
 	char target[64];
 	struct mounting bpf = {"bpf", target, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC};
 	struct statfs fs;
+	struct stat st;
 	int rc = 0;
 
 	if (runtime->directory < 0)
 		return -ENOENT;
 	snprintf(target, sizeof(target), "%s/bpf", runtime->path);
 	snprintf(path, size, "/proc/self/fd/%d/bpf", runtime->directory);
+	if (!fstatat(runtime->directory, "bpf", &st, AT_SYMLINK_NOFOLLOW) && !S_ISDIR(st.st_mode))
+		return bh_error_set(err, -ENOTDIR, "%s is no directory, and not bulkhead's", target);
 	if (statfs(path, &fs) == 0 && fs.f_type == BPF_FS_MAGIC)
 		return 0;
 	if (!make)
@@ -338,6 +359,7 @@ static int remove_entries(const struct bh_runtime *runtime, const char *keep, st
 int bh_runtime_clear(struct bh_runtime *runtime, const char *keep, struct bh_error *err)
 {
 	char bpf[64];
+	struct stat st;
 	int rc;
 
 	if (runtime->directory < 0)
@@ -346,7 +368,8 @@ int bh_runtime_clear(struct bh_runtime *runtime, const char *keep, struct bh_err
 	if (rc)
 		return rc;
 	snprintf(bpf, sizeof(bpf), "%s/bpf", runtime->path);
-	rc = remove_there(runtime, bpf, true);
+	rc = fstatat(runtime->directory, "bpf", &st, AT_SYMLINK_NOFOLLOW);
+	rc = remove_there(runtime, bpf, rc || S_ISDIR(st.st_mode));
 	return rc ? bh_error_errno(err, rc, "cannot remove %s", bpf) : 0;
 }
 
