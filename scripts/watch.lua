@@ -1,32 +1,23 @@
 --- watch.lua - what happens at the gates, as it happens: drops, and flows that begin and end.
 local bulkhead = require "bulkhead"
+local notation = require "notation"
 local show = require "show"
 
 local watch = {}
 
 local PAUSE = 0.2 -- seconds between looks
 
-local function side(flow, name)
-  local address, port = flow[name .. "_address"], flow[name .. "_port"]
-  if not port or port == 0 then
-    return address
-  end
-  return (address:find(":", 1, true) and "[%s]:%d" or "%s:%d"):format(address, port)
-end
-
 --- What stays of a flow as long as it is one.
 local function key_of(flow)
   return table.concat({
-    flow.endpoint, flow.direction, flow.protocol, side(flow, "local"), side(flow, "remote"), flow.icmp_type or "",
+    flow.endpoint, flow.direction, flow.protocol, notation.ends(flow), flow.icmp_type or "",
   }, " ")
 end
 
 local function flow_line(mark, flow, names)
-  local out = flow.direction == "outbound"
-  return ("%s %s %s: %s %s %s -> %s, %d in, %d out\n"):format(os.date "%H:%M:%S",
+  return ("%s %s %s: %s, %d in, %d out\n"):format(os.date "%H:%M:%S",
     show.colour(mark == "begins" and "green" or "dim", "flow " .. mark), show.clean(names[flow.endpoint] or "-"),
-    out and "out" or "in", flow.protocol, side(flow, out and "local" or "remote"),
-    side(flow, out and "remote" or "local"), flow.packets_in, flow.packets_out)
+    notation.opener(flow), flow.packets_in, flow.packets_out)
 end
 
 --- Flows by key, of the endpoints asked for.

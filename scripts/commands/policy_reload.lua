@@ -1,5 +1,6 @@
 --- policy_reload.lua - `bulkhead policy reload [DIR]`: another policy for containers that are there.
 local refuse = require "refuse"
+local rule_text = require "rule_text"
 local session = require "session"
 local show = require "show"
 local validate = require "validate"
@@ -22,16 +23,7 @@ local ORDER = {
 }
 
 local function rule_line(mark, rule)
-  local parts = { mark, rule.action, rule.direction == "inbound" and "in" or "out" }
-  for _, field in ipairs { "protocol", "icmp", "local", "local_port", "remote", "remote_port" } do
-    if rule[field] then
-      local word = field:gsub("_", " ")
-      parts[#parts + 1] = field == "protocol" and rule[field] or word .. " " .. show.text(rule[field])
-    end
-  end
-  if rule.audit then
-    parts[#parts + 1] = "(audit)"
-  end
+  local parts = { mark, rule.action, rule.direction == "inbound" and "in" or "out", rule_text.matches(rule) }
   if rule.name then
     parts[#parts + 1] = ("'%s'"):format(show.clean(rule.name))
   end
