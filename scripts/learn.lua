@@ -234,7 +234,7 @@ local function rule_text(rule)
   if #rule.remotes > 1 or not ALL[rule.remotes[1]] or rule.protocol ~= "icmp" and rule.protocol ~= "icmp6" then
     parts[#parts + 1] = field("remote", rule.remotes)
   end
-  return ("    -- %d %s\n"):format(rule.flows, rule.flows == 1 and "flow" or "flows") .. call(rule.direction, parts)
+  return ("    -- %s\n"):format(show.count(rule.flows, "flow")) .. call(rule.direction, parts)
 end
 
 ---@class learn_request
@@ -256,8 +256,8 @@ function learn.policy(request)
     count = count + rule.flows
   end
   local lines = {
-    ("--- Learned from %d %s of container %s%s, by %s. Read it before it is put in force:"):format(count,
-      count == 1 and "flow" or "flows", (request.name:gsub("%c", "?")), request.when and ", " .. request.when or "",
+    ("--- Learned from %s of container %s%s, by %s. Read it before it is put in force:"):format(
+      show.count(count, "flow"), (request.name:gsub("%c", "?")), request.when and ", " .. request.when or "",
       request.width),
     "--- what was used is allowed, be it right or not; what was not seen is blocked.",
     "return {",

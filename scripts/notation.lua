@@ -1,4 +1,4 @@
---- notation.lua - ends and openers of flows as PACKET notation writes them.
+--- notation.lua - ends and openers of flows as PACKET notation writes them, and the order of flows.
 local notation = {}
 
 local PORTS = { tcp = true, udp = true, dccp = true, sctp = true, udplite = true }
@@ -41,6 +41,36 @@ function notation.opener(flow)
   local detail = flow.icmp_type and ("[%d:%d]"):format(flow.icmp_type, flow.icmp_code) or ""
   return ("%s %s%s %s"):format(flow.direction == "inbound" and "in" or "out", flow.protocol, detail,
     notation.ends(flow))
+end
+
+--- Addresses whose order as texts is that of the addresses, as far as it goes.
+local function padded(address)
+  return (address or ""):gsub("%f[%d]%d+", function(digits)
+    return ("0"):rep(3 - #digits) .. digits
+  end)
+end
+
+local function rank(flow)
+  local inbound = flow.direction == "inbound"
+  local server, client = inbound and "local" or "remote", inbound and "remote" or "local"
+  return ("%010d %s %s %05d %s %s %05d %03d %03d"):format(flow.endpoint or 0, flow.direction, flow.protocol,
+    flow[server .. "_port"] or 0, padded(flow[server .. "_address"]), padded(flow[client .. "_address"]),
+    flow[client .. "_port"] or 0, flow.icmp_type or 0, flow.icmp_code or 0)
+end
+
+--- Sorts flows in place so that what goes to one service stands together, the same every time: by
+--- endpoint, direction, protocol, the server's port and address, the client's.
+---@param flows flow[]
+---@return flow[] flows
+function notation.sort(flows)
+  local ranks = {}
+  for _, flow in ipairs(flows) do
+    ranks[flow] = rank(flow)
+  end
+  table.sort(flows, function(a, b)
+    return ranks[a] < ranks[b]
+  end)
+  return flows
 end
 
 return notation

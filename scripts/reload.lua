@@ -122,7 +122,7 @@ local function ending(host, endpoint, change, network, out_of_reach)
     own = change.own, words = require("worlds").words(network),
   }
   local list = {}
-  for _, flow in ipairs(flows) do
+  for _, flow in ipairs(notation.sort(flows)) do
     local packet = notation.opener(flow)
     local judgement = gate and not flow.blocked and gate:judge(packet)
     if judgement and (judgement.verdict == "block" or out_of_reach(flow, network.name)) then

@@ -46,16 +46,14 @@ local function roll(host, id)
   return names, wanted
 end
 
-local function tell_flows(before, now, names)
-  for key, flow in pairs(now) do
-    if not before[key] then
-      io.stdout:write(flow_line("begins", flow, names))
-    end
+--- Tells of the flows that only the first has.
+local function tell_flows(mark, here, there, names)
+  local list = {}
+  for key, flow in pairs(here) do
+    list[#list + 1] = not there[key] and flow or nil
   end
-  for key, flow in pairs(before) do
-    if not now[key] then
-      io.stdout:write(flow_line("ends", flow, names))
-    end
+  for _, flow in ipairs(notation.sort(list)) do
+    io.stdout:write(flow_line(mark, flow, names))
   end
 end
 
@@ -78,7 +76,8 @@ function watch.run(host, id, seconds)
       end
     end
     local now = look(host, wanted)
-    tell_flows(flows, now, names)
+    tell_flows("begins", now, flows, names)
+    tell_flows("ends", flows, now, names)
     flows = now
     io.stdout:flush()
     bulkhead.wait(math.min(PAUSE, math.max(left, 0)))

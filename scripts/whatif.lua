@@ -198,7 +198,7 @@ function whatif.new(host, path, who)
 end
 
 function Trial.__tostring(self)
-  return self.host and ("trial of %d containers"):format(#self.host:containers()) or "trial (closed)"
+  return self.host and "trial of " .. show.count(#self.host:containers(), "container") or "trial (closed)"
 end
 
 local function open(self)
@@ -301,6 +301,7 @@ Trial.__close, Trial.__gc = Trial.close, Trial.close
 
 --- For completion and help: what a trial's containers are.
 local index = Trial.__index
+whatif.methods = index
 function Trial.__index(self, key)
   if key == "containers" then
     return open(self):containers()

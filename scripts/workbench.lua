@@ -15,7 +15,7 @@ local need, id_of = asking.need, asking.id_of
 --- A list that can also be asked by name and called, as the host's method is.
 local function named_list(host, method)
   return setmetatable(host[method](host), {
-    __records = true,
+    __records = true, __name = method,
     __index = function(self, key)
       for i = 1, type(key) == "string" and rawlen(self) or 0 do
         local record = rawget(self, i)
@@ -87,6 +87,17 @@ function workbench.explain(host, ...)
   end })
 end
 
+--- The methods of a class of objects, as the program has them.
+local function methods_of(env, name)
+  if name == "host" then
+    return env.host
+  elseif name == "trial" then
+    return require("whatif").methods
+  end
+  local meta = debug.getregistry()["bulkhead." .. name]
+  return meta and type(meta.__index) == "table" and meta.__index or {}
+end
+
 --- The name in the stubs of what help() was given.
 local function name_of(api, env, topic)
   if type(topic) == "string" then
@@ -99,7 +110,8 @@ local function name_of(api, env, topic)
     local class = api.classes[stub.class]
     local owner = class.name:match "[%w_]+$"
     local home = class.name == "bulkhead.repl" and env or class.module and rawget(env, owner)
-    if type(home) == "table" and rawget(home, stub.key) == topic then
+      or not class.module and methods_of(env, class.name)
+    if type(home) == "table" and home[stub.key] == topic then
       return stub.name
     end
   end
@@ -197,7 +209,7 @@ function workbench.new(live, write)
     return asking.gathered(host, who, "rules")
   end
   function env.flows(who)
-    return asking.gathered(host, who, "flows")
+    return require("notation").sort(asking.gathered(host, who, "flows"))
   end
   function env.drops(who, last)
     if math.type(who) == "integer" then

@@ -45,6 +45,7 @@ function flows.run(args)
     else
       list = refuse.check(host:flows())
     end
+    notation.sort(list)
     session.print(list, function()
       return show.table(COLUMNS, list, show.width())
     end, ORDER)

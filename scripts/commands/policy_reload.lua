@@ -34,7 +34,8 @@ end
 local function describe(change)
   local lines = {}
   for _, each in ipairs(change.fields) do
-    lines[#lines + 1] = ("  ~ %s: %s -> %s"):format(each.field, each.from, each.to)
+    lines[#lines + 1] = ("  ~ %s: %s -> %s"):format(each.field, each.from == "" and "none" or each.from,
+      each.to == "" and "none" or each.to)
   end
   for _, rule in ipairs(change.removed) do
     lines[#lines + 1] = show.colour("red", rule_line("  -", rule))
@@ -49,7 +50,7 @@ local function describe(change)
   if #lines == 0 then
     return head .. (change.lines and "only lines of the policy moved" or "nothing changes") .. "\n"
   end
-  return head .. ("%d rules added, %d removed\n"):format(#change.added, #change.removed)
+  return head .. ("%s added, %d removed\n"):format(show.count(#change.added, "rule"), #change.removed)
     .. table.concat(lines, "\n") .. "\n"
 end
 
@@ -66,13 +67,14 @@ function reload.run(args)
   for i, name in ipairs(args.containers) do
     who[i] = refuse.parsed(validate.id(name))
   end
+  local dir = args.dir and session.directory(args.dir)
   session.with_host(not args.dry and "existing", function(host)
     local module = require "reload"
     for i, name in ipairs(who) do
       who[i] = refuse.check(host:container(name)).id
     end
     local changes = refuse.check(module.plan(host, {
-      dir = args.dir and session.absolute(args.dir), containers = #who > 0 and who or nil,
+      dir = dir, containers = #who > 0 and who or nil,
       audit = args.audit, flows = args.dry,
     }))
     if not args.dry and session.exists() then

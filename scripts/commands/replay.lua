@@ -143,7 +143,7 @@ local function describe(summary)
     parts[#parts + 1] = ("%s: %d passed, %d dropped%s"):format(side, summary["passed_" .. side],
       sum(summary["dropped_" .. side]), #reasons > 0 and " (" .. table.concat(reasons, ", ") .. ")" or "")
   end
-  local lines = { ("%d packets in %.3f s at %s (%s); %d of others"):format(summary.packets,
+  local lines = { ("%s in %.3f s at %s (%s); %d of others"):format(show.count(summary.packets, "packet"),
     summary.last - summary.first, show.clean(summary.at), table.concat(summary.addresses, ", "), summary.others),
     table.concat(parts, "; ") }
   if summary.seen then
@@ -155,7 +155,8 @@ local function describe(summary)
     lines[#lines + 1] = ("%d passed only because the block is audited"):format(summary.audited)
   end
   if summary.unlisted > 0 then
-    lines[#lines + 1] = ("%d packets of flows beyond the first million are not listed"):format(summary.unlisted)
+    lines[#lines + 1] = show.count(summary.unlisted, "packet")
+      .. " of flows beyond the first million: not listed"
   end
   return table.concat(lines, "\n") .. "\n"
 end
