@@ -6,6 +6,7 @@
 local filter = require "bulkhead.filter"
 local lfs = require "lfs"
 local prove = require "bulkhead.prove"
+local rule_text = require "rule_text"
 local validate = require "validate"
 local worlds = require "worlds"
 
@@ -183,25 +184,7 @@ function compare.describe(class)
   if class.protocol == "frame" then
     return class.direction .. " frames that are neither IP nor ARP"
   end
-  local words = { class.direction }
-  if not class.protocol then
-    words[2] = "any protocol"
-  elseif class.protocol:sub(1, 1) == "!" then
-    words[2] = "any protocol but " .. class.protocol:gsub("!", ""):gsub(",", ", ")
-  else
-    words[2] = class.protocol:gsub(",", ", ")
-  end
-  local function add(word, value)
-    if value then
-      words[#words + 1] = word .. " " .. value:gsub(",", ", ")
-    end
-  end
-  add("type", class.icmp)
-  add("local", class["local"])
-  add("local port", class.local_port)
-  add("remote", class.remote)
-  add("remote port", class.remote_port)
-  return table.concat(words, " ")
+  return class.direction .. " " .. rule_text.matches(class)
 end
 
 --- What a reload would change for endpoints that are there: one comparison each, in which `who` is

@@ -1,6 +1,7 @@
 --- delta.lua - what a session changed, as the text of a policy: the rules it added as a policy would
 --- make them; what a policy cannot say, as comments.
 local lists = require "lists"
+local notation = require "notation"
 local rule_text = require "rule_text"
 local show = require "show"
 
@@ -27,8 +28,8 @@ local function command_of_container(container, endpoints)
     end
   end
   for _, port in ipairs(container.published) do
-    local address = port.address and (port.address:find(":", 1, true) and "[%s]:" or "%s:"):format(port.address) or ""
-    words[#words + 1] = ("--publish %s%d:%d/%s"):format(address, port.host, port.container, port.protocol)
+    local at = port.address and notation.socket(port.address, port.host) or port.host
+    words[#words + 1] = ("--publish %s:%d/%s"):format(at, port.container, port.protocol)
   end
   return table.concat(words, " ")
 end

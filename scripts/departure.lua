@@ -127,9 +127,10 @@ end
 
 --- Tells handlers of the containers that a reboot took, each once.
 ---@param host host opened for writing
----@return true?
+---@return string[]? ids
 ---@return string? message
 function departure.bury(host)
+  local lost = {}
   for _, container in ipairs(host:lost()) do
     local sets = roster.load_sets(host, container, container.endpoints)
     local ok, why = roster.change(host, function()
@@ -155,18 +156,19 @@ function departure.bury(host)
       return nil, why
     end
     session.say(("container '%s' was lost when the host started anew"):format(container.id))
+    lost[#lost + 1] = container.id
   end
-  return true
+  return lost
 end
 
 --- Takes away the containers whose namespaces are gone: their runtimes died before they told us.
 ---@param host host opened for writing
----@return string[]? ids
+---@return { removed: string[], lost: string[] }? ids; lost: those that a reboot took
 ---@return string? message
 function departure.sweep(host)
   local gone = {}
-  local buried, reason = departure.bury(host)
-  if not buried then
+  local lost, reason = departure.bury(host)
+  if not lost then
     return nil, reason
   end
   for _, container in ipairs(host:containers()) do
@@ -180,7 +182,7 @@ function departure.sweep(host)
       gone[#gone + 1] = container.id
     end
   end
-  return gone
+  return { removed = gone, lost = lost }
 end
 
 return departure

@@ -106,21 +106,23 @@ function guarded.wrap(host, write)
     end
   end
   local real = getmetatable(host).__index
+  local checked = {} -- each method is one function, by which help() knows it
   local wrapped = setmetatable({}, {
     __name = "bulkhead.host",
     __index = function(self, key)
-      if methods[key] == nil and type(real[key]) == "function" then
-        methods[key] = function(_, ...)
+      local method = methods[key]
+      if method == nil and type(real[key]) == "function" then
+        method = function(_, ...)
           return real[key](host, ...)
         end
       end
-      local method = methods[key]
-      return method and function(first, ...)
+      checked[key] = checked[key] or method and function(first, ...)
         if first ~= self then
           error(("methods are called with a colon: host:%s(…)"):format(key), 0)
         end
         return method(first, ...)
       end
+      return checked[key]
     end,
     __tostring = function()
       return tostring(host) .. (write and "" or ", to be read")

@@ -6,14 +6,12 @@
 --- that was sent to (multicast, broadcast) is. How wide the other side is made is for the caller to say.
 local filter = require "bulkhead.filter"
 local lists = require "lists"
+local notation = require "notation"
 local show = require "show"
 
 local learn = {}
 
 learn.WIDTHS = { "address", "subnet", "port" }
-
---- Protocols that have ports; port 0 of another says nothing.
-local HAS_PORTS = { tcp = true, udp = true, dccp = true, sctp = true, udplite = true }
 
 local function is_group(address)
   return filter.contains("224.0.0.0/4", address) or filter.contains("ff00::/8", address)
@@ -46,7 +44,8 @@ local function service_of(flow)
   if flow.icmp_type then
     return { icmp = ("%d:%d"):format(flow.icmp_type, flow.icmp_code) }
   end
-  return { port = HAS_PORTS[flow.protocol] and (flow.direction == "inbound" and flow.local_port or flow.remote_port) }
+  local port = flow.direction == "inbound" and flow.local_port or flow.remote_port
+  return { port = notation.has_ports(flow.protocol) and port or nil }
 end
 
 --- Ports as numbers and ranges of neighbours.
@@ -235,7 +234,7 @@ local function rule_text(rule)
   if #rule.remotes > 1 or not ALL[rule.remotes[1]] or rule.protocol ~= "icmp" and rule.protocol ~= "icmp6" then
     parts[#parts + 1] = field("remote", rule.remotes)
   end
-  return ("    -- %d %s\n"):format(rule.flows, rule.flows == 1 and "flow" or "flows") .. call(rule.direction, parts)
+  return ("    -- %s\n"):format(show.count(rule.flows, "flow")) .. call(rule.direction, parts)
 end
 
 ---@class learn_request
@@ -257,8 +256,8 @@ function learn.policy(request)
     count = count + rule.flows
   end
   local lines = {
-    ("--- Learned from %d %s of container %s%s, by %s. Read it before it is put in force:"):format(count,
-      count == 1 and "flow" or "flows", (request.name:gsub("%c", "?")), request.when and ", " .. request.when or "",
+    ("--- Learned from %s of container %s%s, by %s. Read it before it is put in force:"):format(
+      show.count(count, "flow"), (request.name:gsub("%c", "?")), request.when and ", " .. request.when or "",
       request.width),
     "--- what was used is allowed, be it right or not; what was not seen is blocked.",
     "return {",

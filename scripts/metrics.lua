@@ -23,14 +23,14 @@ local function escape(value)
   return (tostring(value):gsub('[\\"\n]', { ["\\"] = "\\\\", ['"'] = '\\"', ["\n"] = "\\n" }))
 end
 
---- A line: labels are a list of name, value, name, value.
-local function sample(name, labels, value)
-  local parts = {}
+--- A sample as a line; its labels are a list of name, value, name, value.
+local function line_of(name, sample)
+  local parts, labels = {}, sample.labels
   for i = 1, #labels, 2 do
     parts[#parts + 1] = ('%s="%s"'):format(labels[i], escape(labels[i + 1]))
   end
   local text = #parts > 0 and "{" .. table.concat(parts, ",") .. "}" or ""
-  return ("%s%s %d"):format(name, text, value)
+  return ("%s%s %d"):format(name, text, sample.value)
 end
 
 --- Labels with more behind.
@@ -67,14 +67,14 @@ local function add_endpoint(host, endpoint, labels, put)
   put("bulkhead_flows_limit", labels, endpoint.flows_limit)
 end
 
---- All of it as text.
+--- All samples, by the name of their family: { labels, value }.
 ---@param host host
 ---@param rules? boolean hits of rules too
-function metrics.text(host, rules)
-  local lines = {}
+local function gather(host, rules)
+  local samples = {}
   local function put(name, labels, value)
-    lines[name] = lines[name] or {}
-    table.insert(lines[name], sample(name, labels, value))
+    samples[name] = samples[name] or {}
+    table.insert(samples[name], { labels = labels, value = value })
   end
   put("bulkhead_info", { "version", arg.version or "" }, 1)
   local names, charged = {}, {}
@@ -99,15 +99,45 @@ function metrics.text(host, rules)
     end
   end
   put("bulkhead_records_total", {}, select(2, host:drops(math.maxinteger)))
-  local text = {}
+  return samples
+end
+
+--- All of it as text.
+---@param host host
+---@param rules? boolean hits of rules too
+function metrics.text(host, rules)
+  local text, samples = {}, gather(host, rules)
   for _, family in ipairs(FAMILIES) do
-    if lines[family[1]] then
+    local list = samples[family[1]]
+    if list then
       text[#text + 1] = ("# HELP %s %s"):format(family[1], family[3])
       text[#text + 1] = ("# TYPE %s %s"):format(family[1], family[2])
-      table.move(lines[family[1]], 1, #lines[family[1]], #text + 1, text)
+      for _, sample in ipairs(list) do
+        text[#text + 1] = line_of(family[1], sample)
+      end
     end
   end
   return table.concat(text, "\n") .. "\n"
+end
+
+--- The same for --json: a list of families with their samples.
+---@param host host
+---@param rules? boolean hits of rules too
+---@return { name: string, type: string, help: string, samples: { labels: table<string, string>, value: integer }[] }[]
+function metrics.list(host, rules)
+  local list, samples = {}, gather(host, rules)
+  for _, family in ipairs(FAMILIES) do
+    local entry = { name = family[1], type = family[2], help = family[3], samples = {} }
+    for i, sample in ipairs(samples[family[1]] or {}) do
+      local labels = {}
+      for at = 1, #sample.labels, 2 do
+        labels[sample.labels[at]] = tostring(sample.labels[at + 1])
+      end
+      entry.samples[i] = { labels = labels, value = sample.value }
+    end
+    list[#list + 1] = #entry.samples > 0 and entry or nil
+  end
+  return list
 end
 
 return metrics

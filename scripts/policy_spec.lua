@@ -13,7 +13,7 @@
 --- firewall, and what decided: a rule's name or a word of `explain` such as default, flow, spoof. Each
 --- row is a test. Who it is about: type, policy (default the type), network (a driver, default nat),
 --- addresses (default the PACKETs' local sides), publish, annotations, labels.
-local policy_spec = { dir = nil, decided = {} }
+local policy_spec = { dir = nil, decided = {}, results = nil }
 
 --- Names of rules are many; of what decided both are right.
 local function same(judgement, by)
@@ -45,7 +45,7 @@ local function hold(who, row)
     end
   end
   if judgement.verdict ~= row[2] or not same(judgement, row[3]) then
-    error(("%s: expected %s%s, got %s by %s"):format(texts[#texts], row[2],
+    require("busted").fail(("%s: expected %s%s, got %s by %s"):format(texts[#texts], row[2],
       row[3] and " by " .. row[3] or "", judgement.verdict,
       judgement.rule and ("'%s'"):format(judgement.rule) or judgement.by), 0)
   end

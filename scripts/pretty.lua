@@ -49,6 +49,13 @@ function pretty.line(value, depth, seen)
   return #parts == 0 and "{}" or "{ " .. table.concat(parts, ", ") .. " }"
 end
 
+--- What was raised, as text: a table that says nothing of its own is shown as it is.
+---@param value any
+---@return string
+function pretty.raised(value)
+  return type(value) == "table" and pretty.line(value) or show.clean(tostring(value))
+end
+
 local function is_record(value)
   return type(value) == "table" and #value == 0 and next(value) ~= nil and not getmetatable(value)
 end

@@ -4,6 +4,7 @@
 --- container's, and where an answer could otherwise go another way (from a neighbour of the
 --- container, from the host's loopback) the source becomes the gateway's.
 local filter = require "bulkhead.filter"
+local notation = require "notation"
 
 local published = {}
 
@@ -35,9 +36,8 @@ end
 ---@param ends { direction?: string, source: string, source_port: integer, target: string, target_port: integer }
 function published.rewrite(text, ends)
   local direction, protocol = text:match "^(%a+)%s+(%S+)"
-  local form = family(ends.target) == "v6" and "%s %s [%s]:%d -> [%s]:%d" or "%s %s %s:%d -> %s:%d"
-  return form:format(ends.direction or direction, protocol, ends.source, ends.source_port, ends.target,
-    ends.target_port)
+  return ("%s %s %s -> %s"):format(ends.direction or direction, protocol,
+    notation.socket(ends.source, ends.source_port), notation.socket(ends.target, ends.target_port))
 end
 
 --- The host's own addresses, in the texts of /proc/net/fib_trie and /proc/net/if_inet6.

@@ -9,6 +9,7 @@ local lfs = require "lfs"
 local filter = require "bulkhead.filter"
 local lifecycle = require "lifecycle"
 local lists = require "lists"
+local notation = require "notation"
 local policies = require "policies"
 local reach = require "reach"
 
@@ -112,22 +113,6 @@ local function normal(rules)
   return list
 end
 
---- The packet that opened a flow, in notation.
-function reload.opener(flow)
-  local function side(address, port)
-    if flow.icmp_type or port == 0 then
-      return address
-    end
-    return (address:find(":", 1, true) and "[%s]:%d" or "%s:%d"):format(address, port)
-  end
-  local here = side(flow.local_address, flow.local_port)
-  local there = side(flow.remote_address, flow.remote_port)
-  local inbound = flow.direction == "inbound"
-  local detail = flow.icmp_type and ("[%d:%d]"):format(flow.icmp_type, flow.icmp_code) or ""
-  return ("%s %s%s %s -> %s"):format(inbound and "in" or "out", flow.protocol, detail,
-    inbound and there or here, inbound and here or there)
-end
-
 --- Flows that are allowed now and would not be any more, by the gate or by what networks reach.
 local function ending(host, endpoint, change, network, out_of_reach)
   local flows = host:flows(endpoint.id)
@@ -137,8 +122,8 @@ local function ending(host, endpoint, change, network, out_of_reach)
     own = change.own, words = require("worlds").words(network),
   }
   local list = {}
-  for _, flow in ipairs(flows) do
-    local packet = reload.opener(flow)
+  for _, flow in ipairs(notation.sort(flows)) do
+    local packet = notation.opener(flow)
     local judgement = gate and not flow.blocked and gate:judge(packet)
     if judgement and (judgement.verdict == "block" or out_of_reach(flow, network.name)) then
       list[#list + 1] = packet

@@ -64,7 +64,7 @@ function repl.evaluate(chunk, tools, interactive)
   end
   -- The text of an error object is made by whoever raised it.
   local made, text = call(function()
-    return show.clean(tostring(message))
+    return pretty.raised(message)
   end)
   session.say(made and text or "an error whose text cannot be made")
   return false

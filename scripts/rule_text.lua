@@ -1,10 +1,15 @@
---- rule_text.lua - rules made in a session as policies make them, and rules as the text of a policy.
+--- rule_text.lua - rules made in a session as policies make them; rules as the text of a policy, and in
+--- words.
 local filter = require "bulkhead.filter"
 
 local rule_text = {}
 
 local FIELDS = {
   "protocol", "local", "local_port", "remote", "remote_port", "icmp", "priority", "name", "log", "audit",
+}
+local WORDS = {
+  { "icmp", "type" }, { "local", "local" }, { "local_port", "local port" }, { "remote", "remote" },
+  { "remote_port", "remote port" },
 }
 local KNOWN = {}
 for _, field in ipairs(FIELDS) do
@@ -44,6 +49,25 @@ function rule_text.of(rule)
   end
   local fields = #parts > 0 and "{ " .. table.concat(parts, ", ") .. " }" or "{}"
   return ("%s.%s %s"):format(rule.action, rule.direction, fields)
+end
+
+--- What a rule, or a class of packets, matches, in words: `udp local port 68 remote port 67`.
+---@param rule rule|difference_class of which `protocol` may also be what it is not: "!tcp,!udp"
+---@return string
+function rule_text.matches(rule)
+  local protocol = rule.protocol or "any protocol"
+  if protocol:sub(1, 1) == "!" then
+    protocol = "any protocol but " .. protocol:gsub("!", "")
+  end
+  local words = { protocol }
+  for _, pair in ipairs(WORDS) do
+    local value = rule[pair[1]]
+    words[#words + 1] = value and pair[2] .. " " .. value or nil
+  end
+  if rule.audit then
+    words[#words + 1] = "(audit)"
+  end
+  return (table.concat(words, " "):gsub(",%s*", ", "))
 end
 
 --- The line of the chunk that called, as the origin of what it makes.

@@ -8,6 +8,7 @@ local compartments = require "commands.compartments"
 local explain = require "explain"
 local labs = require "labs"
 local lifecycle = require "lifecycle"
+local notation = require "notation"
 local policies = require "policies"
 local session = require "session"
 local show = require "show"
@@ -88,8 +89,7 @@ local function plan(cast)
       text = (target:find(":", 1, true) and "icmp6[128:0] %s -> %s" or "icmp[8:0] %s -> %s")
         :format(origin, target)
     else
-      local form = target:find(":", 1, true) and "%s [%s]:40000 -> [%s]:%s" or "%s %s:40000 -> %s:%s"
-      text = form:format(kind, origin, target, port)
+      text = ("%s %s -> %s"):format(kind, notation.socket(origin, 40000), notation.socket(target, port))
     end
     probe {
       from = from, to = to, what = what .. (target:find(":", 1, true) and " v6" or ""), passes = passes,

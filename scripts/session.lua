@@ -67,6 +67,15 @@ function session.absolute(path)
   return "/" .. table.concat(parts, "/")
 end
 
+--- The whole path of a directory that an argument names; refuses what is none.
+function session.directory(path)
+  local dir = session.absolute(path)
+  if lfs.attributes(dir, "mode") ~= "directory" then
+    refuse.input(("%s is not a directory"):format(require("validate").quoted(path)))
+  end
+  return dir
+end
+
 --- The directory of the policy set: the one asked for, else the default set.
 function session.policies(given)
   if given == nil then

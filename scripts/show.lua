@@ -26,6 +26,13 @@ function show.clean(value)
   end))
 end
 
+--- A number of things: `1 rule`, `2 rules`.
+---@param number integer
+---@param word string
+function show.count(number, word)
+  return ("%d %s%s"):format(number, word, number == 1 and "" or "s")
+end
+
 local coloured
 
 --- Text in a colour (a key of COLOURS), if standard output is a terminal and NO_COLOR is not set.

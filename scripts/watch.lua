@@ -1,32 +1,23 @@
 --- watch.lua - what happens at the gates, as it happens: drops, and flows that begin and end.
 local bulkhead = require "bulkhead"
+local notation = require "notation"
 local show = require "show"
 
 local watch = {}
 
 local PAUSE = 0.2 -- seconds between looks
 
-local function side(flow, name)
-  local address, port = flow[name .. "_address"], flow[name .. "_port"]
-  if not port or port == 0 then
-    return address
-  end
-  return (address:find(":", 1, true) and "[%s]:%d" or "%s:%d"):format(address, port)
-end
-
 --- What stays of a flow as long as it is one.
 local function key_of(flow)
   return table.concat({
-    flow.endpoint, flow.direction, flow.protocol, side(flow, "local"), side(flow, "remote"), flow.icmp_type or "",
+    flow.endpoint, flow.direction, flow.protocol, notation.ends(flow), flow.icmp_type or "",
   }, " ")
 end
 
 local function flow_line(mark, flow, names)
-  local out = flow.direction == "outbound"
-  return ("%s %s %s: %s %s %s -> %s, %d in, %d out\n"):format(os.date "%H:%M:%S",
+  return ("%s %s %s: %s, %d in, %d out\n"):format(os.date "%H:%M:%S",
     show.colour(mark == "begins" and "green" or "dim", "flow " .. mark), show.clean(names[flow.endpoint] or "-"),
-    out and "out" or "in", flow.protocol, side(flow, out and "local" or "remote"),
-    side(flow, out and "remote" or "local"), flow.packets_in, flow.packets_out)
+    notation.opener(flow), flow.packets_in, flow.packets_out)
 end
 
 --- Flows by key, of the endpoints asked for.
@@ -55,16 +46,14 @@ local function roll(host, id)
   return names, wanted
 end
 
-local function tell_flows(before, now, names)
-  for key, flow in pairs(now) do
-    if not before[key] then
-      io.stdout:write(flow_line("begins", flow, names))
-    end
+--- Tells of the flows that only the first has.
+local function tell_flows(mark, here, there, names)
+  local list = {}
+  for key, flow in pairs(here) do
+    list[#list + 1] = not there[key] and flow or nil
   end
-  for key, flow in pairs(before) do
-    if not now[key] then
-      io.stdout:write(flow_line("ends", flow, names))
-    end
+  for _, flow in ipairs(notation.sort(list)) do
+    io.stdout:write(flow_line(mark, flow, names))
   end
 end
 
@@ -87,7 +76,8 @@ function watch.run(host, id, seconds)
       end
     end
     local now = look(host, wanted)
-    tell_flows(flows, now, names)
+    tell_flows("begins", now, flows, names)
+    tell_flows("ends", flows, now, names)
     flows = now
     io.stdout:flush()
     bulkhead.wait(math.min(PAUSE, math.max(left, 0)))

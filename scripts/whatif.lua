@@ -3,6 +3,7 @@
 --- Containers come up in it as they did, in the same order: networks, addresses, MACs and published
 --- ports are the live ones, the policy's handlers run. What refuses a container there would refuse it
 --- here, and is raised. A single file stands for the policies of containers in a copy of their set.
+local asking = require "asking"
 local compare = require "compare"
 local filter = require "bulkhead.filter"
 local labs = require "labs"
@@ -14,23 +15,16 @@ local session = require "session"
 local show = require "show"
 
 local whatif = {}
+local need = asking.need
 
 ---@class trial
 local Trial = {}
 Trial.__index = Trial
 Trial.__name = "trial"
 
---- What a call returned, or its refusal as an error.
-local function must(value, message, ...)
-  if value == nil then
-    error(message, 0)
-  end
-  return value, message, ...
-end
-
 local function copy_file(from, to)
-  local source <close> = must(io.open(from, "rb"))
-  local target <close> = must(io.open(to, "wb"))
+  local source <close> = need(io.open(from, "rb"))
+  local target <close> = need(io.open(to, "wb"))
   target:write(source:read "a")
 end
 
@@ -52,7 +46,7 @@ end
 local function with_file(dir, file, names)
   local new = os.tmpname()
   os.remove(new)
-  must(lfs.mkdir(new))
+  need(lfs.mkdir(new))
   for _, folder in ipairs { "", "/container", "/network" } do
     if lfs.attributes(dir .. folder, "mode") == "directory" then
       lfs.mkdir(new .. folder)
@@ -117,18 +111,18 @@ local function outside_of(host)
 end
 
 local function copy_networks(host, copy)
-  must(copy:begin())
+  need(copy:begin())
   for _, network in ipairs(host:networks()) do
     local prefixes, gateways = {}, {}
     for i, subnet in ipairs(network.subnets) do
       prefixes[i], gateways[i] = subnet.prefix, subnet.gateway
     end
-    must(copy:add_network {
+    need(copy:add_network {
       name = network.name, driver = network.driver, subnets = prefixes, gateways = gateways,
       mtu = network.mtu, dns = network.dns, reach = network.own_reach,
     })
   end
-  must(copy:commit())
+  need(copy:commit())
 end
 
 local function copy_container(host, self, container, dir)
@@ -153,11 +147,11 @@ local function copy_container(host, self, container, dir)
     own[#own + 1] = endpoint.container == container.id and endpoint or nil
   end
   if #own == 0 then
-    return #endpoints > 0 and must(lifecycle.create(copy, common)) -- shares the endpoint of another container
+    return #endpoints > 0 and need(lifecycle.create(copy, common)) -- shares the endpoint of another container
   end
-  must(lifecycle.create(copy, wish(own[1])))
+  need(lifecycle.create(copy, wish(own[1])))
   for i = 2, #own do
-    must(lifecycle.attach(copy, wish(own[i])))
+    need(lifecycle.attach(copy, wish(own[i])))
   end
   local made = copy:endpoints(container.id)
   for i, endpoint in ipairs(own) do
@@ -176,7 +170,7 @@ end
 function whatif.new(host, path, who)
   local self = setmetatable({ live = host, made = {}, twins = {} }, Trial)
   local uplink, outside = outside_of(host)
-  local lab, copy = must(labs.open { platform = "memory", host = uplink, outside = outside })
+  local lab, copy = need(labs.open { platform = "memory", host = uplink, outside = outside })
   self.lab, self.host = lab, copy
   self.outside = outside
   local ok, why = pcall(function()
@@ -204,7 +198,7 @@ function whatif.new(host, path, who)
 end
 
 function Trial.__tostring(self)
-  return self.host and ("trial of %d containers"):format(#self.host:containers()) or "trial (closed)"
+  return self.host and "trial of " .. show.count(#self.host:containers(), "container") or "trial (closed)"
 end
 
 local function open(self)
@@ -220,13 +214,7 @@ function Trial:explain(...)
 end
 
 function Trial:rules(who)
-  local host, list = open(self), {}
-  local container = must(host:container(who))
-  for _, endpoint in ipairs(host:endpoints(container.id)) do
-    local rules = host:rules(endpoint.id)
-    table.move(rules, 1, #rules, #list + 1, list)
-  end
-  return list
+  return asking.gathered(open(self), who, "rules")
 end
 
 --- The compartment that has an address; 1 the host's, 0 outside.
@@ -250,12 +238,12 @@ end
 
 function Trial:send(text)
   local host = open(self)
-  local packet = must(filter.packet(text))
+  local packet = need(filter.packet(text))
   local from, to = where_is(host, packet.source), where_is(host, packet.target)
   if from == to then
     error(("neither side of '%s' is a container's"):format(text), 0)
   end
-  local seen = must(self.lab:probe { kind = "raw", from = from, to = to, packet = (text:gsub("^%s*in%s", "out ")) })
+  local seen = need(self.lab:probe { kind = "raw", from = from, to = to, packet = (text:gsub("^%s*in%s", "out ")) })
   return seen.arrived
 end
 
@@ -279,8 +267,8 @@ function Trial:changes()
   for _, endpoint in ipairs(self.live:endpoints()) do
     local twin = self.twins[endpoint.id]
     if twin then
-      local before, after = must(self.live:gate(endpoint.id)), must(host:gate(twin))
-      for _, class in ipairs(must(prove.compare(before, after))) do
+      local before, after = need(self.live:gate(endpoint.id)), need(host:gate(twin))
+      for _, class in ipairs(need(prove.compare(before, after))) do
         local line = class.after.origin
         for _, each in ipairs(line == nil and host:endpoints(endpoint.container) or {}) do
           line = each.id == twin and each[("default_%s_origin"):format(class.direction)] or line
@@ -313,6 +301,7 @@ Trial.__close, Trial.__gc = Trial.close, Trial.close
 
 --- For completion and help: what a trial's containers are.
 local index = Trial.__index
+whatif.methods = index
 function Trial.__index(self, key)
   if key == "containers" then
     return open(self):containers()

@@ -1,5 +1,6 @@
 --- workbench.lua - what chunks of a session see: the host, its lists, and words to ask about it.
 --- bindings/types/repl.lua documents them.
+local asking = require "asking"
 local delta = require "delta"
 local guarded = require "guarded"
 local reference = require "reference"
@@ -9,19 +10,12 @@ local show = require "show"
 local stubs = require "stubs"
 
 local workbench = {}
-
---- The value, or its message raised as it is, without a line of this file in front.
-local function need(value, message)
-  if value == nil then
-    error(message, 0)
-  end
-  return value
-end
+local need, id_of = asking.need, asking.id_of
 
 --- A list that can also be asked by name and called, as the host's method is.
 local function named_list(host, method)
   return setmetatable(host[method](host), {
-    __records = true,
+    __records = true, __name = method,
     __index = function(self, key)
       for i = 1, type(key) == "string" and rawlen(self) or 0 do
         local record = rawget(self, i)
@@ -37,39 +31,6 @@ local function named_list(host, method)
 end
 
 local LISTS = { containers = true, networks = true, compartments = true }
-
---- The id of a container that is given as a record, or by name, id or prefix.
-local function id_of(host, who)
-  if type(who) == "table" and who.id then
-    who = who.id
-  end
-  return need(host:container(tostring(who))).id
-end
-
---- The endpoints meant by nothing (all), a container, an endpoint or its number.
-local function endpoints_of(host, who)
-  if who == nil then
-    return host:endpoints()
-  elseif math.type(who) == "integer" or type(who) == "table" and who.interface then
-    local id = type(who) == "table" and who.id or who
-    for _, endpoint in ipairs(host:endpoints()) do
-      if endpoint.id == id then
-        return { endpoint }
-      end
-    end
-    error(("there is no endpoint %d"):format(id), 0)
-  end
-  return host:endpoints(id_of(host, who))
-end
-
-local function gathered(host, who, method)
-  local list = {}
-  for _, endpoint in ipairs(endpoints_of(host, who)) do
-    local found = host[method](host, endpoint.id)
-    table.move(found, 1, #found, #list + 1, list)
-  end
-  return list
-end
 
 --- The container that has a packet's local address.
 local function owner_of(host, packet)
@@ -126,6 +87,17 @@ function workbench.explain(host, ...)
   end })
 end
 
+--- The methods of a class of objects, as the program has them.
+local function methods_of(env, name)
+  if name == "host" then
+    return env.host
+  elseif name == "trial" then
+    return require("whatif").methods
+  end
+  local meta = debug.getregistry()["bulkhead." .. name]
+  return meta and type(meta.__index) == "table" and meta.__index or {}
+end
+
 --- The name in the stubs of what help() was given.
 local function name_of(api, env, topic)
   if type(topic) == "string" then
@@ -138,7 +110,8 @@ local function name_of(api, env, topic)
     local class = api.classes[stub.class]
     local owner = class.name:match "[%w_]+$"
     local home = class.name == "bulkhead.repl" and env or class.module and rawget(env, owner)
-    if type(home) == "table" and rawget(home, stub.key) == topic then
+      or not class.module and methods_of(env, class.name)
+    if type(home) == "table" and home[stub.key] == topic then
       return stub.name
     end
   end
@@ -186,7 +159,7 @@ local function add_writers(env, host, record)
     if #rules == 0 then
       error("a rule is missing, like block.inbound { protocol = \"tcp\", local_port = 22 }", 0)
     end
-    local endpoints = endpoints_of(host, id_of(host, who))
+    local endpoints = asking.endpoints_of(host, id_of(host, who))
     need(host:begin())
     for _, endpoint in ipairs(endpoints) do
       local ok, message = host:add_rules(endpoint.id, rules)
@@ -195,7 +168,7 @@ local function add_writers(env, host, record)
         error(message, 0)
       end
     end
-    return need(host:commit())
+    return (need(host:commit()))
   end
   function env.delta()
     io.stdout:write(delta.text(record))
@@ -230,13 +203,13 @@ function workbench.new(live, write)
     return workbench.explain(host, ...)
   end
   function env.endpoints(who)
-    return endpoints_of(host, who)
+    return asking.endpoints_of(host, who)
   end
   function env.rules(who)
-    return gathered(host, who, "rules")
+    return asking.gathered(host, who, "rules")
   end
   function env.flows(who)
-    return gathered(host, who, "flows")
+    return require("notation").sort(asking.gathered(host, who, "flows"))
   end
   function env.drops(who, last)
     if math.type(who) == "integer" then

@@ -191,7 +191,8 @@ static int add_side(struct work *work, int list)
 /* Values people know, tried first. */
 static size_t preferred(const struct bh_conf *conf, int field, const bh_value chosen[], bh_value *values)
 {
-	static const uint64_t docs = 0x20010db800000000ULL, own6 = 0xfd00001600000000ULL;
+	static const uint64_t docs = 0x20010db800000000ULL, own6 = 0xfd00001600000000ULL,
+	                      all_nodes = 0xff02000000000000ULL;
 	bool in = chosen[BH_REGION_DIRECTION] == BH_IN;
 	bh_value protocol = field > BH_REGION_PROTOCOL ? chosen[BH_REGION_PROTOCOL] : 0;
 	size_t n = 0;
@@ -217,6 +218,9 @@ static size_t preferred(const struct bh_conf *conf, int field, const bh_value ch
 			values[n] = bh_region_value(&conf->addresses[n]);
 		values[n++] = V4_OF(172, 16, 0, 2);
 		values[n++] = (bh_value)own6 << 64 | 2;
+		/* What may be sent to whoever has no address of the family. */
+		values[n++] = V4_OF(224, 0, 0, 1);
+		values[n++] = (bh_value)all_nodes << 64 | 1;
 		return n;
 	default:
 		return 0;

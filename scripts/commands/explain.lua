@@ -42,10 +42,6 @@ local function names(value, otherwise)
   return value ~= nil and value ~= null and show.clean(value) or otherwise
 end
 
-local function packet_count(count)
-  return ("%d packet%s"):format(count, count == 1 and "" or "s")
-end
-
 --- A rule's line under a gate.
 local function match_line(match)
   local words = {
@@ -53,7 +49,7 @@ local function match_line(match)
     ("%s, priority %d,"):format(match.action, match.priority), names(match.origin, "origin unknown"),
   }
   if match.hits then
-    words[#words + 1] = ("[%d hit%s]"):format(match.hits, match.hits == 1 and "" or "s")
+    words[#words + 1] = ("[%s]"):format(show.count(match.hits, "hit"))
   end
   words[#words + 1] = LOST[match.lost_by] and "(lost: " .. LOST[match.lost_by] .. ")" or nil
   return show.wrap(words, 80, "         ")
@@ -68,8 +64,8 @@ local function gate_lines(hop)
   words[#words + 1] = names(hop.origin)
   local flow = hop.flow
   if flow then
-    words[#words + 1] = ("[%s in, %s out, %s, idle %d s]"):format(packet_count(flow.packets_in),
-      packet_count(flow.packets_out), flow.state, flow.idle)
+    words[#words + 1] = ("[%s in, %s out, %s, idle %d s]"):format(show.count(flow.packets_in, "packet"),
+      show.count(flow.packets_out, "packet"), flow.state, flow.idle)
   end
   local lines = { show.wrap(words, 80, "    ") }
   for _, match in ipairs(hop.matched or {}) do
@@ -82,7 +78,8 @@ end
 local function counter_line(counters)
   local parts = {}
   for _, way in ipairs { "in", "out" } do
-    local text = ("%s %s, %d bytes"):format(way, packet_count(counters["packets_" .. way]), counters["bytes_" .. way])
+    local text = ("%s %s, %s"):format(way, show.count(counters["packets_" .. way], "packet"),
+      show.count(counters["bytes_" .. way], "byte"))
     local reasons = {}
     for reason, count in pairs(counters["dropped_" .. way]) do
       reasons[#reasons + 1] = ("%d by %s"):format(count, reason)

@@ -1,4 +1,5 @@
 --- flows.lua - `bulkhead flows [CONTAINER]`: conversations that were allowed to start.
+local notation = require "notation"
 local refuse = require "refuse"
 local session = require "session"
 local show = require "show"
@@ -10,24 +11,14 @@ function flows.options(parser)
   parser:argument("container", "Only this one's."):args "?"
 end
 
-local function end_of(side)
-  return function(flow)
-    local address, port = flow[side .. "_address"], flow[side .. "_port"]
-    if not port or port == 0 then
-      return address
-    end
-    return (address:find(":", 1, true) and "[%s]:%d" or "%s:%d"):format(address, port)
-  end
-end
-
 local COLUMNS = {
   { title = "Ep", key = "endpoint", right = true },
   { title = "Proto", key = "protocol" },
   { title = "Opened", value = function(flow)
     return flow.direction == "inbound" and "in" or "out"
   end },
-  { title = "Local", value = end_of "local" },
-  { title = "Remote", value = end_of "remote" },
+  { title = "Local", value = function(flow) return notation.end_of(flow, "local") end },
+  { title = "Remote", value = function(flow) return notation.end_of(flow, "remote") end },
   { title = "State", value = function(flow)
     return flow.blocked and "blocked" or flow.state
   end },
@@ -54,6 +45,7 @@ function flows.run(args)
     else
       list = refuse.check(host:flows())
     end
+    notation.sort(list)
     session.print(list, function()
       return show.table(COLUMNS, list, show.width())
     end, ORDER)

@@ -2,7 +2,9 @@
 local metrics = require "metrics"
 local session = require "session"
 
-local command = { silent = true }
+local command = {}
+
+local ORDER = { "name", "type", "help", "samples", "labels", "value" }
 
 function command.options(parser)
   parser:flag("--rules", "Hits of every rule too: one line a rule and endpoint.")
@@ -10,7 +12,9 @@ end
 
 function command.run(args)
   session.with_host(false, function(host)
-    io.stdout:write(metrics.text(host, args.rules))
+    session.print(session.json and metrics.list(host, args.rules), function()
+      return metrics.text(host, args.rules)
+    end, ORDER)
   end)
 end
 

@@ -241,10 +241,7 @@ function check.findings(dir)
 end
 
 function check.run(args)
-  local dir = session.absolute(args.dir)
-  if lfs.attributes(dir, "mode") ~= "directory" then
-    refuse.input(("%s is not a directory"):format(validate.quoted(args.dir)))
-  end
+  local dir = session.directory(args.dir)
   local findings, lines, errors = check.findings(dir), {}, 0
   for i, finding in ipairs(findings) do
     errors = errors + (finding.severity == "error" and 1 or 0)
@@ -252,7 +249,8 @@ function check.run(args)
       show.colour(finding.severity == "error" and "red" or "yellow", finding.severity),
       show.clean(finding.message))
   end
-  lines[#lines + 1] = ("%s: %d errors, %d warnings"):format(policies.name(dir), errors, #findings - errors)
+  lines[#lines + 1] = ("%s: %s, %s"):format(policies.name(dir), show.count(errors, "error"),
+    show.count(#findings - errors, "warning"))
   session.print({ set = policies.name(dir), errors = errors, warnings = #findings - errors,
     findings = findings }, table.concat(lines, "\n") .. "\n",
     { "set", "errors", "warnings", "findings", "severity", "origin", "message" })

@@ -21,14 +21,6 @@ function diff.options(parser)
   parser:flag("--exit-code", "Exit with 1 where the sets differ.")
 end
 
-local function directory(path)
-  local dir = session.absolute(path)
-  if require("lfs").attributes(dir, "mode") ~= "directory" then
-    refuse.input(("%s is not a directory"):format(validate.quoted(path)))
-  end
-  return dir
-end
-
 local function has(list, name)
   for _, each in ipairs(list) do
     if each == name then
@@ -106,14 +98,21 @@ local function add_classes(lines, title, classes, brief)
   end
 end
 
+local function option_text(value)
+  if value == nil then
+    return "default"
+  end
+  return value == "" and "none" or tostring(value)
+end
+
 --- One comparison for people, without whose it is; brief: without examples.
 local function body(result, brief)
   local lines = {}
   add_classes(lines, "newly allowed", result.allowed, brief)
   add_classes(lines, "newly blocked", result.blocked, brief)
   for _, option in ipairs(result.options) do
-    lines[#lines + 1] = ("  %s: %s -> %s"):format(option.name, tostring(option.before),
-      tostring(option.after))
+    lines[#lines + 1] = ("  %s: %s -> %s"):format(option.name, option_text(option.before),
+      option_text(option.after))
   end
   return table.concat(lines, "\n")
 end
@@ -215,8 +214,8 @@ end
 
 --- The words as one or two sets and containers.
 local function sort_words(words)
-  local a = directory(words[1])
-  local b = is_directory(words[2]) and directory(words[2]) or nil
+  local a = session.directory(words[1])
+  local b = is_directory(words[2]) and session.directory(words[2]) or nil
   local who = {}
   for i = b and 3 or 2, #words do
     who[#who + 1] = refuse.parsed(validate.id(words[i]))

@@ -1,5 +1,6 @@
 --- policy_reload.lua - `bulkhead policy reload [DIR]`: another policy for containers that are there.
 local refuse = require "refuse"
+local rule_text = require "rule_text"
 local session = require "session"
 local show = require "show"
 local validate = require "validate"
@@ -22,16 +23,7 @@ local ORDER = {
 }
 
 local function rule_line(mark, rule)
-  local parts = { mark, rule.action, rule.direction == "inbound" and "in" or "out" }
-  for _, field in ipairs { "protocol", "icmp", "local", "local_port", "remote", "remote_port" } do
-    if rule[field] then
-      local word = field:gsub("_", " ")
-      parts[#parts + 1] = field == "protocol" and rule[field] or word .. " " .. show.text(rule[field])
-    end
-  end
-  if rule.audit then
-    parts[#parts + 1] = "(audit)"
-  end
+  local parts = { mark, rule.action, rule.direction == "inbound" and "in" or "out", rule_text.matches(rule) }
   if rule.name then
     parts[#parts + 1] = ("'%s'"):format(show.clean(rule.name))
   end
@@ -42,7 +34,8 @@ end
 local function describe(change)
   local lines = {}
   for _, each in ipairs(change.fields) do
-    lines[#lines + 1] = ("  ~ %s: %s -> %s"):format(each.field, each.from, each.to)
+    lines[#lines + 1] = ("  ~ %s: %s -> %s"):format(each.field, each.from == "" and "none" or each.from,
+      each.to == "" and "none" or each.to)
   end
   for _, rule in ipairs(change.removed) do
     lines[#lines + 1] = show.colour("red", rule_line("  -", rule))
@@ -57,7 +50,7 @@ local function describe(change)
   if #lines == 0 then
     return head .. (change.lines and "only lines of the policy moved" or "nothing changes") .. "\n"
   end
-  return head .. ("%d rules added, %d removed\n"):format(#change.added, #change.removed)
+  return head .. ("%s added, %d removed\n"):format(show.count(#change.added, "rule"), #change.removed)
     .. table.concat(lines, "\n") .. "\n"
 end
 
@@ -74,13 +67,14 @@ function reload.run(args)
   for i, name in ipairs(args.containers) do
     who[i] = refuse.parsed(validate.id(name))
   end
+  local dir = args.dir and session.directory(args.dir)
   session.with_host(not args.dry and "existing", function(host)
     local module = require "reload"
     for i, name in ipairs(who) do
       who[i] = refuse.check(host:container(name)).id
     end
     local changes = refuse.check(module.plan(host, {
-      dir = args.dir and session.absolute(args.dir), containers = #who > 0 and who or nil,
+      dir = dir, containers = #who > 0 and who or nil,
       audit = args.audit, flows = args.dry,
     }))
     if not args.dry and session.exists() then

@@ -4,20 +4,24 @@
 --- Specs are DIR/spec/*_spec.lua, run by busted with all that trusted Lua may do. So root does not
 --- run those that another may have written, unless told to trust them.
 local compare = require "compare"
+local json = require "json"
 local lfs = require "lfs"
 local policies = require "policies"
 local prove = require "bulkhead.prove"
 local refuse = require "refuse"
 local session = require "session"
 local show = require "show"
-local validate = require "validate"
 
-local test = { name = "test", lua = true, silent = true, summary = "Runs a set's own specs." }
+local test = { name = "test", lua = true, summary = "Runs a set's own specs." }
 
 function test.options(parser)
   parser:argument("dir", "The policy set; its specs are in DIR/spec."):argname "DIR"
   parser:flag("--trust", "As root, run specs that others own.")
 end
+
+local ORDER = {
+  "set", "passed", "skipped", "failures", "errors", "rules", "decided", "never", "name", "message", "rule", "origin",
+}
 
 --- Whoever can write a file or a directory of the specs can have root run what they like.
 local function refuse_strangers(paths)
@@ -62,7 +66,8 @@ local function run_busted(specs)
   for i = #arg, 1, -1 do
     rawset(arg, i, nil)
   end
-  table.move({ "--output=plainTerminal", "--no-auto-insulate", table.unpack(specs) }, 1, #specs + 2, 1, arg)
+  local output = session.json and "spec_results" or "plainTerminal"
+  table.move({ "--output=" .. output, "--no-auto-insulate", table.unpack(specs) }, 1, #specs + 2, 1, arg)
   os.exit = function(status) -- luacheck: ignore
     done.status = status
     error(done)
@@ -97,10 +102,7 @@ local function never_decisive(dir, decided)
 end
 
 function test.run(args)
-  local dir = session.absolute(args.dir)
-  if lfs.attributes(dir, "mode") ~= "directory" then
-    refuse.input(("%s is not a directory"):format(validate.quoted(args.dir)))
-  end
+  local dir = session.directory(args.dir)
   local specs, paths = find_specs(dir)
   if not args.trust then
     refuse_strangers(paths)
@@ -109,10 +111,14 @@ function test.run(args)
   policy_spec.dir = dir
   local status = run_busted(specs)
   local missed, total = never_decisive(dir, policy_spec.decided)
-  io.stdout:write(("rules that decided: %d of %d\n"):format(total - #missed, total))
-  for _, rule in ipairs(missed) do
-    io.stdout:write(("  never: %s %s\n"):format(rule.origin or "?", show.clean(rule.name or "")))
+  local never, lines = {}, { ("rules that decided: %d of %d\n"):format(total - #missed, total) }
+  for i, rule in ipairs(missed) do
+    never[i] = { rule = rule.name or json.null, origin = rule.origin or json.null }
+    lines[#lines + 1] = ("  never: %s %s\n"):format(rule.origin or "?", show.clean(rule.name or ""))
   end
+  local value = policy_spec.results or { passed = 0, skipped = 0, failures = {}, errors = {} }
+  value.set, value.rules, value.decided, value.never = policies.name(dir), total, total - #missed, never
+  session.print(value, table.concat(lines), ORDER)
   return status
 end
 

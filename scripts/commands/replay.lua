@@ -5,6 +5,7 @@
 local filter = require "bulkhead.filter"
 local imagined = require "imagined"
 local json = require "json"
+local notation = require "notation"
 local refuse = require "refuse"
 local replay = require "bulkhead.replay"
 local session = require "session"
@@ -23,9 +24,9 @@ function command.options(parser)
 end
 
 local ORDER = {
-  "file", "at", "addresses", "packets", "others", "seen", "passed_in", "passed_out", "dropped_in", "dropped_out", "audited",
-  "unlisted", "first", "last", "ending", "flows", "number", "time", "protocol", "direction", "packet",
-  "local_address", "local_port", "remote_address", "remote_port", "verdict", "by", "rule", "origin",
+  "file", "at", "addresses", "packets", "others", "seen", "passed_in", "passed_out", "dropped_in", "dropped_out",
+  "audited", "unlisted", "first", "last", "ending", "flows", "number", "time", "protocol", "direction",
+  "packet", "local_address", "local_port", "remote_address", "remote_port", "verdict", "by", "rule", "origin",
 }
 
 --- Whether an address can be a host's own.
@@ -102,16 +103,6 @@ local function progress_bar()
   end
 end
 
-local function end_of(flow, side)
-  local address, port = flow[side .. "_address"], flow[side .. "_port"]
-  if not address then
-    return "-"
-  elseif port == 0 then
-    return address
-  end
-  return (address:find(":", 1, true) and "[%s]:%d" or "%s:%d"):format(address, port)
-end
-
 local COLUMNS = {
   { title = "Proto", value = function(flow)
     return flow.icmp_type and ("%s[%d:%d]"):format(flow.protocol, flow.icmp_type, flow.icmp_code)
@@ -120,8 +111,8 @@ local COLUMNS = {
   { title = "Opened", value = function(flow)
     return flow.direction == "inbound" and "in" or "out"
   end },
-  { title = "Local", value = function(flow) return end_of(flow, "local") end },
-  { title = "Remote", value = function(flow) return end_of(flow, "remote") end },
+  { title = "Local", value = function(flow) return notation.end_of(flow, "local") end },
+  { title = "Remote", value = function(flow) return notation.end_of(flow, "remote") end },
   { title = "In", key = "packets_in", right = true },
   { title = "Out", key = "packets_out", right = true },
   { title = "Dropped", right = true },
@@ -152,7 +143,7 @@ local function describe(summary)
     parts[#parts + 1] = ("%s: %d passed, %d dropped%s"):format(side, summary["passed_" .. side],
       sum(summary["dropped_" .. side]), #reasons > 0 and " (" .. table.concat(reasons, ", ") .. ")" or "")
   end
-  local lines = { ("%d packets in %.3f s at %s (%s); %d of others"):format(summary.packets,
+  local lines = { ("%s in %.3f s at %s (%s); %d of others"):format(show.count(summary.packets, "packet"),
     summary.last - summary.first, show.clean(summary.at), table.concat(summary.addresses, ", "), summary.others),
     table.concat(parts, "; ") }
   if summary.seen then
@@ -164,7 +155,8 @@ local function describe(summary)
     lines[#lines + 1] = ("%d passed only because the block is audited"):format(summary.audited)
   end
   if summary.unlisted > 0 then
-    lines[#lines + 1] = ("%d packets of flows beyond the first million are not listed"):format(summary.unlisted)
+    lines[#lines + 1] = show.count(summary.unlisted, "packet")
+      .. " of flows beyond the first million: not listed"
   end
   return table.concat(lines, "\n") .. "\n"
 end
@@ -218,8 +210,7 @@ local function play(world, path, packets)
     if a.first ~= b.first then
       return a.first < b.first
     end
-    local left = end_of(a, "local") .. end_of(a, "remote") .. a.protocol
-    return left < end_of(b, "local") .. end_of(b, "remote") .. b.protocol
+    return notation.ends(a) .. a.protocol < notation.ends(b) .. b.protocol
   end)
   return summary
 end

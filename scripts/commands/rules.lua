@@ -1,5 +1,6 @@
 --- rules.lua - `bulkhead rules [CONTAINER]`: an endpoint's rules in the order of precedence.
 local refuse = require "refuse"
+local rule_text = require "rule_text"
 local session = require "session"
 local show = require "show"
 local validate = require "validate"
@@ -10,25 +11,6 @@ function rules.options(parser)
   parser:argument("container", "Only this one's."):args "?"
 end
 
---- What a rule matches, in words: `udp local 1.2.3.4 port 68 remote … port 67`.
-local function matches(rule)
-  local parts = { rule.protocol or "any" }
-  local function add(word, value)
-    if value then
-      parts[#parts + 1] = word .. " " .. value
-    end
-  end
-  add("type", rule.icmp)
-  add("local", rule["local"])
-  add("local port", rule.local_port)
-  add("remote", rule.remote)
-  add("remote port", rule.remote_port)
-  if rule.audit then
-    parts[#parts + 1] = "(audit)"
-  end
-  return table.concat(parts, " ")
-end
-
 local COLUMNS = {
   { title = "Prio", key = "priority", right = true },
   { title = "Action" },
@@ -36,7 +18,7 @@ local COLUMNS = {
     return rule.direction == "inbound" and "in" or "out"
   end },
   { title = "Name" },
-  { title = "Matches", value = matches },
+  { title = "Matches", value = rule_text.matches },
   { title = "Hits", right = true },
   { title = "Origin" },
 }

@@ -37,7 +37,7 @@ function run.run(args)
   rawset(arg, 0, args.script)
   local ok, result = pcall(script, table.unpack(args.tail))
   if not ok then
-    session.say(result)
+    session.say(require("pretty").raised(result))
     return refuse.is(result) and result.status or 1
   end
   return math.type(result) == "integer" and result or 0

@@ -13,6 +13,9 @@ function command.options(parser)
 end
 
 function command.run(args)
+  if session.json and (args.dot or args.svg) then
+    refuse.input "--json gives the graph itself, --dot and --svg a drawing of it: they do not go together"
+  end
   session.with_host(false, function(host)
     local graph = topology.graph(host, uplink.name())
     session.print({ nodes = graph.nodes, edges = graph.edges }, function()

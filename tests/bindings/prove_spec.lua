@@ -39,6 +39,20 @@ local function lines(a, b)
   return list
 end
 
+describe("an example", function()
+  it("is one that could be sent to a container without IPv6, where there is one", function()
+    local addresses = { addresses = { "172.16.5.5/16" } }
+    local function example(fields)
+      return assert(prove.compare(gate({}, "block", addresses), gate({ fields }, "block", addresses)))[1].example
+    end
+    assert.equal("in tcp[S] 10.0.0.9:51000 -> 172.16.5.5:80", example {})
+    assert.equal("in icmp6[128:0] 2001:db8::9 -> ff02::1", example { protocol = "icmp6" })
+    assert.equal("in udp 2001:db8::9:51000 -> ff02::1:80", (example { protocol = "udp", remote = "::/0" }:gsub("[%[%]]", "")))
+    assert.equal("in udp 10.0.0.9:51000 -> 224.0.0.1:80",
+      example { protocol = "udp", ["local"] = "224.0.0.0/4" })
+  end)
+end)
+
 describe("a comparison", function()
   it("of the same finds nothing", function()
     assert.same({}, lines(gate { { protocol = "tcp", local_port = "80" } }, gate {

@@ -190,6 +190,37 @@ describe("explain", function()
   end)
 end)
 
+describe("--json", function()
+  it("is one document, whatever prints", function()
+    for _, words in ipairs {
+      { "compartments" }, { "endpoints" }, { "rules" }, { "flows" }, { "topology" }, { "network", "list" }, { "drops" },
+      { "metrics" }, { "metrics", "--rules" }, { "reconcile" }, { "policy", "reload", "--dry-run" },
+      { "policy", "check", "policies/default" }, { "policy", "diff", "policies/default", "policies/strict" },
+      { "explain", PACKET }, { "replay", "tests/support/sample.pcap" },
+      { "replay", "tests/support/sample.pcap", "--packets" },
+    } do
+      local status, out, err = cli.run(table.move(words, 1, #words, 1, { [#words + 1] = "--json" }))
+      assert.same({ 0, "" }, { status, err }, table.concat(words, " "))
+      assert.is_table(json.decode(out), table.concat(words, " "))
+      assert.equal(#out, out:find "\n")
+    end
+  end)
+
+  it("refuses to be a drawing too", function()
+    for _, kind in ipairs { "--dot", "--svg" } do
+      refused(2, { "topology", kind, "--json" }, nil, "do not go together")
+    end
+  end)
+end)
+
+describe("a policy set", function()
+  it("that is no directory is an argument that does not parse, wherever one is named", function()
+    for _, verb in ipairs { "check", "test", "diff", "reload" } do
+      refused(2, { "policy", verb, "/nonexistent" }, nil, "'/nonexistent' is not a directory")
+    end
+  end)
+end)
+
 describe("run", function()
   it("gives the script its arguments and takes its status", function()
     local name = script [[

@@ -101,7 +101,7 @@ return { default = { inbound = "block", outbound = "allow" },
     local status, out = cli.run { "policy", "check", dir }
     assert.equal(1, status)
     assert.matches("error: a policy must return a table", out)
-    assert.matches("1 errors, 0 warnings\n$", out)
+    assert.matches("1 error, 0 warnings\n$", out)
   end)
 
   for _, set in ipairs { "default", "strict", "windows-1709", "quarantine" } do

@@ -83,7 +83,7 @@ describe("policy diff", function()
     local text = "p on nat, l2bridge, transparent, internal, overlay:\n  newly allowed:\n    inbound any protocol\n"
     assert.truthy(out:find(text, 1, true))
     assert.matches("inbound frames that are neither IP nor ARP", out)
-    assert.matches("flows: nil %-> 9\n  timeouts.syn: nil %-> 5", out)
+    assert.matches("flows: default %-> 9\n  timeouts.syn: default %-> 5", out)
     assert.matches("q: only .+ has it", out)
   end)
 

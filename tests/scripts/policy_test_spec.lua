@@ -1,5 +1,6 @@
 --- policy_test_spec.lua - `policy test`: specs of sets, and whose specs are run.
 local cli = require "tests.support.cli"
+local json = require "json"
 local lfs = require "lfs"
 local sets = require "tests.support.sets"
 
@@ -38,6 +39,18 @@ describe("policy test", function()
     assert.equal(0, status)
     assert.matches("3 successes / 0 failures", out)
     assert.matches("rules that decided: 1 of 2\n  never: .*process.lua:3 ssh\n$", out)
+  end)
+
+  it("answers in JSON", function()
+    local status, out = cli.run { "policy", "test", make "allow", "--trust", "--json" }
+    local value = assert(json.decode(out))
+    assert.same({ 1, 2, 0, 0, 2, 1 },
+      { status, value.passed, value.skipped, #value.errors, value.rules, value.decided })
+    assert.equal("ssh", value.never[1].rule)
+    assert.matches("process.lua:3$", value.never[1].origin)
+    assert.matches("172.16.0.2:81: expected allow by default, got block by default", value.failures[1].message)
+    status, out = cli.run { "policy", "test", make "block", "--trust", "--json" }
+    assert.same({ 0, 3, {} }, { status, json.decode(out).passed, json.decode(out).failures })
   end)
 
   it("fails with a sentence about the packet", function()

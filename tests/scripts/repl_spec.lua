@@ -62,6 +62,9 @@ describe("a piped session", function()
     assert.equal(1, (cli.run({ "repl" }, "return return\n")))
     status, out, err = cli.run({ "repl" }, "error(setmetatable({}, { __tostring = function() error 'no' end }))\n")
     assert.same({ 1, "", "bulkhead: an error whose text cannot be made\n" }, { status, out, err })
+    status, out, err = cli.run({ "repl" }, "error { a = 1, b = { 'x' } }\nerror(setmetatable({}, { __tostring = "
+      .. "function() return 'said' end }))\nerror()\n")
+    assert.same({ 1, "", 'bulkhead: { a = 1, b = { "x" } }\nbulkhead: said\nbulkhead: nil\n' }, { status, out, err })
   end)
 
   it("prints lists of records as tables that fit, and says what did not", function()
@@ -206,6 +209,10 @@ block
   it("help about names, functions and objects", function()
     local _, out = cli.run({ "repl" }, "help 'host:rules'\nhelp(filter.gate)\nhelp(host)\nhelp(watch)\nhelp(1)\n"
       .. "help(prove)\nhelp 'endpoint.mac'\nhelp()\n")
+    for _, name in ipairs { "host.rules", "host.begin", "filter.gate({}).judge", "try().explain", "containers" } do
+      local _, shown = cli.run({ "repl" }, ("help(%s)\n"):format(name))
+      assert.matches("^%a+:" .. name:match "%a+$" .. "%(", shown)
+    end
     for _, text in ipairs { "host:rules(endpoint)\n  The rules", "filter.gate(spec)\n  A gate", "host\n  A host that was",
       "watch(who, seconds)\n  Shows what", "nothing is known of this", "bulkhead.prove\n  Proofs:",
       "endpoint.mac string\n" } do

@@ -3,8 +3,8 @@ local cli = require "tests.support.cli"
 local filter = require "bulkhead.filter"
 local json = require "json"
 local learn = require "learn"
+local notation = require "notation"
 local policies = require "policies"
-local reload = require "reload"
 local replay = require "bulkhead.replay"
 local sample = require "tests.support.sample"
 local sets = require "tests.support.sets"
@@ -165,7 +165,7 @@ describe("a policy learnt from a capture", function()
     for i, width in ipairs(learn.WIDTHS) do
       local gate, text = gate_of(width, list)
       for _, flow in ipairs(list) do
-        assert.equal("allow", gate:judge(reload.opener(flow)).verdict, reload.opener(flow) .. "\n" .. text)
+        assert.equal("allow", gate:judge(notation.opener(flow)).verdict, notation.opener(flow) .. "\n" .. text)
       end
       for _, miss in ipairs(misses) do
         assert.equal(miss[i + 1], gate:judge(miss[1]).verdict, width .. ": " .. miss[1] .. "\n" .. text)

@@ -6,6 +6,7 @@ local compare = require "compare"
 local filter = require "bulkhead.filter"
 local json = require "json"
 local learn = require "learn"
+local notation = require "notation"
 local policies = require "policies"
 local prove = require "bulkhead.prove"
 local reload = require "reload"
@@ -173,7 +174,7 @@ stage.platforms(B, "policy learn", function(open, platform)
       assert.same({}, check.findings(dir), text)
       local gate = gate_of(dir)
       for _, flow in ipairs(flows) do
-        local packet = reload.opener(flow)
+        local packet = notation.opener(flow)
         assert.equal("allow", gate:judge(packet).verdict, packet .. "\n" .. text)
         assert.is_true(prove.permits(gate, {
           direction = flow.direction, protocol = flow.protocol, remote = flow.remote_address,

@@ -295,6 +295,21 @@ stage.platforms(B, "metrics", function(open)
     end
     assert.equal(11, found)
     assert.is_true(seen.bulkhead_records_total >= 1)
+    -- The same as a list, for --json.
+    local count = 0
+    for _, family in ipairs(metrics.list(s.host, true)) do
+      assert.same({ known[family.name], true }, { family.type, #family.help > 0 })
+      for _, sample in ipairs(family.samples) do
+        count = count + 1
+        local hit = sample.labels.name == "web" and sample.labels.reason == "default" and sample.value or 0
+        found = found + (sample.labels.direction == "inbound" and hit or 0)
+      end
+    end
+    assert.is_true(found >= 12)
+    for _ in pairs(seen) do
+      count = count - 1
+    end
+    assert.equal(0, count)
   end)
 end)
 
