@@ -49,6 +49,21 @@ $(B)/%.o: %.c | packages
 	@echo "  CC $<"
 	$(Q)$(CC) $(ALL_CFLAGS) -I$(B) -MMD -MP -c -o $@ $<
 
+# Scripts, and what of Lua's own they always need, as bytecode (bindings/chunks.h).
+SCRIPTS := $(sort $(wildcard scripts/*.lua scripts/commands/*.lua)) \
+           $(firstword $(wildcard $(addsuffix /dkjson.lua,/usr/local/share/lua/5.4 /usr/share/lua/5.4)))
+
+$(B)/compile: bindings/compile/compile.c bindings/chunks.h | packages
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $< $(LIBS)
+
+$(B)/bindings/chunks.inc: $(B)/compile $(SCRIPTS)
+	@mkdir -p $(@D)
+	@echo "  LUA $@"
+	$(Q)$(B)/compile $(SCRIPTS) > $@.new && mv $@.new $@
+
+$(B)/bindings/chunks.o: $(B)/bindings/chunks.inc
+
 # Test programs in C: each .c below tests/ that has a main of its own.
 TESTS   := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/filter/*.c tests/fuzz/*.c tests/host/*.c tests/support/*.c))
 ENGINE_OBJS := $(filter $(B)/engine/%,$(OBJS))

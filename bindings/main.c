@@ -5,6 +5,7 @@
  * taken from there: LUA_PATH, LUA_CPATH and LUA_INIT are ignored. Scripts are found beside the
  * program (a build tree) or under the prefix it was installed to.
  */
+#include "chunks.h"
 #include "modules.h"
 
 #include <limits.h>
@@ -68,14 +69,16 @@ static void open_modules(lua_State *L, const char *root)
 	lua_pushfstring(L, "%s/scripts/?.lua;%s", root, lua_tostring(L, -1));
 	lua_setfield(L, -3, "path");
 	lua_pop(L, 2);
+	bh_chunks_install(L);
 }
 
 int main(int argc, char **argv)
 {
+	static lua_State *L;
 	char root[PATH_MAX], script[PATH_MAX + 32];
-	lua_State *L = luaL_newstate();
-	int status = 1;
+	int status = 1, closed = 0;
 
+	L = luaL_newstate();
 	if (!L) {
 		fputs("bulkhead: not enough memory\n", stderr);
 		return 1;
@@ -97,11 +100,13 @@ int main(int argc, char **argv)
 
 	snprintf(script, sizeof(script), "%s/scripts/main.lua", root);
 	lua_pushcfunction(L, traceback);
-	if (luaL_loadfile(L, script) != LUA_OK || lua_pcall(L, 0, 1, 1) != LUA_OK) {
+	if (bh_chunk_load(L, script) != LUA_OK || lua_pcall(L, 0, 2, 1) != LUA_OK) {
 		fprintf(stderr, "bulkhead: %s\n", lua_tostring(L, -1));
 	} else {
-		status = lua_isinteger(L, -1) ? (int)lua_tointeger(L, -1) : 0;
+		status = lua_isinteger(L, -2) ? (int)lua_tointeger(L, -2) : 0;
+		closed = lua_toboolean(L, -1);
 	}
-	lua_close(L);
+	if (!closed) /* else the process' end is quicker */
+		lua_close(L);
 	return status;
 }
