@@ -127,10 +127,10 @@ describe("what somebody tampered with", function()
       shell(("cp '%s/state.db' '%s/kept'; cp '%s/state.db-wal' '%s/kept-wal'"):format(state, home, state, home))
       sql(change)
       local told = false
-      for _, words in ipairs {
+      for _, words in ipairs(change:find "endpoints" and { "container remove web" } or {
         "network list", "endpoints", "topology", "explain web 'in tcp 10.9.0.9:1 -> 10.9.0.2:80'", "policy reload",
         "container create db --network lan", "doctor",
-      } do
+      }) do
         local text, status = run(state, words)
         assert.is_true(status == 0 or status == 1, change .. ": " .. words .. ": " .. text)
         assert.is_nil(text:find("%.lua:%d+: '"), text)
