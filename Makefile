@@ -29,8 +29,8 @@ ALL_CFLAGS := -std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wno-missing
 LATE    := libnftables libpcap
 LIBS    := $(if $(HAVE),$(shell pkg-config --libs $(filter-out $(LATE),$(PKGS)))) -lm -ldl
 soname   = $(shell LC_ALL=C objdump -p $$($(CC) -print-file-name=$(1)) 2>/dev/null | sed -n 's/^ *SONAME *//p')
-$(B)/engine/platform/linux/nftables.o: ALL_CFLAGS += -DBH_NFTABLES_SO='"$(or $(call soname,libnftables.so),libnftables.so.1)"'
-$(B)/bindings/capture.o: ALL_CFLAGS += -DBH_PCAP_SO='"$(or $(call soname,libpcap.so),libpcap.so.1)"'
+$(B)/engine/platform/linux/nftables.o $(B)/older/engine/platform/linux/nftables.o: ALL_CFLAGS += -DBH_NFTABLES_SO='"$(or $(call soname,libnftables.so),libnftables.so.1)"'
+$(B)/bindings/capture.o $(B)/older/bindings/capture.o: ALL_CFLAGS += -DBH_PCAP_SO='"$(or $(call soname,libpcap.so),libpcap.so.1)"'
 
 ENGINE  := $(filter-out %.bpf.c,$(wildcard engine/*/*.c engine/*/*/*.c))
 BINDINGS := $(wildcard bindings/*.c)
@@ -48,6 +48,21 @@ $(B)/%.o: %.c | packages
 	@mkdir -p $(@D)
 	@echo "  CC $<"
 	$(Q)$(CC) $(ALL_CFLAGS) -I$(B) -MMD -MP -c -o $@ $<
+
+# Scripts, and what of Lua's own they always need, as bytecode (bindings/chunks.h).
+SCRIPTS := $(sort $(wildcard scripts/*.lua scripts/commands/*.lua)) \
+           $(firstword $(wildcard $(addsuffix /dkjson.lua,/usr/local/share/lua/5.4 /usr/share/lua/5.4)))
+
+$(B)/compile: bindings/compile/compile.c bindings/chunks.h | packages
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $< $(LIBS)
+
+$(B)/bindings/chunks.inc: $(B)/compile $(SCRIPTS)
+	@mkdir -p $(@D)
+	@echo "  LUA $@"
+	$(Q)$(B)/compile $(SCRIPTS) > $@.new && mv $@.new $@
+
+$(B)/bindings/chunks.o $(B)/older/bindings/chunks.o: $(B)/bindings/chunks.inc
 
 # Test programs in C: each .c below tests/ that has a main of its own.
 TESTS   := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/filter/*.c tests/fuzz/*.c tests/host/*.c tests/support/*.c))
@@ -71,21 +86,42 @@ $(B)/arm64/%.o: %.c
 $(B)/arm64/classifier: $(ARM64_OBJS)
 	$(Q)$(ARM64) -static -o $@ $^ -lm
 
-tests: $(B)/bulkhead $(TESTS) $(if $(shell command -v $(or $(ARM64),none)),$(B)/arm64/classifier)
+# An older version as far as upgrades go: its gate has another number, and a conf of another size.
+OLDER   := -DBH_ABI=3 -DBH_ADDRESSES_MAX=4
+OLDER_OBJS := $(patsubst $(B)/%,$(B)/older/%,$(OBJS))
+
+$(B)/older/%.o: %.c | packages
+	@mkdir -p $(@D)
+	@echo "  OLDER $<"
+	$(Q)$(CC) $(ALL_CFLAGS) $(OLDER) -I$(B)/older -I$(B) -MMD -MP -c -o $@ $<
+
+$(B)/bulkhead-older: $(OLDER_OBJS)
+	@echo "  LD $@"
+	$(Q)$(CC) $(ALL_CFLAGS) -Wl,-E -o $@ $^ $(LIBS)
+
+tests: $(B)/bulkhead $(if $(SAN),,$(B)/bulkhead-older) $(TESTS) $(if $(shell command -v $(or $(ARM64),none)),$(B)/arm64/classifier)
 
 # Only kernel uapi headers; the triplet's directory holds asm/. The bytes become a C initializer.
+BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -ffreestanding -Wall -Wno-unused-function -D__bpf__ \
+              -I/usr/include/$(shell $(CC) -print-multiarch) -MMD -MP
+
 $(B)/%.bpf.o: %.bpf.c | packages
 	@mkdir -p $(@D)
 	@echo "  BPF $<"
-	$(Q)$(CLANG) -O2 -g -target bpf -mcpu=v3 -ffreestanding -Wall -Wno-unused-function -D__bpf__ \
-	  -I/usr/include/$(shell $(CC) -print-multiarch) -MMD -MP -c -o $@ $<
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
+
+$(B)/older/%.bpf.o: %.bpf.c | packages
+	@mkdir -p $(@D)
+	@echo "  BPF $(OLDER) $<"
+	$(Q)$(CLANG) $(BPF_CFLAGS) $(OLDER) -c -o $@ $<
 
 $(B)/%.bpf.inc: $(B)/%.bpf.o
 	$(Q)od -An -v -tu1 $< | sed 's/[0-9][0-9]*/&,/g' > $@
 
 $(filter $(B)/engine/gate/%.o $(B)/engine/platform/%.o,$(OBJS)): | $(EMBEDS)
--include $(OBJS:.o=.d) $(ARM64_OBJS:.o=.d) $(patsubst %.bpf.c,$(B)/%.bpf.d,$(BPF))
+-include $(OBJS:.o=.d) $(OLDER_OBJS:.o=.d) $(patsubst %.bpf.c,$(B)/older/%.bpf.d,$(BPF)) $(ARM64_OBJS:.o=.d) $(patsubst %.bpf.c,$(B)/%.bpf.d,$(BPF))
 $(B)/engine/gate/gate.o $(B)/engine/gate/splice.o: $(EMBEDS)
+$(B)/older/engine/gate/gate.o $(B)/older/engine/gate/splice.o: $(patsubst $(B)/%,$(B)/older/%,$(EMBEDS))
 
 # One line for what is missing, instead of a compiler's complaints.
 packages:

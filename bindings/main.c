@@ -5,12 +5,15 @@
  * taken from there: LUA_PATH, LUA_CPATH and LUA_INIT are ignored. Scripts are found beside the
  * program (a build tree) or under the prefix it was installed to.
  */
+#include "chunks.h"
 #include "modules.h"
 
 #include <limits.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 /* Where scripts/ and policies/ are. */
@@ -68,14 +71,39 @@ static void open_modules(lua_State *L, const char *root)
 	lua_pushfstring(L, "%s/scripts/?.lua;%s", root, lua_tostring(L, -1));
 	lua_setfield(L, -3, "path");
 	lua_pop(L, 2);
+	bh_chunks_install(L);
+}
+
+/*
+ * A hook takes 2 MB and ends. The kernel gives them at once here: a fault for each page would be a tenth of
+ * all its time.
+ */
+#define HEAP_BYTES (2u << 20)
+
+static void take_heap(void)
+{
+#ifdef MADV_POPULATE_WRITE
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	char *first, *start, *end;
+
+	mallopt(M_TOP_PAD, HEAP_BYTES);
+	first = malloc(1);
+	start = first + (page - (uintptr_t)first % page);
+	end = sbrk(0);
+	if (end > start && (size_t)(end - start) <= 2 * HEAP_BYTES) /* else malloc() is not libc's own */
+		madvise(start, (size_t)(end - start), MADV_POPULATE_WRITE);
+	free(first);
+#endif
 }
 
 int main(int argc, char **argv)
 {
+	static lua_State *L;
 	char root[PATH_MAX], script[PATH_MAX + 32];
-	lua_State *L = luaL_newstate();
-	int status = 1;
+	int status = 1, closed = 0;
 
+	take_heap();
+	L = luaL_newstate();
 	if (!L) {
 		fputs("bulkhead: not enough memory\n", stderr);
 		return 1;
@@ -97,11 +125,13 @@ int main(int argc, char **argv)
 
 	snprintf(script, sizeof(script), "%s/scripts/main.lua", root);
 	lua_pushcfunction(L, traceback);
-	if (luaL_loadfile(L, script) != LUA_OK || lua_pcall(L, 0, 1, 1) != LUA_OK) {
+	if (bh_chunk_load(L, script) != LUA_OK || lua_pcall(L, 0, 2, 1) != LUA_OK) {
 		fprintf(stderr, "bulkhead: %s\n", lua_tostring(L, -1));
 	} else {
-		status = lua_isinteger(L, -1) ? (int)lua_tointeger(L, -1) : 0;
+		status = lua_isinteger(L, -2) ? (int)lua_tointeger(L, -2) : 0;
+		closed = lua_toboolean(L, -1);
 	}
-	lua_close(L);
+	if (!closed) /* else the process' end is quicker */
+		lua_close(L);
 	return status;
 }

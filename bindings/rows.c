@@ -36,15 +36,15 @@ static void set_columns(lua_State *L, struct bh_statement *row, const struct col
 		}
 }
 
-/* Pushes the list of a query's rows, each finished by `more`. */
-static int push_rows(lua_State *L, struct bh_store *store, const struct column *columns,
-                     int (*more)(lua_State *, struct bh_store *, struct bh_error *),
-                     struct bh_error *err, const char *sql, const char *argument)
+/* Appends a query's rows, each finished by `more`, to the list at the top. */
+static int append_rows(lua_State *L, struct bh_store *store, const struct column *columns,
+                       int (*more)(lua_State *, struct bh_store *, struct bh_error *),
+                       struct bh_error *err, const char *sql, const char *argument)
 {
 	struct bh_statement *rows = NULL;
-	int rc = bh_store_query(store, &rows, err, sql, argument ? "s" : "", argument), n = 0;
+	int rc = bh_store_query(store, &rows, err, sql, argument ? "s" : "", argument);
+	lua_Integer n = (lua_Integer)lua_rawlen(L, -1);
 
-	lua_newtable(L);
 	while (!rc && (rc = bh_statement_step(rows, err)) == 1) {
 		lua_newtable(L);
 		set_columns(L, rows, columns);
@@ -55,6 +55,15 @@ static int push_rows(lua_State *L, struct bh_store *store, const struct column *
 	}
 	bh_statement_close(&rows);
 	return rc;
+}
+
+/* Pushes the list of a query's rows. */
+static int push_rows(lua_State *L, struct bh_store *store, const struct column *columns,
+                     int (*more)(lua_State *, struct bh_store *, struct bh_error *),
+                     struct bh_error *err, const char *sql, const char *argument)
+{
+	lua_newtable(L);
+	return append_rows(L, store, columns, more, err, sql, argument);
 }
 
 /* t[field] = rows of a query about the id (an integer or a text) of the table at the top. */
@@ -84,9 +93,24 @@ static int set_rows(lua_State *L, struct bh_store *store, const char *field, con
 static int network_more(lua_State *L, struct bh_store *store, struct bh_error *err)
 {
 	static const struct column columns[] = {{"prefix", 't'}, {"gateway", 't'}, {NULL, 0}};
+	struct bh_prefix parsed;
+	int rc = set_rows(L, store, "subnets",
+	                  "SELECT prefix, gateway FROM subnets WHERE network = ? ORDER BY rowid", columns, err);
 
-	return set_rows(L, store, "subnets",
-	                "SELECT prefix, gateway FROM subnets WHERE network = ? ORDER BY rowid", columns, err);
+	lua_getfield(L, -1, "name");
+	lua_getfield(L, -2, "subnets");
+	for (lua_Integer i = 1, n = (lua_Integer)lua_rawlen(L, -1); !rc && i <= n; i++) {
+		lua_rawgeti(L, -1, i);
+		for (int c = 0; !rc && c < 2; c++, lua_pop(L, 1)) {
+			lua_getfield(L, -1, columns[c].field);
+			rc = bh_prefix_parse(&parsed, lua_tostring(L, -1), false, err);
+			if (rc)
+				bh_error_prefix(err, "the store: network '%s'", lua_tostring(L, -5));
+		}
+		lua_pop(L, 1);
+	}
+	lua_pop(L, 2);
+	return rc;
 }
 
 int bh_rows_networks(lua_State *L, struct bh_host *host, const char *name, struct bh_error *err)
@@ -284,14 +308,25 @@ int bh_rows_endpoints(lua_State *L, struct bh_host *host, enum bh_endpoints_by b
 	" e.phase, e.status, e.reach"                                                                       \
 	" FROM endpoints e JOIN networks n ON n.id = e.network "
 
-	static const char *const queries[] = {
-		[BH_ENDPOINTS_ALL] = ENDPOINTS "ORDER BY e.id",
-		[BH_ENDPOINTS_OF_CONTAINER] = ENDPOINTS "WHERE e.container = ?1"
+	/* Which they are: to compile the long statement once for each way to ask would take longer. */
+	static const char *const ids[] = {
+		[BH_ENDPOINTS_OF_CONTAINER] = "SELECT id FROM endpoints e WHERE e.container = ?1"
 			" OR (e.compartment = (SELECT compartment FROM containers WHERE id = ?1)"
 			" AND NOT EXISTS (SELECT 1 FROM endpoints o WHERE o.container = ?1)) ORDER BY e.id",
-		[BH_ENDPOINTS_OF_COMPARTMENT] = ENDPOINTS "WHERE e.compartment = CAST(?1 AS INTEGER) ORDER BY e.id",
-		[BH_ENDPOINTS_ONE] = ENDPOINTS "WHERE e.id = CAST(?1 AS INTEGER)",
+		[BH_ENDPOINTS_OF_COMPARTMENT] = "SELECT id FROM endpoints WHERE compartment = CAST(?1 AS INTEGER) ORDER BY id",
+		[BH_ENDPOINTS_ONE] = "SELECT CAST(?1 AS INTEGER)",
 	};
+	struct bh_store *store = bh_host_store(host);
+	struct bh_statement *rows = NULL;
+	int rc;
 
-	return push_rows(L, bh_host_store(host), columns, endpoint_more, err, queries[by], key);
+	if (by == BH_ENDPOINTS_ALL)
+		return push_rows(L, store, columns, endpoint_more, err, ENDPOINTS "ORDER BY e.id", NULL);
+	rc = bh_store_query(store, &rows, err, ids[by], "s", key);
+	lua_newtable(L);
+	while (!rc && (rc = bh_statement_step(rows, err)) == 1)
+		rc = append_rows(L, store, columns, endpoint_more, err, ENDPOINTS "WHERE e.id = CAST(?1 AS INTEGER)",
+		                 bh_statement_text(rows, 0));
+	bh_statement_close(&rows);
+	return rc;
 }

@@ -163,7 +163,7 @@ local function perform(words, here)
   if not command.brief then
     collectgarbage "restart" -- it is stopped while the program starts
   end
-  return runner.run(args) or 0
+  return runner.run(args) or 0, command.brief
 end
 
 --- Whether a runtime calls the program as a CNI plugin.
@@ -171,16 +171,18 @@ local function is_plugin(name)
   return (os.getenv "CNI_COMMAND" or "") ~= "" or (name or ""):match "[^/]*$" == "bulkhead-cni"
 end
 
---- Runs the words; returns the exit status.
+--- Runs the words; returns the exit status, and whether nothing is left that must be closed.
 ---@param words string[]
 ---@param here { path: string, cpath: string } where programs of the user are looked for
+---@return integer status
+---@return boolean? closed
 function dispatch.main(words, here)
   if #words == 0 and is_plugin(words[0]) then
     words = { "cni" }
   end
-  local ok, result = pcall(perform, words, here)
+  local ok, result, closed = pcall(perform, words, here)
   if ok then
-    return result
+    return result, closed
   end
   session.say(result)
   return refuse.is(result) and result.status or 1

@@ -238,6 +238,9 @@ function lifecycle.create(host, spec)
       return nil, message, code
     end
   end
+  if spec.start == false then
+    return container, endpoint -- whoever starts it later does not ask what its NIC is called
+  end
   return container, host:endpoints(spec.id)[1] or endpoint -- its NIC has a name by now
 end
 

@@ -334,7 +334,9 @@ int bh_endpoint_nic(struct bh_host *host, uint32_t endpoint, struct bh_nic *nic,
 	snprintf(made.name, sizeof(made.name), "%s", bh_statement_text(row, 4));
 	rc = bh_mac_parse(made.mac, bh_statement_text(row, 3), err);
 	rc = rc ? rc : load_addresses(host, endpoint, made.addresses, &made.addresses_count, err);
-	rc = rc ? rc : bh_network_load(host, made.network, &network, err);
+	if (rc)
+		return bh_error_prefix(err, "the store: endpoint %u", endpoint);
+	rc = bh_network_load(host, made.network, &network, err);
 	if (rc)
 		return rc;
 	made.mtu = network.mtu;

@@ -266,7 +266,7 @@ static int host_mend(struct bh_host *host, struct bh_error *err)
 	                           "SELECT EXISTS(SELECT 1 FROM networks WHERE status = 'rebuild')"
 	                           " OR EXISTS(SELECT 1 FROM endpoints WHERE status = 'changing')", ""))
 		rc = bh_realize_create(host, err);
-	if (rc && bh_reload_revert(host, &undone) == 0) {
+	if (rc && bh_store_number(host->store, 0, BH_ANY_BEFORE, "") && bh_reload_revert(host, &undone) == 0) {
 		bh_log(BH_LOG_WARNING, "a change of policies that was cut short is taken back: %s", err->message);
 		rc = bh_realize_create(host, err);
 	}

@@ -29,6 +29,8 @@ int bh_realize_remove(struct bh_host *host, bool half_made_too, struct bh_error 
 int bh_realize_uplink(struct bh_host *host, struct bh_error *err);
 /* Whether what networks reach may have become other by endpoints that are being made or changed. */
 bool bh_realize_reaches(struct bh_host *host);
+/* Whether what is changing at endpoints is remembered. */
+#define BH_ANY_BEFORE "SELECT EXISTS(SELECT 1 FROM before)"
 /* Forgets tables that no endpoint names any more. What fails is tried again by the next change. */
 void bh_tables_collect(struct bh_host *host);
 

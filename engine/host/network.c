@@ -241,7 +241,7 @@ int bh_network_load(struct bh_host *host, uint32_t id, struct bh_switch *network
 			rc = bh_address_parse(&subnet->gateway, bh_statement_text(subnets, 1), err);
 	}
 	if (rc < 0)
-		return rc;
+		return bh_error_prefix(err, "the store: network '%s'", loaded.name);
 	*network = loaded;
 	return 0;
 }

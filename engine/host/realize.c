@@ -83,10 +83,12 @@ static bool reaches(struct bh_host *host, uint32_t from, const char *to)
 
 bool bh_realize_reaches(struct bh_host *host)
 {
-	return bh_store_number(host->store, 0,
-	                       "SELECT EXISTS(SELECT 1 FROM endpoints WHERE status = 'creating' AND reach <> '')"
-	                       " OR EXISTS(SELECT 1 FROM endpoints e JOIN before b ON b.endpoint = e.id"
-	                       " WHERE e.reach <> b.reach)", "") != 0;
+	if (bh_store_number(host->store, 0,
+	                    "SELECT EXISTS(SELECT 1 FROM endpoints WHERE status = 'creating' AND reach <> '')", ""))
+		return true;
+	return bh_store_number(host->store, 0, BH_ANY_BEFORE, "") &&
+	       bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 FROM endpoints e JOIN before b"
+	                       " ON b.endpoint = e.id WHERE e.reach <> b.reach)", "") != 0;
 }
 
 /* The published ports of the endpoints that are there. */
@@ -202,12 +204,11 @@ static int make_gate(struct bh_host *host, uint32_t id, struct bh_gate *gate,
 }
 
 /* The next endpoint of this change finds the tables published. */
-static int mark_published(struct bh_host *host, uint32_t id, struct bh_error *err)
+static int mark_published(struct bh_host *host, const struct bh_conf *conf, struct bh_error *err)
 {
 	return bh_store_run(host->store, err,
-	                    "UPDATE tables SET status = 'ready' WHERE status = 'creating' AND id IN"
-	                    " (SELECT shared FROM endpoints WHERE id = ?1 UNION"
-	                    " SELECT own FROM endpoints WHERE id = ?1)", "i", (int64_t)id);
+	                    "UPDATE tables SET status = 'ready' WHERE id IN (?, ?) AND +status = 'creating'", "ii",
+	                    (int64_t)conf->tables[0].id, (int64_t)conf->tables[1].id);
 }
 
 static int create_endpoint(struct bh_host *host, uint32_t id, struct bh_error *err)
@@ -224,7 +225,7 @@ static int create_endpoint(struct bh_host *host, uint32_t id, struct bh_error *e
 	rc = rc ? rc : bh_publish_make(host, id, err);
 	rc = rc ? rc : bh_store_run(host->store, err, "UPDATE endpoints SET interface = ? WHERE id = ?", "si",
 	                            nic.name, (int64_t)id);
-	return rc ? rc : mark_published(host, id, err);
+	return rc ? rc : mark_published(host, &gate.conf, err);
 }
 
 int bh_realize_create(struct bh_host *host, struct bh_error *err)
@@ -306,11 +307,11 @@ static int condemn(struct bh_host *host, struct bh_error *err)
 static bool anything_pending(struct bh_host *host, bool half_made_too)
 {
 	return bh_store_number(host->store, 0,
-	                       "SELECT EXISTS(SELECT 1 FROM endpoints WHERE status IN ('creating', 'removing') AND (?1 OR status = 'removing'))"
-	                       " OR EXISTS(SELECT 1 FROM containers WHERE status IN ('creating', 'removing') AND (?1 OR status = 'removing'))"
-	                       " OR EXISTS(SELECT 1 FROM compartments WHERE status IN ('creating', 'removing') AND (?1 OR status = 'removing'))"
-	                       " OR EXISTS(SELECT 1 FROM networks WHERE status = 'removing' OR (?1 AND status = 'creating'))",
-	                       "i", (int64_t)half_made_too) != 0;
+	                       "SELECT EXISTS(SELECT 1 FROM endpoints WHERE status IN ('removing', ?1))"
+	                       " OR EXISTS(SELECT 1 FROM containers WHERE status IN ('removing', ?1))"
+	                       " OR EXISTS(SELECT 1 FROM compartments WHERE status IN ('removing', ?1))"
+	                       " OR EXISTS(SELECT 1 FROM networks WHERE status IN ('removing', ?1))",
+	                       "s", half_made_too ? "creating" : "removing") != 0;
 }
 
 #define UNUSED_TABLES                                                                            \

@@ -100,12 +100,14 @@ static int stage(struct bh_host *host, uint32_t id, struct bh_error *err)
 int bh_reload_realize(struct bh_host *host, struct bh_error *err)
 {
 	const struct bh_platform_ops *ops = host->platform->ops;
-	int rc = bh_realize_each(host, "SELECT id FROM tables WHERE +id IN (SELECT shared FROM endpoints"
-	                         " WHERE status = 'changing' UNION SELECT own FROM endpoints WHERE status ="
-	                         " 'changing') AND status = 'creating'", bh_realize_publish, NULL, err);
+	int rc;
 
 	if (!bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 FROM endpoints WHERE status = 'changing')", ""))
-		return rc ? rc : bh_store_run(host->store, err, "DELETE FROM before", "");
+		return bh_store_number(host->store, 0, BH_ANY_BEFORE, "")
+		       ? bh_store_run(host->store, err, "DELETE FROM before", "") : 0;
+	rc = bh_realize_each(host, "SELECT id FROM tables WHERE +id IN (SELECT shared FROM endpoints"
+	                     " WHERE status = 'changing' UNION SELECT own FROM endpoints WHERE status ="
+	                     " 'changing') AND status = 'creating'", bh_realize_publish, NULL, err);
 	rc = rc ? rc : ops->gates_begin(host->platform, err);
 	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM endpoints WHERE status = 'changing'", stage, NULL, err);
 	rc = rc ? rc : ops->gates_commit(host->platform, err);
@@ -145,7 +147,7 @@ int bh_reload_revert(struct bh_host *host, struct bh_error *err)
 	bool reaches;
 	int rc;
 
-	if (!bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 FROM before)", ""))
+	if (!bh_store_number(host->store, 0, BH_ANY_BEFORE, ""))
 		return 0;
 	rc = bh_store_begin(host->store, err);
 	reaches = bh_realize_reaches(host);

@@ -114,6 +114,12 @@ static const char *const statements[] = {
 	"ALTER TABLE endpoints ADD COLUMN reach TEXT NOT NULL DEFAULT ''",
 	"ALTER TABLE before ADD COLUMN reach TEXT",
 	"PRAGMA user_version = 4",
+	/* Version 5: a table that an endpoint keeps is not let go of. */
+	"DROP TRIGGER endpoints_changed",
+	"CREATE TRIGGER endpoints_changed AFTER UPDATE OF shared, own ON endpoints BEGIN INSERT OR IGNORE INTO loose"
+	" SELECT OLD.shared WHERE OLD.shared IS NOT NULL AND OLD.shared IS NOT NEW.shared"
+	" UNION SELECT OLD.own WHERE OLD.own IS NOT NULL AND OLD.own IS NOT NEW.own; END",
+	"PRAGMA user_version = 5",
 };
 
 /* The first statement that a schema of this version lacks. */

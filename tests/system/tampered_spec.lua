@@ -100,7 +100,8 @@ describe("what somebody tampered with", function()
     local before = leftovers.list "/sys/fs/bpf"
     local text, status = run(state, "container create web --network net")
     assert.equal(1, status)
-    assert.matches(("%s/bpf is no directory, and not bulkhead's\n$"):format(runtime), text)
+    assert.equal(("bulkhead: the gate that is there cannot be taken over: %s/bpf is no directory, and not bulkhead's\n")
+      :format(runtime), text)
     assert.same(before, leftovers.list "/sys/fs/bpf")
     assert.equal("", (run(state, "reset")))
     assert.is_nil(lfs.attributes(runtime))
@@ -108,5 +109,39 @@ describe("what somebody tampered with", function()
     if made then
       lfs.rmdir "/run/bulkhead"
     end
+  end)
+
+  it("a store whose rows say what we never wrote", function()
+    local state = home .. "/s"
+    leftovers.watch(state)
+    local function sql(statement)
+      assert.equal("", (shell(("sqlite3 '%s/state.db' \"%s\""):format(state, statement))))
+    end
+    run(state, "network create lan --driver internal --subnet 10.9.0.0/24")
+    assert.equal("web\n", (run(state, "container create web --network lan")))
+    for change, why in pairs {
+      ["UPDATE subnets SET prefix = 'nat'"] = "the store: network 'lan': 'nat' is not an address",
+      ["UPDATE subnets SET gateway = -1"] = "the store: network 'lan': '-1' is not an address",
+      ["UPDATE networks SET driver = x'00ff'"] = "the store: network 'lan': driver ''",
+      ["UPDATE endpoints SET mac = 'é'"] = "the store: endpoint 1: 'é' is not a MAC address",
+    } do
+      shell(("cp '%s/state.db' '%s/kept'; cp '%s/state.db-wal' '%s/kept-wal'"):format(state, home, state, home))
+      sql(change)
+      local told = false
+      for _, words in ipairs(change:find "endpoints" and { "container remove web" } or {
+        "network list", "endpoints", "topology", "explain web 'in tcp 10.9.0.9:1 -> 10.9.0.2:80'", "policy reload",
+        "container create db --network lan", "doctor",
+      }) do
+        local text, status = run(state, words)
+        assert.is_true(status == 0 or status == 1, change .. ": " .. words .. ": " .. text)
+        assert.is_nil(text:find("%.lua:%d+: '"), text)
+        told = told or text:find("bulkhead: " .. why, 1, true) ~= nil
+        run(state, "container remove db")
+      end
+      assert.is_true(told, change)
+      shell(("rm -f '%s'/state.db-shm; cp '%s/kept' '%s/state.db'; cp '%s/kept-wal' '%s/state.db-wal'"):format(state,
+        home, state, home, state))
+    end
+    assert.equal("", (run(state, "container remove web")))
   end)
 end)
