@@ -179,7 +179,10 @@ static inline int bh_flow_remove(BH_CTX *skb, const struct bh_flow_key *key)
 
 static inline struct bh_flow_key *bh_ledger_find(BH_CTX *skb, const struct bh_ledger_key *key)
 {
-	return bpf_map_lookup_elem(&bh_ledger, key);
+	const struct bh_flow_key *row = bpf_map_lookup_elem(&bh_ledger, key);
+	struct scratch *scratch = row ? in_map(row) : 0;
+
+	return scratch ? &scratch->key : 0;
 }
 
 static inline int bh_ledger_insert(BH_CTX *skb, const struct bh_ledger_key *key,
