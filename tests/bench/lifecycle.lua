@@ -9,10 +9,11 @@
 --- to their 1000th takes ten minutes). Where a peer is not installed it is left out, and said so.
 ---
 --- Of ours alone: a whole `policy reload` of as many endpoints as were brought up, to a set with a handler
---- and rules of each endpoint's own (what the kernel has of it is bench-reload's); a whole `hook createRuntime` beyond a hook that does nothing, the first of a state
---- (which loads the programs) apart; 32 creations at once; the kernel's memory of an endpoint: what our
---- maps grew by, each by the kernel's own account; and all that grew, beyond what does with a bare namespace
---- and a veth pair (which drifts by some KB with whatever else the machine does).
+--- and rules of each endpoint's own (what of it is the kernel's, bench-reload measures); a whole `hook
+--- createRuntime` beyond a hook that does nothing, the first of a state (which loads the programs) apart;
+--- 32 creations at once; the kernel's memory of an endpoint: what our maps grew by, each by the kernel's own
+--- account; and all that grew, beyond what does with a bare namespace and a veth pair (which drifts by some KB
+--- with whatever else the machine does).
 local json = require "json"
 local labs = require "labs"
 local leftovers = require "tests.support.leftovers"
