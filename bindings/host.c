@@ -313,6 +313,7 @@ static int host_rules(lua_State *L)
 	struct bh_platform *platform = bh_host_platform(host);
 	struct bh_gate_object *gate;
 	struct hits hits = {L, (uint32_t)luaL_checkinteger(L, 2)};
+	bool uncounted = lua_toboolean(L, 3);
 	struct bh_error err;
 
 	gate = bh_gate_push(L);
@@ -320,7 +321,7 @@ static int host_rules(lua_State *L)
 		return bh_push_error(L, &err);
 	lua_newtable(L);
 	lua_newtable(L);
-	if (platform->ops->hits_each(platform, note_hits, &hits, &err))
+	if (!uncounted && platform->ops->hits_each(platform, note_hits, &hits, &err))
 		return bh_push_error(L, &err);
 	push_rules(L, gate->rulesets);
 	lua_pop(L, 1);

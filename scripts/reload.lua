@@ -214,7 +214,7 @@ end
 
 --- What would be different: rules added and removed, fields, whether anything is to be done.
 local function compare(host, endpoint, change)
-  local old = host:rules(endpoint.id)
+  local old = host:rules(endpoint.id, true)
   local new = normal(change.rules)
   table.move(normal(change.own), 1, #change.own, #new + 1, new)
   change.added, change.removed = lists.missing(new, old, identity), lists.missing(old, new, identity)

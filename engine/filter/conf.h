@@ -15,9 +15,10 @@
  * program that tests upgrades is built with older numbers.
  */
 #ifndef BH_ABI
-#define BH_ABI 4
-#define BH_ADDRESSES_MAX 8 /* addresses of one endpoint, without fe80 */
+#define BH_ABI 5
 #endif
+
+#define BH_ADDRESSES_MAX 8 /* addresses of one endpoint, without fe80 */
 
 enum bh_direction { BH_IN, BH_OUT }; /* towards the container; from it */
 
@@ -69,21 +70,23 @@ struct bh_table_ref {
 	uint32_t at; /* offset in the chunk */
 };
 
+/* What a packet of a live flow asks for comes first: it is two lines of the cache. */
 struct bh_conf {
 	uint32_t endpoint;    /* id, unique on the host */
-	uint32_t compartment; /* id; flows are charged to it */
-	uint32_t network;     /* id; whose switch the port is on */
 	uint32_t generation;  /* of the policy; a flow of an older one is asked again */
 	uint32_t flags;       /* enum bh_conf_flag */
-	struct bh_table_ref tables[2]; /* the shared one, then the endpoint's own */
-	uint32_t timeouts[BH_TIMEOUT_COUNT];
-	uint32_t flows_guaranteed;
-	uint32_t flows_limit;
+	uint32_t network;     /* id; whose switch the port is on */
 	uint8_t mac[6];
 	uint8_t addresses_count;
-	uint8_t reserved[5];
-	struct bh_address link_local; /* fe80 of the MAC; 0 where IPv6 is off */
+	uint8_t reserved;
+	uint32_t timeouts[BH_TIMEOUT_COUNT];
+	uint32_t compartment; /* id; flows are charged to it */
+	uint32_t flows_guaranteed;
+	uint32_t flows_limit;
+	uint32_t reserved_too;
 	struct bh_address addresses[BH_ADDRESSES_MAX];
+	struct bh_table_ref tables[2]; /* the shared one, then the endpoint's own */
+	struct bh_address link_local; /* fe80 of the MAC; 0 where IPv6 is off */
 	struct bh_address broadcasts[BH_ADDRESSES_MAX]; /* of each address' subnet; else the address */
 };
 

@@ -28,6 +28,7 @@
  *   int bh_flow_remove(BH_CTX *, const struct bh_flow_key *)          0 if this call removed it
  *   struct bh_flow *bh_flow_blank(BH_CTX *)                           the one zeroed row to fill and insert
  *   struct bh_flow_key *bh_ledger_find(BH_CTX *, const struct bh_ledger_key *)
+ *                                                    in the kernel a copy, which the next key overwrites
  *   int bh_ledger_insert(BH_CTX *, const struct bh_ledger_key *, const struct bh_flow_key *)
  *   void bh_ledger_remove(BH_CTX *, const struct bh_ledger_key *)
  *   struct bh_share *bh_share_find(BH_CTX *, uint32_t compartment)
@@ -251,7 +252,7 @@ static long bh_evict_place(uint32_t index, void *arg)
 	struct bh_eviction *search = arg;
 	struct bh_ledger_key place = {0, 0, 0};
 	struct bh_share *share = search->share;
-	struct bh_flow_key *row, key;
+	struct bh_flow_key *key;
 	struct bh_flow *flow;
 	uint32_t list = search->list;
 	uint64_t tail;
@@ -264,22 +265,21 @@ static long bh_evict_place(uint32_t index, void *arg)
 	place.place = search->head + index;
 	if (place.place >= tail)
 		return 1;
-	row = bh_ledger_find(search->ctx, &place);
-	if (!row) {
+	key = bh_ledger_find(search->ctx, &place);
+	if (!key) {
 		if (tail - place.place > BH_EVICT_SCAN)
 			__sync_val_compare_and_swap(&share->head[list], place.place, place.place + 1);
 		return 0;
 	}
-	key = *row;
-	flow = bh_flow_find(search->ctx, &key);
+	flow = bh_flow_find(search->ctx, key);
 	if (!flow || flow->place != BH_PLACE(place.place, list)) {
 		bh_ledger_remove(search->ctx, &place);
 		return 0;
 	}
 	search->looked++;
-	if (!search->any && !bh_flow_expired(search->conf, flow, &key, search->now))
+	if (!search->any && !bh_flow_expired(search->conf, flow, key, search->now))
 		return 0;
-	if (!bh_flow_forget(search->ctx, &key))
+	if (!bh_flow_forget(search->ctx, key))
 		return 0;
 	search->done = 1;
 	return 1;

@@ -87,9 +87,10 @@ static int bh_rules_lookup(BH_CTX *skb, const struct bh_conf *conf, const struct
 #include "lookup.h"
 
 struct scratch {
-	struct bh_packet packet;
 	struct bh_plain plain;
 	struct bh_verdict verdict;
+	uint64_t tick, tick_began; /* what the clock said when the processor first asked in this tick */
+	struct bh_packet packet;
 	struct bh_flow_key key; /* copies for helpers, see in_map() */
 	struct bh_flow flow;
 	struct bh_hit_key hit;
@@ -108,6 +109,7 @@ MAP(bh_rooms, BPF_MAP_TYPE_ARRAY, uint32_t, struct bh_room, 1, BPF_F_MMAPABLE);
 MAP(bh_forwards, BPF_MAP_TYPE_HASH, struct bh_forward_key, struct bh_forward, BH_PORTS_MAX,
     BPF_F_NO_PREALLOC);
 MAP(bh_counts, BPF_MAP_TYPE_PERCPU_HASH, uint32_t, struct bh_counters, BH_PORTS_MAX, BPF_F_NO_PREALLOC);
+MAP(bh_pending, BPF_MAP_TYPE_PERCPU_ARRAY, uint32_t, struct bh_pendings, 1, 0);
 MAP(bh_hits, BPF_MAP_TYPE_HASH, struct bh_hit_key, uint64_t, BH_FLOWS_MAX, BPF_F_NO_PREALLOC);
 MAP(bh_records, BPF_MAP_TYPE_ARRAY, uint32_t, struct bh_circle, 1, BPF_F_MMAPABLE);
 MAP(bh_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, uint32_t, struct scratch, 1, 0);
@@ -117,9 +119,20 @@ static inline uint64_t bh_now(BH_CTX *skb)
 	return bpf_ktime_get_ns();
 }
 
+/* The clock costs as much as a row of a map: it is read once a tick. */
 static inline uint64_t bh_now_coarse(BH_CTX *skb)
 {
-	return bpf_ktime_get_coarse_ns();
+	uint32_t zero = 0;
+	struct scratch *scratch = bpf_map_lookup_elem(&bh_scratch, &zero);
+	uint64_t tick = bpf_jiffies64();
+
+	if (!scratch)
+		return bpf_ktime_get_ns();
+	if (scratch->tick != tick) {
+		scratch->tick = tick;
+		scratch->tick_began = bpf_ktime_get_ns();
+	}
+	return scratch->tick_began;
 }
 
 /*
@@ -179,7 +192,10 @@ static inline int bh_flow_remove(BH_CTX *skb, const struct bh_flow_key *key)
 
 static inline struct bh_flow_key *bh_ledger_find(BH_CTX *skb, const struct bh_ledger_key *key)
 {
-	return bpf_map_lookup_elem(&bh_ledger, key);
+	const struct bh_flow_key *row = bpf_map_lookup_elem(&bh_ledger, key);
+	struct scratch *scratch = row ? in_map(row) : 0;
+
+	return scratch ? &scratch->key : 0;
 }
 
 static inline int bh_ledger_insert(BH_CTX *skb, const struct bh_ledger_key *key,
@@ -225,25 +241,55 @@ static int bh_rules_lookup(BH_CTX *skb, const struct bh_conf *conf, const struct
 	return found;
 }
 
-static inline void count(const struct bh_conf *conf, uint32_t direction, bool directly, uint32_t size,
-                         struct scratch *scratch)
+/* Adds a row to the counters it belongs to, if they are still there. */
+BH_NOINLINE int settle(struct bh_pending *row)
+{
+	struct bh_counters *counters = bpf_map_lookup_elem(&bh_counts, &row->endpoint);
+
+	if (counters) {
+		for (int d = 0; d < 2; d++) {
+			counters->packets[d] += row->packets[d];
+			counters->bytes[d] += row->bytes[d];
+		}
+		counters->direct += row->direct;
+	}
+	row->packets[0] = row->packets[1] = row->bytes[0] = row->bytes[1] = row->direct = 0;
+	row->turns++;
+	return 0;
+}
+
+/* What passes is counted in this processor's own row; see struct bh_pending. */
+static inline void count_passed(uint32_t endpoint, uint32_t direction, bool directly, uint32_t size)
+{
+	uint32_t zero = 0;
+	struct bh_pendings *rows = bpf_map_lookup_elem(&bh_pending, &zero);
+	struct bh_pending *row;
+
+	if (!rows)
+		return;
+	row = &rows->of[endpoint & (BH_PENDING - 1)];
+	if (row->endpoint != endpoint) {
+		settle(row);
+		row->endpoint = endpoint;
+	}
+	row->packets[direction & 1]++;
+	row->bytes[direction & 1] += size;
+	row->direct += directly;
+}
+
+/* What is rarer: what was dropped, or passed only because that is audited; and what rules decided. */
+static inline void count_rare(uint32_t endpoint, uint32_t direction, struct scratch *scratch)
 {
 	const struct bh_verdict *verdict = &scratch->verdict;
-	struct bh_counters *counters;
-	uint32_t endpoint = conf->endpoint;
+	struct bh_counters *counters = bpf_map_lookup_elem(&bh_counts, &endpoint);
 
-	counters = bpf_map_lookup_elem(&bh_counts, &endpoint);
 	if (!counters)
 		return;
-	if (verdict->action == BH_ALLOW) {
-		counters->packets[direction & 1]++;
-		counters->bytes[direction & 1] += size;
-		counters->direct += directly;
-		if (verdict->audit)
-			counters->audited[direction & 1]++;
-	} else {
+	if (verdict->action != BH_ALLOW) {
 		_Static_assert(!(BH_BY_COUNT & (BH_BY_COUNT - 1)), "what the verifier is shown is a mask");
 		counters->dropped[direction & 1][verdict->by & (BH_BY_COUNT - 1)]++;
+	} else if (verdict->audit) {
+		counters->audited[direction & 1]++;
 	}
 	if (verdict->by == BH_BY_RULE && verdict->rule) {
 		uint64_t *hits;
@@ -257,6 +303,17 @@ static inline void count(const struct bh_conf *conf, uint32_t direction, bool di
 		else
 			bpf_map_update_elem(&bh_hits, &scratch->hit, &scratch->one, BPF_NOEXIST);
 	}
+}
+
+static inline void count(const struct bh_conf *conf, uint32_t direction, bool directly, uint32_t size,
+                         struct scratch *scratch)
+{
+	const struct bh_verdict *verdict = &scratch->verdict;
+
+	if (verdict->action == BH_ALLOW)
+		count_passed(conf->endpoint, direction, directly, size);
+	if (verdict->action != BH_ALLOW || verdict->audit || verdict->by == BH_BY_RULE)
+		count_rare(conf->endpoint, direction, scratch);
 }
 
 static inline void record(struct __sk_buff *skb, const struct bh_conf *conf,

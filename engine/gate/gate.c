@@ -28,13 +28,14 @@ static const _Alignas(8) unsigned char gate_object[] = {
 
 static const char *const map_names[MAPS] = {
 	"bh_ports", "bh_state", "bh_spots", "bh_graves", "bh_chunks_1m", "bh_chunks_8m", "bh_chunks_64m",
-	"bh_flows", "bh_ledger", "bh_shares", "bh_rooms", "bh_forwards", "bh_counts", "bh_hits", "bh_records",
+	"bh_flows", "bh_ledger", "bh_shares", "bh_rooms", "bh_forwards", "bh_counts", "bh_pending", "bh_hits",
+	"bh_records",
 };
 static const int map_layouts[MAPS] = {
 	[PORTS] = BH_ABI, [STATE] = BH_ABI, [SPOTS] = BH_ABI, [GRAVES] = BH_ABI, [CHUNKS_1M] = BH_ABI,
 	[CHUNKS_8M] = BH_ABI, [CHUNKS_64M] = BH_ABI, [FLOWS] = BH_LAYOUT_FLOWS, [LEDGER] = BH_LAYOUT_FLOWS,
 	[SHARES] = BH_LAYOUT_FLOWS, [ROOMS] = BH_LAYOUT_FLOWS, [FORWARDS] = BH_ABI, [COUNTS] = BH_LAYOUT_COUNTS,
-	[HITS] = BH_LAYOUT_COUNTS, [RECORDS] = BH_LAYOUT_RECORDS,
+	[PENDING] = BH_LAYOUT_COUNTS, [HITS] = BH_LAYOUT_COUNTS, [RECORDS] = BH_LAYOUT_RECORDS,
 };
 static const char *const program_names[PROGRAMS] = {"bh_gate_out", "bh_gate_in", "bh_gate_probe",
                                                     "bh_gate_forget"};
@@ -288,21 +289,47 @@ int bh_gate_table_remove(struct bh_gate_kernel *gate, uint32_t id, struct bh_err
 	return bh_chunks_remove(&gate->chunks, id, err);
 }
 
+/* What a processor's row has of the endpoint, and how often the rows were settled. */
+static uint32_t add_pending(const struct bh_pendings *rows, uint32_t endpoint, struct bh_counters *counters)
+{
+	const struct bh_pending *row = &rows->of[endpoint % BH_PENDING];
+
+	if (row->endpoint == endpoint) {
+		for (int d = 0; d < 2; d++) {
+			counters->packets[d] += row->packets[d];
+			counters->bytes[d] += row->bytes[d];
+		}
+		counters->direct += row->direct;
+	}
+	return row->turns;
+}
+
+#define READINGS 100 /* of counters at most, until nothing is settled meanwhile */
+
 int bh_gate_counters_read(struct bh_gate_kernel *gate, uint32_t endpoint,
                           struct bh_counters *counters, struct bh_error *err)
 {
 	int cpus = libbpf_num_possible_cpus();
 	BH_AUTOFREE struct bh_counters *each = cpus > 0 ? calloc((size_t)cpus, sizeof(*each)) : NULL;
+	BH_AUTOFREE struct bh_pendings *rows = cpus > 0 ? calloc((size_t)cpus, sizeof(*rows)) : NULL;
+	uint32_t turns = 0, before, zero = 0;
 	uint64_t *sum = (uint64_t *)counters;
 
-	if (!each)
+	if (!each || !rows)
 		return bh_error_set(err, -ENOMEM, "not enough memory for the counters of endpoint %u", endpoint);
-	if (bpf_map_lookup_elem(gate->maps[COUNTS], &endpoint, each))
-		return bh_error_errno(err, -errno, "cannot read the counters of endpoint %u", endpoint);
-	*counters = (struct bh_counters){0};
-	for (int cpu = 0; cpu < cpus; cpu++)
-		for (size_t i = 0; i < sizeof(*each) / sizeof(*sum); i++)
-			sum[i] += ((const uint64_t *)&each[cpu])[i];
+	for (int i = 0; i <= READINGS && (i < 2 || turns != before); i++) {
+		if (bpf_map_lookup_elem(gate->maps[COUNTS], &endpoint, each) ||
+		    bpf_map_lookup_elem(gate->maps[PENDING], &zero, rows))
+			return bh_error_errno(err, -errno, "cannot read the counters of endpoint %u", endpoint);
+		before = turns;
+		turns = 0;
+		*counters = (struct bh_counters){0};
+		for (int cpu = 0; cpu < cpus; cpu++) {
+			for (size_t k = 0; k < sizeof(*each) / sizeof(*sum); k++)
+				sum[k] += ((const uint64_t *)&each[cpu])[k];
+			turns += add_pending(&rows[cpu], endpoint, counters);
+		}
+	}
 	return 0;
 }
 

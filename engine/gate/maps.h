@@ -16,7 +16,7 @@
  * and the programs, carry BH_ABI and are made anew.
  */
 #define BH_LAYOUT_FLOWS 2   /* flows, ledger, shares, rooms */
-#define BH_LAYOUT_COUNTS 2  /* counters, hits */
+#define BH_LAYOUT_COUNTS 3  /* counters, what is not in them yet, hits */
 #define BH_LAYOUT_RECORDS 2
 
 /*
@@ -63,6 +63,25 @@ static inline uint32_t bh_slot_in_force(const struct bh_slots *slots, uint64_t e
 	/* Where two changes overtook a packet neither has come for it: the older is the nearer. */
 	return slots->since[newer] <= epoch ? newer : !newer;
 }
+
+/*
+ * What each processor let through for the endpoints it had to do with last and has not added to their
+ * counters yet: the row of an endpoint is settled when another needs its place. `turns` counts that, so
+ * that who reads both knows whether something went from here to there in between.
+ */
+#define BH_PENDING 16 /* a power of two */
+
+struct bh_pending {
+	uint32_t endpoint;
+	uint32_t turns;
+	uint64_t packets[2], bytes[2]; /* by direction */
+	uint64_t direct;
+	uint64_t reserved[2];
+};
+
+struct bh_pendings {
+	struct bh_pending of[BH_PENDING]; /* by the lowest bits of the endpoint's id */
+};
 
 struct bh_hit_key {
 	uint32_t endpoint;

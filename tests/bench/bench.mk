@@ -5,12 +5,12 @@
 #   make bench-classifier   the evaluator in process; RULES=… TRACE=… for files of one's own
 #   make bench-gate         its lookup in the kernel, for root; RULES=… TRACE=… likewise; GATE_SETS=…
 #   make bench-path         a packet between two containers; floods of flows
-#   make bench-lifecycle    an endpoint brought up and taken down
+#   make bench-lifecycle    an endpoint brought up and taken down; another policy for a thousand
 #   make bench-policy       replay, and the difference of two policies
 
 JSON_OPTION := $(if $(JSON),--json)
 DPDK    := $(shell pkg-config --exists libdpdk 2>/dev/null && echo yes)
-BENCHES := $(patsubst %.c,$(B)/%.o,$(filter-out tests/bench/generate.c tests/bench/flows.c,$(wildcard tests/bench/*.c)))
+BENCHES := $(patsubst %.c,$(B)/%.o,$(filter-out tests/bench/generate.c tests/bench/flows.c tests/bench/reload.c,$(wildcard tests/bench/*.c)))
 
 -include $(BENCHES:.o=.d) $(B)/tests/bench/gate/lookup.bpf.d
 
@@ -29,7 +29,7 @@ $(B)/bench-gate: tests/bench/gate/bench.c $(B)/tests/bench/gate/lookup.bpf.inc $
 	@echo "  LD $@"
 	$(Q)$(CC) $(ALL_CFLAGS) -I$(B) -o $@ $(filter %.c %.o,$^) $(LIBS)
 
-$(B)/bench-flows: $(B)/tests/bench/flows.o $(ENGINE_OBJS)
+$(B)/bench-flows $(B)/bench-reload: $(B)/bench-%: $(B)/tests/bench/%.o $(ENGINE_OBJS)
 	@echo "  LD $@"
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(LIBS)
 
@@ -55,6 +55,8 @@ bench-path: setup
 bench-lifecycle: setup
 	@[ -x /usr/lib/cni/bridge ] && [ -x /usr/lib/podman/netavark ] || \
 	  apt-get install -y containernetworking-plugins netavark >/dev/null || echo "make $@: without peers"
+	@$(MAKE) --no-print-directory $(B)/bench-reload
+	@$(B)/bench-reload $(JSON_OPTION)
 	@$(B)/bulkhead run tests/bench/lifecycle.lua --json $(B)/bench-lifecycle.json
 
 bench-policy: setup

@@ -8,13 +8,16 @@
 --- endpoint: of ours as far as OURS (default 1000), of the peers as far as PEERS (default 500; the way
 --- to their 1000th takes ten minutes). Where a peer is not installed it is left out, and said so.
 ---
---- Of ours alone: a whole `hook createRuntime` beyond a hook that does nothing, the first of a state
---- (which loads the programs) apart; 32 creations at once; the kernel's memory of an endpoint: what our
---- maps grew by, each by the kernel's own account; and all that grew, beyond what does with a bare namespace
---- and a veth pair (which drifts by some KB with whatever else the machine does).
+--- Of ours alone: a whole `policy reload` of as many endpoints as were brought up, to a set with a handler
+--- and rules of each endpoint's own (what of it is the kernel's, bench-reload measures); a whole `hook
+--- createRuntime` beyond a hook that does nothing, the first of a state (which loads the programs) apart;
+--- 32 creations at once; the kernel's memory of an endpoint: what our maps grew by, each by the kernel's own
+--- account; and all that grew, beyond what does with a bare namespace and a veth pair (which drifts by some KB
+--- with whatever else the machine does).
 local json = require "json"
 local labs = require "labs"
 local leftovers = require "tests.support.leftovers"
+local sets = require "tests.support.sets"
 local lfs = require "lfs"
 local session = require "session"
 local system = require "system"
@@ -206,6 +209,26 @@ local function climb(contender, last, results)
   end
 end
 
+--- Another policy for all that are up.
+local function reload(results)
+  local dir = sets.make { ["container/process.lua"] = [[
+return {
+  default = { inbound = "block", outbound = "allow" },
+  rules = { allow.inbound { protocol = "icmp" }, block.outbound { remote = "192.0.2.0/24" } },
+  on = {
+    attach = function(container, endpoint)
+      for _, port in ipairs(container.published) do
+        endpoint:add(allow.inbound { protocol = port.protocol, local_port = port.container })
+      end
+    end,
+  },
+}
+]] }
+  results.reload_ms = timed(ours.prefix .. program .. " policy reload " .. dir)
+  results.reload_again_ms = timed(ours.prefix .. program .. " policy reload " .. dir)
+  sets.clear()
+end
+
 local function missing(contender)
   for _, path in ipairs(contender.needs or {}) do
     if not installed(path) then
@@ -219,6 +242,9 @@ local function race(contender, last, results)
   if not missing(contender) then
     in_host(contender, last + NEIGHBOURS, function()
       climb(contender, last, results)
+      if contender == ours then
+        reload(results)
+      end
     end)
   end
 end
@@ -372,6 +398,8 @@ local function print_table(results)
   say("remove grows from the 1st to the 1000th by %.2f×", final and final.remove_ms / first.remove_ms, "1.5×")
   say("a whole hook createRuntime beyond an empty hook: %.1f ms", results.hook_ms, "10 ms")
   say("the first ever of a state: %.1f ms", results.first_ever_ms, "none")
+  say(("a whole policy reload of %d endpoints: %%.0f ms"):format(OURS), results.reload_ms, "none")
+  say("the same again, which changes nothing: %.0f ms", results.reload_again_ms, "none")
   say("32 at once: %.0f ms", results.at_once_ms, "2000 ms")
   say("memory of an endpoint in our maps, as the kernel accounts for each: %.1f KB", results.maps_kb, "16 KB")
   say("kernel memory of an endpoint beyond namespace and veth, by what of /proc/meminfo grew: %.1f KB",

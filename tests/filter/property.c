@@ -17,6 +17,7 @@
 
 #include "../../engine/filter/evaluate.h"
 #include "../../engine/gate/gate.h"
+#include "../../engine/gate/maps.h"
 #include "../support/shapes.h"
 
 static int passed, failed, skipped;
@@ -523,6 +524,70 @@ static void race_kernel(struct bh_gate_kernel *gate, uint32_t packets)
 	report("rows that raced can be replaced", passed_packets == 3 * LIMIT && !left, detail);
 }
 
+/* Packets of endpoint `id` by the processor: each after the first is its flow's. */
+static void send_on(struct bh_gate_kernel *gate, uint32_t id, int processor, uint32_t packets)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET((size_t)processor, &set);
+	sched_setaffinity(0, sizeof(set), &set);
+	for (uint32_t i = 0; i < packets; i++)
+		talk(gate, id, 0x0c000003, 80, BH_OUT);
+}
+
+/*
+ * Endpoints that share a row of what is not in their counters yet take turns on every processor there
+ * is: read while it goes on, their counters never go back, and afterwards they are exact.
+ */
+static void count_kernel(struct bh_gate_kernel *gate)
+{
+	enum { ENDPOINT = 900030, SHARING = 3, ROUNDS = 300, MORE = 2 };
+	static const uint8_t mac[6] = {0x02, 0, 0, 0, 0, 0x02};
+	struct bh_counters counters = {0}, before = {0};
+	uint32_t wrong = 0, back = 0;
+	pid_t child;
+	char detail[120];
+
+	for (uint32_t i = 0; i < SHARING; i++) {
+		uint32_t id = ENDPOINT + i * BH_PENDING;
+		struct bh_conf conf;
+
+		bh_conf_init(&conf);
+		conf.endpoint = conf.compartment = id;
+		memcpy(conf.mac, mac, 6);
+		conf.addresses[0] = conf.broadcasts[0] = bh_address_v4(0x0a000001);
+		conf.addresses_count = 1;
+		if (bh_gate_share_put(gate, id, NULL) || bh_gate_conf_put(gate, id, &conf, NULL))
+			abort();
+	}
+	fflush(stdout);
+	child = fork();
+	if (!child) {
+		for (uint32_t round = 0; round < ROUNDS; round++)
+			for (uint32_t i = 0; i < SHARING; i++)
+				send_on(gate, ENDPOINT + i * BH_PENDING, (int)(round % 2), i + MORE);
+		_exit(0);
+	}
+	while (!waitpid(child, NULL, WNOHANG)) {
+		wrong += bh_gate_counters_read(gate, ENDPOINT, &counters, NULL) != 0;
+		back += counters.packets[BH_OUT] < before.packets[BH_OUT] || counters.bytes[BH_OUT] < before.bytes[BH_OUT];
+		before = counters;
+	}
+	for (uint32_t i = 0; i < SHARING; i++) {
+		uint32_t id = ENDPOINT + i * BH_PENDING;
+
+		if (bh_gate_counters_read(gate, id, &counters, NULL) ||
+		    counters.packets[BH_OUT] != ROUNDS * (i + MORE) || counters.packets[BH_IN] ||
+		    counters.bytes[BH_OUT] % (ROUNDS * (i + MORE)) || !counters.bytes[BH_OUT])
+			wrong++;
+		bh_gate_conf_remove(gate, id, NULL);
+		bh_gate_share_remove(gate, id, NULL);
+	}
+	snprintf(detail, sizeof(detail), "%u wrong, %u times less than before", wrong, back);
+	report("counters are exact", !wrong && !back, detail);
+}
+
 /* A table whose first rule blocks all of an endpoint's packets and has the version as its id. */
 static void put_version(struct bh_gate_kernel *gate, uint32_t table, uint32_t version)
 {
@@ -673,6 +738,7 @@ static void kernel_properties(uint32_t packets)
 		replace_kernel(gate);
 		quota_kernel(gate);
 		race_kernel(gate, 2 * packets);
+		count_kernel(gate);
 	}
 	bh_gate_close(&gate);
 	umount2(directory, MNT_DETACH);

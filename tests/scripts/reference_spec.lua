@@ -140,7 +140,7 @@ describe("the reference", function()
   it("explains one name, whole or its last word", function()
     local status, out = cli.run { "help", "lua", "host:rules" }
     assert.equal(0, status)
-    assert.matches("^host:rules%(endpoint%)\n  The rules of an endpoint", out)
+    assert.matches("^host:rules%(endpoint, uncounted%)\n  The rules of an endpoint", out)
     assert.matches("\nrule\n", out)
     assert.matches("\n    priority +integer", out)
     assert.equal(out, select(2, cli.run { "help", "lua", "host.rules" }))
