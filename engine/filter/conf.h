@@ -16,9 +16,9 @@
  */
 #ifndef BH_ABI
 #define BH_ABI 5
-#endif
 
 #define BH_ADDRESSES_MAX 8 /* addresses of one endpoint, without fe80 */
+#endif
 
 enum bh_direction { BH_IN, BH_OUT }; /* towards the container; from it */
 
