@@ -8,6 +8,7 @@
 #include "../engine/platform/linux/nftables.h"
 #include "host.h"
 #include "lab.h"
+#include "stranger.h"
 
 #define DEFAULT_STATE "/var/lib/bulkhead"
 
@@ -99,6 +100,7 @@ static const luaL_Reg functions[] = {
 	{"open", bulkhead_open},
 	{"nftables", bulkhead_nftables},
 	{"reaches", bulkhead_reaches},
+	{"stranger", bh_stranger},
 	{"wait", bulkhead_wait},
 	{NULL, NULL},
 };

@@ -35,6 +35,14 @@ function bulkhead.reaches(reach, name) end
 ---@return string? code
 function bulkhead.nftables() end
 
+--- What on the way to a file somebody besides root may change, so that the file might become another:
+--- the first such directory, link or file; "" = nothing. The sticky bit counts, access lists do not.
+---@param path string from the root
+---@return string? path
+---@return string? message
+---@return string? code
+function bulkhead.stranger(path) end
+
 --- Does nothing for so long.
 ---@param seconds number
 function bulkhead.wait(seconds) end

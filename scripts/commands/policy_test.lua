@@ -2,7 +2,9 @@
 --- never saw decide.
 ---
 --- Specs are DIR/spec/*_spec.lua, run by busted with all that trusted Lua may do. So root does not
---- run those that another may have written, unless told to trust them.
+--- run those that another may have written, unless told to trust them; and busted is kept from what it
+--- would run of the directory that one happens to stand in (.busted, src).
+local bulkhead = require "bulkhead"
 local compare = require "compare"
 local json = require "json"
 local lfs = require "lfs"
@@ -12,7 +14,7 @@ local refuse = require "refuse"
 local session = require "session"
 local show = require "show"
 
-local test = { name = "test", lua = true, summary = "Runs a set's own specs." }
+local test = { name = "test", summary = "Runs a set's own specs." }
 
 function test.options(parser)
   parser:argument("dir", "The policy set; its specs are in DIR/spec."):argname "DIR"
@@ -23,40 +25,49 @@ local ORDER = {
   "set", "passed", "skipped", "failures", "errors", "rules", "decided", "never", "name", "message", "rule", "origin",
 }
 
---- Whoever can write a file or a directory of the specs can have root run what they like.
+--- Whoever can change a file of the specs, or put another in its place, can have root run what they like.
 local function refuse_strangers(paths)
   local self = lfs.attributes("/proc/self")
   if not self or self.uid ~= 0 then
     return
   end
   for _, path in ipairs(paths) do
-    local attributes = lfs.attributes(path)
-    local others = attributes and attributes.permissions:sub(8, 8) == "w"
-    if not attributes or attributes.uid ~= 0 or others then
-      refuse.world(("%s is not root's alone, and its specs would run as root; --trust runs them")
-        :format(path))
+    local whose = refuse.check(bulkhead.stranger(path))
+    if whose ~= "" then
+      refuse.world(("%s is not root's alone, and its specs would run as root; --trust runs them"):format(whose))
+    end
+  end
+end
+
+--- All that is in a directory, whatever it is for.
+local function add_tree(dir, paths)
+  for name in lfs.dir(dir) do
+    if name ~= "." and name ~= ".." then
+      local path = dir .. "/" .. name
+      paths[#paths + 1] = path
+      if lfs.attributes(path, "mode") == "directory" and lfs.symlinkattributes(path, "mode") == "directory" then
+        add_tree(path, paths)
+      end
     end
   end
 end
 
 --- The specs of a set, and all paths whose owners are answerable for them.
 local function find_specs(dir)
-  local specs, paths = {}, { dir, dir .. "/spec" }
+  local specs, paths = {}, { dir .. "/spec" }
   if lfs.attributes(dir .. "/spec", "mode") ~= "directory" then
     refuse.world(("%s has no specs (spec/NAME_spec.lua)"):format(policies.name(dir)))
   end
-  for name in lfs.dir(dir .. "/spec") do
-    if name:find "%.lua$" then
-      paths[#paths + 1] = dir .. "/spec/" .. name
-      specs[#specs + 1] = name:find "_spec%.lua$" and paths[#paths] or nil
-    end
+  add_tree(dir .. "/spec", paths)
+  table.sort(paths)
+  for _, path in ipairs(paths) do
+    specs[#specs + 1] = path:find("^[^/.][^/]*_spec%.lua$", #dir + #"/spec/" + 1) and path or nil
   end
-  table.sort(specs)
   return specs, paths
 end
 
 --- Runs busted on the specs; its exit status. It ends by os.exit, which is caught here.
-local function run_busted(specs)
+local function run_busted(dir, specs)
   local exit, done = os.exit, {}
   local found, runner = pcall(require, "busted.runner")
   if not found then
@@ -67,7 +78,11 @@ local function run_busted(specs)
     rawset(arg, i, nil)
   end
   local output = session.json and "spec_results" or "plainTerminal"
-  table.move({ "--output=" .. output, "--no-auto-insulate", table.unpack(specs) }, 1, #specs + 2, 1, arg)
+  local words = {
+    "--output=" .. output, "--no-auto-insulate", "--config-file=" .. session.root .. "/scripts/spec_config.lua",
+    ("--lpath=%s/spec/?.lua"):format(dir), ("--cpath=%s/spec/?.so"):format(dir), table.unpack(specs),
+  }
+  table.move(words, 1, #words, 1, arg)
   os.exit = function(status) -- luacheck: ignore
     done.status = status
     error(done)
@@ -109,7 +124,7 @@ function test.run(args)
   end
   local policy_spec = require "policy_spec"
   policy_spec.dir = dir
-  local status = run_busted(specs)
+  local status = run_busted(dir, specs)
   local missed, total = never_decisive(dir, policy_spec.decided)
   local never, lines = {}, { ("rules that decided: %d of %d\n"):format(total - #missed, total) }
   for i, rule in ipairs(missed) do

@@ -71,6 +71,30 @@ describe("policy test", function()
     assert.equal(0, (cli.run { "policy", "test", dir, "--trust" }))
   end)
 
+  it("does not run what is in the directory one stands in", function()
+    local dir, trap = make "block", os.tmpname()
+    os.remove(trap)
+    assert(lfs.mkdir(trap))
+    assert(lfs.mkdir(trap .. "/src"))
+    for _, name in ipairs { ".busted", "moonscript.lua", "src/helper.lua" } do
+      local file <close> = assert(io.open(trap .. "/" .. name, "w"))
+      file:write "io.stderr:write 'trapped\\n' return {}"
+    end
+    do
+      local file <close> = assert(io.open(dir .. "/spec/helper.lua", "w"))
+      file:write "return 'of the set'"
+      local spec <close> = assert(io.open(dir .. "/spec/more_spec.lua", "w"))
+      spec:write "it('has its own', function() assert.equal('of the set', require 'helper') end)"
+    end
+    local here = lfs.currentdir()
+    assert(lfs.chdir(trap))
+    local status, out, err = cli.run { "policy", "test", dir, "--trust" }
+    assert(lfs.chdir(here))
+    os.execute("rm -r " .. trap)
+    assert.same({ 0, "" }, { status, err }, out)
+    assert.matches("4 successes / 0 failures", out)
+  end)
+
   it("refuses what is no set, or has no specs", function()
     assert.equal(2, (cli.run { "policy", "test", "/nowhere" }))
     local status, _, err = cli.run { "policy", "test", sets.make { ["container/process.lua"] = POLICY } }

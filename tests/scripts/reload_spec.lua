@@ -223,6 +223,14 @@ describe("reach", function()
     assert.is_false(delivered())
     apply(to_left, { containers = { "b" } })
     assert.is_true(delivered())
+    -- And by a copy under a policy that does not say so.
+    local whatif = require "whatif"
+    for dir, arrives in pairs { [to_left] = false, [host:container("a").policies] = false } do
+      local trial <close> = whatif.new(host, dir)
+      assert.equal(arrives, trial:send "out icmp[8:0] 10.1.0.2 -> 10.2.0.2")
+    end
+    local trial <close> = whatif.new(host)
+    assert.is_true(trial:send "out icmp[8:0] 10.1.0.2 -> 10.2.0.2")
   end)
 end)
 

@@ -182,6 +182,39 @@ stage.platforms(B, "audit", function(open)
     assert.is_false(passes(s, db, text:format "A", web))
   end)
 
+  it("of one compartment leaves the others as they are", function()
+    local s = open()
+    local dir = set_of "80"
+    local web, other = s:add { id = "web", policies = dir }, s:add { id = "other", policies = dir }
+    local db = s:add { id = "db", policies = dir }
+    local function reaches(actor, port)
+      return passes(s, db, ("out tcp %s:%d -> %s:81"):format(db.address, port, actor.address), actor)
+    end
+    assert(apply(s, nil, { audit = true, containers = { "web" } }))
+    assert.same({ true, false }, { reaches(web, 1), reaches(other, 2) })
+    assert.same({ true, false }, { s.host:endpoints("web")[1].audit, s.host:endpoints("other")[1].audit })
+    assert(apply(s, nil, { containers = { "web" } }))
+    assert.is_false(reaches(web, 3))
+  end)
+
+  it("of one rule lets pass what that rule alone would block", function()
+    local s = open()
+    local dir = sets.make { ["container/process.lua"] = [[
+return { default = { inbound = "block", outbound = "allow" }, rules = {
+  block.inbound { protocol = "tcp", local_port = 80, name = "tried", audit = true },
+  block.inbound { protocol = "tcp", local_port = 81, name = "meant" },
+} }]] }
+    local web, db = s:add { id = "web", policies = dir }, s:add { id = "db", policies = dir }
+    for port, expected in pairs { [80] = true, [81] = false, [82] = false } do
+      assert.equal(expected, passes(s, db, ("out tcp %s:4 -> %s:%d"):format(db.address, web.address, port), web), port)
+    end
+    local audited = {}
+    for _, record in ipairs(dropped(s, web)) do
+      audited[record.rule or record.by] = record.audit
+    end
+    assert.same({ tried = true, meant = false, default = false }, audited)
+  end)
+
   it("lets nothing pass that is spoofed", function()
     local s = open()
     local web = s:add { id = "web", policies = set_of("80", "audit = true,") }
