@@ -83,7 +83,8 @@ describe("the gate of another version", function()
   --- A TCP connection that stays, from where `client` is run to where `server` is. Two functions: each has
   --- one end say a word, the server first, and tells what the other has heard, all of it by then.
   local function wire(client, server, address, port, listen)
-    local dir = os.tmpname() .. "-wire"
+    local dir = os.tmpname()
+    os.remove(dir)
     os.execute(([[mkdir -p '%s'; cd '%s'; mkfifo say reply
       { %s busybox nc -l -p %d <say >returned & echo $! >>pids; exec 3<>say; sleep 0.3
       %s busybox nc %s %d <reply >heard & echo $! >>pids; exec 4<>reply
