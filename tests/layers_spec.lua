@@ -47,6 +47,18 @@ local function resolve(path, include)
   return whole
 end
 
+--- A clock that people set jumps: what expires and who waits goes by one that does not.
+describe("the wall clock", function()
+  for _, path in ipairs(files("scripts", "%.lua$", files("bindings", "%.[ch]$", files("engine", "%.[ch]$")))) do
+    it("is not asked in " .. path, function()
+      if path ~= "bindings/drops.c" then -- shows when something was
+        assert.is_nil(read(path):match "CLOCK_REALTIME" or read(path):match "[^%w_]time%(NULL"
+          or read(path):match "gettimeofday" or read(path):match "os%.time")
+      end
+    end)
+  end
+end)
+
 describe("the layers of the engine", function()
   for _, path in ipairs(files("engine", "%.[ch]$")) do
     it("hold in " .. path, function()

@@ -77,7 +77,7 @@ function require(name) end
 ---@field on? policy_handlers
 ---@field antispoof? boolean default true: an endpoint sends and receives only as itself
 ---@field router? boolean may send router advertisements and redirects
----@field dhcp_server? boolean may send DHCP answers
+---@field dhcp_server? boolean may send to DHCP clients (udp ports 68 and, of IPv6, 546)
 ---@field audit? boolean what rules or defaults would block passes, and is recorded; malformed and spoofed packets are dropped
 ---@field flows? integer 1 to 65536: flows an endpoint may have at once
 ---@field timeouts? policy_timeouts

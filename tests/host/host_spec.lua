@@ -69,6 +69,11 @@ describe("a network is refused", function()
     { { name = "a", driver = "nat", subnets = { "10.0.0.1/24" } }, "subnet: '10.0.0.1/24' has host bits set; the prefix is 10.0.0.0/24" },
     { { name = "a", driver = "nat", subnets = { "10.0.0.0/33" } }, "subnet: '10.0.0.0/33': the prefix length must be 0 to 32" },
     { { name = "a", driver = "nat", subnets = { "10.0.0.0/31" } }, "subnet 10.0.0.0/31 has no room for a gateway and a container; /30 is the smallest" },
+    { { name = "a", driver = "nat", subnets = { "10.0.0.0/32" } }, "subnet 10.0.0.0/32 has no room for a gateway and a container; /30 is the smallest" },
+    { { name = "a", driver = "nat", subnets = { "fd00::/127" } }, "subnet fd00::/127 has no room for a gateway and a container; /126 is the smallest" },
+    { { name = "a", driver = "nat", subnets = { "fd00::/128" } }, "subnet fd00::/128 has no room for a gateway and a container; /126 is the smallest" },
+    { { name = "a", driver = "nat", subnets = { "10.0.0.0/7" } }, "subnet 10.0.0.0/7 is too large; /8 is the largest" },
+    { { name = "a", driver = "nat", subnets = { "10.0.0.0/030" } }, "subnet: '10.0.0.0/030': the prefix length is written without leading zeros, /30" },
     { { name = "a", driver = "nat", subnets = { "224.0.0.0/24" } }, "subnet 224.0.0.0/24 is not one for hosts (multicast, loopback or link-local)" },
     { { name = "a", driver = "nat", subnets = { "172.16.0.0/16" } }, "subnet 172.16.0.0/16 overlaps 172.16.0.0/29 of network 'nat'" },
     { { name = "a", driver = "nat", subnets = { "10.0.0.0/24", "10.0.0.128/25" } }, "subnet 10.0.0.128/25 overlaps 10.0.0.0/24 of network 'a'" },
@@ -151,6 +156,18 @@ describe("a container is refused", function()
 end)
 
 describe("addresses", function()
+  it("of the smallest subnets are one container's", function()
+    assert(network { name = "small", driver = "nat", subnets = { "10.0.0.0/30", "fd01::/126" } })
+    local one = assert(container("one", {}, { network = "small" }))
+    assert.same({ "10.0.0.2/30", "fd01::2/126" }, { table.unpack(one.addresses) })
+    local none, message, code = container("two", {}, { network = "small" })
+    assert.is_nil(none)
+    assert.equal("network 'small' has no free IPv4 address left", message)
+    assert.equal("EADDRNOTAVAIL", code)
+    assert(change(function() return host:remove_container "one" end))
+    assert.equal("10.0.0.2/30", assert(container("two", {}, { network = "small" })).addresses[1])
+  end)
+
   it("are not reused at once", function()
     assert.equal("172.16.0.2/29", container("a").addresses[1])
     assert(change(function() return host:remove_container "a" end))
