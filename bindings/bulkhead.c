@@ -62,7 +62,7 @@ static int bulkhead_wait(lua_State *L)
 	luaL_argcheck(L, seconds >= 0 && seconds < 1e6, 1, "must be seconds");
 	time.tv_sec = (time_t)seconds;
 	time.tv_nsec = (long)((seconds - (lua_Number)time.tv_sec) * 1e9);
-	nanosleep(&time, NULL);
+	bh_console_sleep(&time);
 	return 0;
 }
 

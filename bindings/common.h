@@ -12,6 +12,7 @@
 #include <lua.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "../engine/base/error.h"
 #include "../engine/filter/rule.h"
@@ -60,5 +61,8 @@ int bh_check_rules(lua_State *L, int index, struct bh_rules **out, struct bh_err
 void bh_push_rule(lua_State *L, const struct bh_rule *rule);
 /* Registers the userdata's class; every module that uses rules calls it. */
 void bh_rules_register(lua_State *L);
+
+/* Sleeps. Ctrl-C that guard() is to answer ends it at once, also one that came before. */
+void bh_console_sleep(const struct timespec *time);
 
 #endif

@@ -8,6 +8,10 @@
  * that gets a grace of GRACE instructions to clean up in, then every instruction raises, so that no
  * pcall in a loop survives. C functions are not interrupted, but those that wait return early. Who
  * presses Ctrl-C three times and nothing happens, ends the program.
+ *
+ * From catch() on the signal is blocked but in guard() and while wait_input() waits. Whatever comes in
+ * between waits for the next of these: readline, which has a handler of its own while it takes in a
+ * character, never sees one, and none is lost between a look at the flag and the waiting.
  */
 #include "common.h"
 
@@ -57,12 +61,37 @@ static void catch_signals(struct sigaction *before)
 	sigaction(SIGINT, &action, before);
 }
 
+static void block(int how, sigset_t *before)
+{
+	sigset_t interrupt;
+
+	sigemptyset(&interrupt);
+	sigaddset(&interrupt, SIGINT);
+	sigprocmask(how, &interrupt, before);
+}
+
+/* As poll(), but that Ctrl-C ends it at once, also one that came since it was last asked about. */
+static int wait_or_signal(struct pollfd *input, nfds_t count, const struct timespec *time)
+{
+	sigset_t blocked, open;
+	int rc = -1;
+
+	block(SIG_BLOCK, &blocked);
+	open = blocked;
+	sigdelset(&open, SIGINT);
+	if (!signals)
+		rc = ppoll(input, count, time, &open);
+	sigprocmask(SIG_SETMASK, &blocked, NULL);
+	return rc;
+}
+
 /* catch(): from now on Ctrl-C is for guard() and wait_input() only, also between them. */
 static int console_catch(lua_State *L)
 {
 	(void)L;
 	signals = 0;
 	catch_signals(NULL);
+	block(SIG_BLOCK, NULL);
 	return 0;
 }
 
@@ -73,6 +102,7 @@ static int console_guard(lua_State *L)
 	int mask_before = lua_gethookmask(L), count_before = lua_gethookcount(L);
 	lua_State *outer = running;
 	struct sigaction before;
+	sigset_t blocked;
 	int rc;
 
 	luaL_checktype(L, 1, LUA_TFUNCTION);
@@ -80,7 +110,9 @@ static int console_guard(lua_State *L)
 	lua_sethook(L, hook, LUA_MASKCOUNT, GRACE);
 	running = L;
 	catch_signals(&before);
+	block(SIG_UNBLOCK, &blocked);
 	rc = lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);
+	sigprocmask(SIG_SETMASK, &blocked, NULL);
 	sigaction(SIGINT, &before, NULL);
 	running = outer;
 	lua_sethook(L, hook_before, mask_before, count_before);
@@ -92,6 +124,11 @@ static int console_guard(lua_State *L)
 	return lua_gettop(L);
 }
 
+void bh_console_sleep(const struct timespec *time)
+{
+	wait_or_signal(NULL, 0, time);
+}
+
 /* wait_input(): true when standard input has something (its end, too), false after Ctrl-C. */
 static int console_wait_input(lua_State *L)
 {
@@ -101,7 +138,7 @@ static int console_wait_input(lua_State *L)
 
 	catch_signals(&before);
 	do {
-		rc = signals ? -1 : poll(&input, 1, -1);
+		rc = wait_or_signal(&input, 1, NULL);
 	} while (rc < 0 && errno == EINTR && !signals);
 	sigaction(SIGINT, &before, NULL);
 	lua_pushboolean(L, !signals);

@@ -35,7 +35,7 @@ local function edited(readline, complete)
   readline.set_complete_function(function(text, from, to)
     local given = text:sub(from, to)
     readline.set_completion_append_character "" -- is a blank again before each completion
-    local ok, fits, word = pcall(complete, text:sub(1, to))
+    local ok, fits, word = console.guard(complete, text:sub(1, to))
     if not ok then
       return {}
     end

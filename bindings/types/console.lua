@@ -5,7 +5,7 @@
 local console = {}
 
 --- From now on Ctrl-C does not end the program: it is for `guard` and `wait_input`, and what comes
---- between two of them counts for the next `wait_input`.
+--- between two of them counts for the next of either.
 function console.catch() end
 
 --- Calls a function so that Ctrl-C ends it, and only it: coroutines, loops around pcall and waits
