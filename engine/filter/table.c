@@ -312,6 +312,17 @@ static int add_blocks(struct compiling *compiling)
 	return 0;
 }
 
+/* What only the whole table knows: where the entries are, and where a root's only child is. */
+static void finish_domain(const struct bh_table_head *head, struct bh_domain *domain, uint32_t d)
+{
+	domain->entries = head->entries;
+	domain->rules = head->rules;
+	for (uint32_t t = 0; t < BH_TREES; t++)
+		if (!domain->roots[t].children)
+			domain->roots[t].children = (uint32_t)(sizeof(*head) + d * sizeof(*domain) +
+			                                       offsetof(struct bh_domain, roots[t].only));
+}
+
 static int compile(struct compiling *compiling, const struct bh_ruleset *ruleset, size_t max_bytes)
 {
 	struct bh_table_head *head = &compiling->head;
@@ -330,6 +341,8 @@ static int compile(struct compiling *compiling, const struct bh_ruleset *ruleset
 	head->most_cubes = compiling->trees.most_cubes;
 	head->cubes = compiling->trees.cubes;
 	head->nodes = compiling->trees.nodes;
+	for (uint32_t d = 0; d < BH_DOMAINS; d++)
+		finish_domain(head, &compiling->made[d], d);
 	memcpy(compiling->trees.bytes.data, head, sizeof(*head));
 	memcpy(compiling->trees.bytes.data + sizeof(*head), compiling->made, sizeof(compiling->made));
 	return head->size > max_bytes ? -E2BIG : 0;

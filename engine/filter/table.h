@@ -32,7 +32,7 @@
 #define BH_DEPTH_MAX 8
 #define BH_LABEL_BITS 20
 #define BH_NO_LABEL ((1u << BH_LABEL_BITS) - 1)
-#define BH_TABLE_MAGIC 0x62680003u
+#define BH_TABLE_MAGIC 0x62680004u
 
 /* Lanes: an address, a guard, a port, a guard; and in the first word a protocol and a guard. */
 #define BH_LANE_PORT 33
@@ -56,12 +56,14 @@ struct bh_fork {
 	uint64_t factor[2];
 	uint32_t children; /* offset of uint32_t[1 << (64 - shift)] */
 	uint32_t shift;
-	uint32_t reserved[6];
+	uint32_t only;     /* the child of a root that has no other */
+	uint32_t reserved[5];
 };
 
+/* Two lines of the cache have all that most lookups need beside the trees: this and the first root. */
 struct bh_domain {
-	uint32_t roots[BH_TREES]; /* child words */
-	uint32_t best[BH_TREES];  /* no label in the tree is lower; ascending; BH_NO_LABEL: no tree */
+	uint32_t best[BH_TREES]; /* no label in the tree is lower; ascending; BH_NO_LABEL: no tree */
+	uint32_t entries, rules; /* as in the head */
 	struct {
 		uint32_t bounds; /* offset of struct bh_address[count], the first is :: */
 		uint32_t count;
@@ -69,7 +71,8 @@ struct bh_domain {
 	uint32_t blocks;     /* offset of the pages */
 	uint32_t blocks_count;
 	uint32_t blocks_best;
-	uint32_t reserved;
+	uint32_t reserved[3];
+	struct bh_fork roots[BH_TREES]; /* of a tree that is a leaf: one that has a single child */
 };
 
 struct bh_table_head {
@@ -214,21 +217,22 @@ BH_INLINE uint32_t bh_leaf_lookup(const struct bh_place *table, uint32_t leaf, u
 	return count > BH_SCAN_NEAR ? far(table->chunk, leaf, table->at, w0, w1) : BH_NO_LABEL;
 }
 
-/* The leaf of one tree in which the packet ends. */
-BH_INLINE uint32_t bh_tree_leaf(const struct bh_place *table, uint32_t child, uint64_t w0, uint64_t w1,
+/* The leaf in which the packet ends, of the tree whose root is at an offset. */
+BH_INLINE uint32_t bh_tree_leaf(const struct bh_place *table, uint32_t root, uint64_t w0, uint64_t w1,
                                 uint32_t mask)
 {
+	uint32_t child = root / BH_UNIT;
+
 	for (int i = 0; i < BH_DEPTH_MAX; i++) {
-		const struct bh_fork *fork;
+		const struct bh_fork *fork = BH_AT(table, child * BH_UNIT, 64, mask);
 		uint64_t index;
 
-		if (child & BH_CHILD_LEAF)
-			break;
 		BH_STEP(node);
-		fork = BH_AT(table, child * BH_UNIT, 64, mask);
 		index = ((w0 & fork->mask[0]) * fork->factor[0] + (w1 & fork->mask[1]) * fork->factor[1]) >>
 		        (fork->shift & 63);
 		child = *(const uint32_t *)BH_AT(table, fork->children + (uint32_t)index * 4, 4, mask);
+		if (child & BH_CHILD_LEAF)
+			break;
 	}
 	return child;
 }
@@ -283,9 +287,9 @@ BH_INLINE int bh_place_lookup(const struct bh_place *table, const struct bh_key 
                               struct bh_entry *entry, bh_rank_search *rank, bh_far_scan *far,
                               bh_run_lookup *blocks, uint32_t mask)
 {
-	const struct bh_table_head *head = BH_AT(table, 0, 64, mask);
-	const struct bh_domain *domain = BH_AT(table, sizeof(*head) + bh_domain_of(key->v6, key->direction) * 64,
-	                                       64, mask);
+	uint32_t at = (uint32_t)sizeof(struct bh_table_head) +
+	              bh_domain_of(key->v6, key->direction) * (uint32_t)sizeof(struct bh_domain);
+	const struct bh_domain *domain = BH_AT(table, at, 64, mask); /* its first line */
 	uint64_t local = key->local.lo & 0xffffffff, remote = key->remote.lo & 0xffffffff;
 	uint32_t best = BH_NO_LABEL, label;
 	uint64_t w0, w1;
@@ -299,16 +303,16 @@ BH_INLINE int bh_place_lookup(const struct bh_place *table, const struct bh_key 
 	for (int t = 0; t < BH_TREES; t++) {
 		if (domain->best[t] >= best)
 			break;
-		label = bh_leaf_lookup(table, bh_tree_leaf(table, domain->roots[t], w0, w1, mask), w0, w1, far, mask);
+		label = bh_leaf_lookup(table, bh_tree_leaf(table, at + 64 + (uint32_t)t * 64, w0, w1, mask), w0, w1, far, mask);
 		best = label < best ? label : best;
 	}
 	if (domain->blocks_best < best) {
 		label = blocks(table->chunk, table->at + domain->blocks, domain->blocks_count, key);
 		best = label < best ? label : best;
 	}
-	if (best >= head->rules)
+	if (best >= domain->rules)
 		return 0;
-	*entry = *(const struct bh_entry *)BH_AT(table, head->entries + best * 8, 8, mask);
+	*entry = *(const struct bh_entry *)BH_AT(table, domain->entries + best * 8, 8, mask);
 	return 1;
 }
 

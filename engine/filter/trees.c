@@ -345,7 +345,8 @@ static uint32_t grow_node(struct growing *growing, struct part *parts, uint32_t 
 	    !bh_trees_choose(growing, parts, count, &hull, room, &choice) ||
 	    !cells_make(&cells, growing, &choice, parts, count, room)) {
 		cells_clear(&cells);
-		growing->most_nodes = level > growing->most_nodes ? level : growing->most_nodes;
+		if (growing->most_nodes < level || !growing->most_nodes) /* a root is there, if only for a leaf */
+			growing->most_nodes = level ? level : 1;
 		return make_leaf(growing, parts, count);
 	}
 	at = bh_trees_room(trees, sizeof(*fork), 64);
@@ -387,7 +388,7 @@ static void grow_kinds(struct growing *growing, struct bh_domain *domain, struct
 		struct hull all;
 		uint32_t n = 0;
 
-		domain->roots[t] = BH_CHILD_LEAF;
+		growing->trees->roots[t] = BH_CHILD_LEAF;
 		domain->best[t] = BH_NO_LABEL;
 		for (uint32_t i = 0; i < count; i++) {
 			if (!(kinds[t] >> kind_of(&growing->boxes[i], wide) & 1))
@@ -403,19 +404,19 @@ static void grow_kinds(struct growing *growing, struct bh_domain *domain, struct
 			all.last[l] = (uint32_t)((1ULL << bh_lane_bits[l]) - 1);
 		growing->most_nodes = growing->most_cubes = 0;
 		domain->best[t] = growing->boxes[parts[0].box].label;
-		domain->roots[t] = grow_node(growing, parts, n, all, 0, (size_t)((double)room * n / count));
+		growing->trees->roots[t] = grow_node(growing, parts, n, all, 0, (size_t)((double)room * n / count));
 		growing->all_nodes += growing->most_nodes;
 		growing->all_cubes += growing->most_cubes;
 	}
 	/* A later tree is skipped where an earlier one has found what it cannot better. */
 	for (int i = 1; i < BH_TREES; i++)
 		for (int j = i; j > 0 && domain->best[j] < domain->best[j - 1]; j--) {
-			uint32_t best = domain->best[j], root = domain->roots[j];
+			uint32_t best = domain->best[j], root = growing->trees->roots[j];
 
 			domain->best[j] = domain->best[j - 1];
-			domain->roots[j] = domain->roots[j - 1];
+			growing->trees->roots[j] = growing->trees->roots[j - 1];
 			domain->best[j - 1] = best;
-			domain->roots[j - 1] = root;
+			growing->trees->roots[j - 1] = root;
 		}
 }
 
@@ -440,7 +441,7 @@ static uint32_t cost_of(const struct bh_trees *trees, const struct bh_domain *do
 	uint32_t best = BH_NO_LABEL, cost = 0;
 
 	for (int t = 0; t < BH_TREES && domain->best[t] < best; t++) {
-		uint32_t child = domain->roots[t], count, at, i = 0;
+		uint32_t child = trees->roots[t], count, at, i = 0;
 
 		for (cost += COST_TREE; !(child & BH_CHILD_LEAF); cost += COST_NODE) {
 			const struct bh_fork *fork = BH_AT(&place, child * BH_UNIT, 64, 0);
@@ -480,6 +481,19 @@ static double cost_average(const struct growing *growing, const struct bh_domain
 	return total / packets * (1 + (double)bytes / (1 << 20));
 }
 
+/* Roots stand in the domain, so that a lookup begins with a node it need not look for. */
+static void put_roots(struct bh_trees *trees, struct bh_domain *domain)
+{
+	for (int t = 0; t < BH_TREES && !trees->failed; t++) {
+		struct bh_fork *root = &domain->roots[t];
+
+		if (trees->roots[t] & BH_CHILD_LEAF)
+			*root = (struct bh_fork){.shift = 63, .only = trees->roots[t]};
+		else
+			memcpy(root, bytes_at(trees, trees->roots[t] * BH_UNIT), sizeof(*root));
+	}
+}
+
 /* Forgets what was appended from `size` on. */
 static void truncate_to(struct bh_trees *trees, size_t size)
 {
@@ -500,11 +514,13 @@ void bh_trees_grow(struct bh_trees *trees, struct bh_domain *domain, const struc
 	double cost, lowest = 0;
 
 	for (int t = 0; t < BH_TREES; t++) {
-		domain->roots[t] = BH_CHILD_LEAF;
+		trees->roots[t] = BH_CHILD_LEAF;
 		domain->best[t] = BH_NO_LABEL;
 	}
-	if (!count)
+	if (!count) {
+		put_roots(trees, domain);
 		return;
+	}
 	for (uint32_t i = 0; i < count; i++)
 		for (int a = 0; a < 2; a++) {
 			uint32_t first = boxes[i].first[a ? BH_REMOTE : BH_LOCAL];
@@ -539,6 +555,7 @@ void bh_trees_grow(struct bh_trees *trees, struct bh_domain *domain, const struc
 	}
 	trees->most_nodes = growing.all_nodes > trees->most_nodes ? growing.all_nodes : trees->most_nodes;
 	trees->most_cubes = growing.all_cubes > trees->most_cubes ? growing.all_cubes : trees->most_cubes;
+	put_roots(trees, domain);
 	free(growing.loads);
 	free(growing.stamps);
 }

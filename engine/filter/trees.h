@@ -20,6 +20,7 @@ struct bh_trees {
 	struct bh_buffer bytes;
 	uint32_t *leaves; /* hash table of offsets of leaves, to share equal ones */
 	uint32_t leaves_count, leaves_room;
+	uint32_t roots[BH_TREES]; /* of the domain at hand: child words */
 	uint64_t work; /* boxes that may still be looked at before fewer ways to split are tried */
 	uint32_t most_nodes, most_cubes;
 	uint32_t cubes, nodes; /* made so far */

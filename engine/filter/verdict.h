@@ -258,10 +258,11 @@ BH_GLOBAL int bh_judge_flow(BH_CTX *ctx, const struct bh_conf *conf, struct bh_p
 
 /* Remembers what rules or a default allowed. Non-zero: no room. */
 BH_GLOBAL int bh_flow_open(BH_CTX *ctx, const struct bh_conf *conf,
-                                    const struct bh_flow_key *key, const struct bh_packet *packet,
+                                    const struct bh_packet *packet,
                                     const struct bh_verdict *verdict)
 {
-	BH_ENTER(ctx, conf && key && packet && verdict, -1);
+	BH_ENTER(ctx, conf && packet && verdict, -1);
+	const struct bh_flow_key *key = &packet->flow;
 	uint8_t opener = packet->key.direction & 1, state = BH_FLOW_OPENING;
 	struct bh_flow *flow;
 
@@ -333,7 +334,6 @@ BH_GLOBAL int bh_judge_ip(BH_CTX *ctx, const struct bh_conf *conf,
 	BH_ENTER(ctx, conf && packet && verdict, 0);
 	const struct bh_key *packet_key = &packet->key;
 	bool icmp = bh_is_icmp(packet_key), opens = true;
-	struct bh_flow_key *key = &packet->flow;
 
 	if (packet->fragment == BH_LATER) {
 		bh_judge_fragment(ctx, conf, packet, verdict);
@@ -342,7 +342,7 @@ BH_GLOBAL int bh_judge_ip(BH_CTX *ctx, const struct bh_conf *conf,
 	if (icmp && bh_icmp_is_error(packet_key)) {
 		opens = false;
 		if (packet->has_inner) {
-			bh_flow_key_of(key, conf->endpoint, &packet->inner, packet->inner_id);
+			bh_flow_key_of(&packet->flow, conf->endpoint, &packet->inner, packet->inner_id);
 			if (bh_judge_flow(ctx, conf, packet, verdict))
 				return 0;
 		}
@@ -352,14 +352,14 @@ BH_GLOBAL int bh_judge_ip(BH_CTX *ctx, const struct bh_conf *conf,
 
 		if (icmp && bh_icmp_query_of_reply(packet_key))
 			opens = false;
-		bh_flow_key_of(key, conf->endpoint, packet_key, packet->id);
+		bh_flow_key_of(&packet->flow, conf->endpoint, packet_key, packet->id);
 		if (!bare_syn && bh_judge_flow(ctx, conf, packet, verdict))
 			goto fragment;
 	}
 	bh_judge_rules(ctx, conf, packet_key, verdict);
 	if (verdict->action == BH_BLOCK)
 		return 0;
-	if (opens && bh_flow_open(ctx, conf, key, packet, verdict)) {
+	if (opens && bh_flow_open(ctx, conf, packet, verdict)) {
 		bh_decide(verdict, BH_BLOCK, BH_BY_QUOTA);
 		return 0;
 	}
