@@ -120,6 +120,7 @@ bulkhead.version = ""
 ---@field router boolean
 ---@field dhcp_server boolean
 ---@field audit boolean what the policy would block passes, and is recorded
+---@field direct boolean the switch may be passed by
 ---@field timeouts table<string, integer> seconds
 ---@field reach string[] networks that its policy lets its network reach
 ---@field attachment string name of the CNI configuration that asked for it; "" = none

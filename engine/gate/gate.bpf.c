@@ -316,8 +316,8 @@ static inline __attribute__((always_inline)) int judge(struct __sk_buff *skb,
 }
 
 /*
- * The port to hand a packet to directly: of another endpoint on the sender's network, with no
- * bandwidth limit at either end. What the forwarding table does not know (the host, groups, other
+ * The port to hand a packet to directly: of another endpoint on the sender's network, unless the
+ * policy of either wants the switch. What the forwarding table does not know (the host, groups, other
  * networks) goes the way of the switch, and so does what the switch would not deliver, for it to
  * say so: larger than the port takes, or of a sender that is a group or nobody. 0: none.
  */
@@ -330,7 +330,7 @@ static inline __attribute__((always_inline)) uint32_t peer_of(struct __sk_buff *
 	const uint8_t *frame = bh_view(skb, 14);
 	struct bh_forward *forward;
 
-	if (!frame || frame[0] & 1 || sender->flags & BH_CONF_LIMITED)
+	if (!frame || frame[0] & 1 || sender->flags & BH_CONF_SWITCHED)
 		return 0;
 	if (frame[6] & 1 || !(*(const uint16_t *)(frame + 6) | *(const uint32_t *)(frame + 8)))
 		return 0;
@@ -361,7 +361,7 @@ int bh_gate_out(struct __sk_buff *skb)
 	to = peer_of(skb, sender);
 	if (to)
 		receiver = conf_of(to, epoch);
-	if (receiver && receiver->flags & BH_CONF_LIMITED)
+	if (receiver && receiver->flags & BH_CONF_SWITCHED)
 		receiver = 0;
 	plain = bh_plain_read(skb, &scratch->plain);
 	if (judge(skb, sender, scratch, plain, BH_OUT, receiver != 0) != TC_ACT_OK)
