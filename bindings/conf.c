@@ -16,6 +16,8 @@ static void conf_options(lua_State *L, int index, struct bh_conf *conf)
 		conf->flags |= BH_CONF_DHCP_SERVER;
 	if (bh_field_flag(L, index, "audit", false))
 		conf->flags |= BH_CONF_AUDIT;
+	if (!bh_field_flag(L, index, "direct", true))
+		conf->flags |= BH_CONF_SWITCHED;
 	conf->flows_limit = (uint32_t)bh_field_integer(L, index, "flows", BH_FLOWS_LIMIT);
 	if (conf->flows_guaranteed > conf->flows_limit)
 		conf->flows_guaranteed = conf->flows_limit;

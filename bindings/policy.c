@@ -143,7 +143,7 @@ static int policy_options(lua_State *L)
 {
 	const struct bh_policy *policy = check_policy(L);
 
-	lua_createtable(L, 0, 7);
+	lua_createtable(L, 0, 8);
 	lua_pushboolean(L, policy->antispoof);
 	lua_setfield(L, -2, "antispoof");
 	lua_pushboolean(L, policy->router);
@@ -152,6 +152,8 @@ static int policy_options(lua_State *L)
 	lua_setfield(L, -2, "dhcp_server");
 	lua_pushboolean(L, policy->audit);
 	lua_setfield(L, -2, "audit");
+	lua_pushboolean(L, policy->direct);
+	lua_setfield(L, -2, "direct");
 	if (policy->flows) {
 		lua_pushinteger(L, policy->flows);
 		lua_setfield(L, -2, "flows");

@@ -62,7 +62,7 @@ struct bh_policy {
 	int code;         /* -errno of a file that could not be had; else 0 */
 	enum bh_action actions[2]; /* the defaults, by direction */
 	char origins[2][64];       /* theirs, FILE:LINE; empty = none yet */
-	bool antispoof, router, dhcp_server, audit;
+	bool antispoof, router, dhcp_server, audit, direct;
 	int64_t flows;                        /* 0 = not said */
 	int64_t timeouts[BH_TIMEOUT_COUNT];   /* 0 = not said */
 	unsigned handlers[BH_POLICY_LAYERS];  /* bit per event */

@@ -12,7 +12,7 @@
 
 const char *const bh_policy_events[] = {"create", "attach", "start", "stop", "detach", "remove", NULL};
 static const char *const field_names[] = {
-	"default", "rules", "on", "antispoof", "router", "dhcp_server", "audit", "flows", "timeouts", "reach", NULL,
+	"default", "rules", "on", "antispoof", "router", "dhcp_server", "audit", "direct", "flows", "timeouts", "reach", NULL,
 };
 
 #define NETWORK_NAME_MAX 63
@@ -196,6 +196,8 @@ static void check_field(lua_State *L, struct check *check, const char *field)
 		policy->router = check_flag(L, check, field);
 	else if (!strcmp(field, "audit"))
 		policy->audit = check_flag(L, check, field);
+	else if (!strcmp(field, "direct"))
+		policy->direct = check_flag(L, check, field);
 	else
 		policy->dhcp_server = check_flag(L, check, field);
 }

@@ -265,6 +265,7 @@ int bh_policy_load(struct bh_policy *policy, const char *dir, const char *type, 
 	if (!rc)
 		rc = open_set(policy, dir, type, driver, err);
 	policy->antispoof = true;
+	policy->direct = true;
 	if (!rc)
 		rc = run_located(policy, load_layers, policy, err);
 	if (policy->dirfd >= 0)

@@ -270,6 +270,7 @@ static int endpoint_more(lua_State *L, struct bh_store *store, struct bh_error *
 	bh_set_flag(L, "router", flags & BH_CONF_ROUTER);
 	bh_set_flag(L, "dhcp_server", flags & BH_CONF_DHCP_SERVER);
 	bh_set_flag(L, "audit", flags & BH_CONF_AUDIT);
+	bh_set_flag(L, "direct", !(flags & BH_CONF_SWITCHED));
 	bh_set_text(L, "default_inbound", flags & BH_CONF_BLOCK_IN ? "block" : "allow");
 	bh_set_text(L, "default_outbound", flags & BH_CONF_BLOCK_OUT ? "block" : "allow");
 	lua_getfield(L, -1, "timeouts");

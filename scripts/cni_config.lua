@@ -164,8 +164,7 @@ local RUNTIME = {
 local function check_bandwidth(bandwidth)
   for _, value in pairs(bandwidth or {}) do
     if value ~= 0 and value ~= json.null then
-      unsupported("bandwidth", bandwidth, "Bulkhead does not limit rates; the `bandwidth` plugin, chained "
-        .. "after it, does")
+      unsupported("bandwidth", bandwidth, "Bulkhead does not limit rates; a qdisc on the NIC does")
     end
   end
 end

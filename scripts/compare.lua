@@ -71,7 +71,7 @@ function compare.world(dir, who)
   return worlds.imagined(spec, {})
 end
 
-local OPTIONS = { "antispoof", "router", "dhcp_server", "flows" }
+local OPTIONS = { "antispoof", "router", "dhcp_server", "direct", "flows" }
 
 local function listed(value)
   return type(value) == "table" and table.concat(value, ",") or value

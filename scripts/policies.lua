@@ -86,7 +86,7 @@ function Set:rules()
   return renamed(self, self.loaded:rules())
 end
 
---- antispoof, router, dhcp_server, flows, timeouts, reach.
+--- antispoof, router, dhcp_server, audit, direct, flows, timeouts, reach.
 function Set:options()
   return self.loaded:options()
 end

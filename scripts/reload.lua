@@ -19,7 +19,7 @@ local FIELDS = {
   "action", "direction", "protocol", "local", "local_port", "remote", "remote_port", "icmp",
   "priority", "name", "log", "audit",
 }
-local OPTIONS = { "antispoof", "router", "dhcp_server", "audit" }
+local OPTIONS = { "antispoof", "router", "dhcp_server", "audit", "direct" }
 local TIMEOUTS = {
   syn = 60, established = 86400, closing = 60, reset = 10, udp = 30, udp_answered = 180, icmp = 30,
   other = 60,

@@ -129,6 +129,7 @@ bulkhead.version = ""
 ---@field router boolean
 ---@field dhcp_server boolean
 ---@field audit boolean what the policy would block passes, and is recorded
+---@field direct boolean the switch may be passed by
 ---@field timeouts table<string, integer> seconds
 ---@field reach string[] networks that its policy lets its network reach
 ---@field attachment string name of the CNI configuration that asked for it; "" = none
@@ -386,7 +387,7 @@ function host:add_container(spec) end
 ---@field addresses? string[] without: the next free one of each subnet
 ---@field interface? string name in the compartment; default the first free ethN
 ---@field kind? "vNIC"|"vmNIC" default as the container's type asks for
----@field mac? string
+---@field mac? string without: made from the first address, so that it comes again with that
 ---@field attachment? string name of the CNI configuration that asks for it
 ---@field default { inbound: table, outbound: table } as policy:default() gives them
 ---@field options table as policy:options() gives them

@@ -43,6 +43,7 @@ function object:rules() end
 ---@field router boolean default false
 ---@field dhcp_server boolean default false
 ---@field audit boolean default false
+---@field direct boolean default true
 ---@field flows? integer flows an endpoint may have at once
 ---@field timeouts table<string, integer> seconds; only those the policy sets
 ---@field reach string[] names of networks

@@ -79,6 +79,7 @@ function require(name) end
 ---@field router? boolean may send router advertisements and redirects
 ---@field dhcp_server? boolean may send to DHCP clients (udp ports 68 and, of IPv6, 546)
 ---@field audit? boolean what rules or defaults would block passes, and is recorded; malformed and spoofed packets are dropped
+---@field direct? boolean default true: what siblings send each other may pass the switch, and what stands on its ports, by
 ---@field flows? integer 1 to 65536: flows an endpoint may have at once
 ---@field timeouts? policy_timeouts
 ---@field reach? string[] networks that may be reached, if their policy says the same of this one

@@ -44,7 +44,7 @@ enum bh_conf_flag {
 	BH_CONF_BLOCK_IN = 8,    /* the default of inbound is block */
 	BH_CONF_BLOCK_OUT = 16,  /* the default of outbound is block */
 	BH_CONF_AUDIT = 32,      /* what rules or a default block passes, and is recorded */
-	BH_CONF_LIMITED = 64,    /* has a bandwidth limit, which only the way through the switch keeps */
+	BH_CONF_SWITCHED = 64,   /* nothing passes the switch by, for what stands on its ports to see it */
 };
 
 /* Field `timeouts` of a policy, in this order; seconds. DESIGN 3.1 has the defaults. */

@@ -63,6 +63,7 @@ static inline void bh_plain_put(void *to, uint32_t word)
 /* A plain packet: its flow's key but for the endpoint, seen from where it goes to or comes from. */
 struct bh_plain {
 	struct bh_flow_key key;
+	uint16_t checksum_at; /* as of struct bh_packet; the caller's to fill in */
 	uint8_t tcp_flags;
 };
 
@@ -75,6 +76,8 @@ static inline __attribute__((always_inline)) bool bh_plain_transport(BH_CTX *ctx
 	const uint8_t *frame;
 	uint32_t size;
 
+	if (!bh_checksum_is_lawful(protocol, at, plain->checksum_at))
+		return false;
 	if (protocol == BH_PROTO_UDP) {
 		frame = bh_view(ctx, at + 8);
 		if (!frame)

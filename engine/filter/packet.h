@@ -109,6 +109,7 @@ struct bh_packet {
 	struct bh_key opener;     /* of a flow that is asked about once more: its first packet; likewise */
 	uint32_t fragment_id;
 	uint16_t ethertype;
+	uint16_t checksum_at; /* where in the frame a checksum is still to be written; 0 = nowhere */
 	uint16_t id;       /* ICMP: identifier of a query */
 	uint16_t inner_id;
 	uint8_t form;      /* enum bh_form */
@@ -121,7 +122,7 @@ struct bh_packet {
 	uint8_t source_mac[6];
 	uint8_t target_mac[6];
 	uint8_t lladdr[6]; /* ARP sender's, or of the ND option */
-	uint8_t reserved[3];
+	uint8_t reserved;
 };
 
 static inline bool bh_is_extension(uint8_t next)
@@ -319,6 +320,23 @@ BH_GLOBAL int bh_parse_icmp(BH_CTX *ctx, struct bh_packet *packet, uint32_t offs
 	return 0;
 }
 
+/*
+ * A sender may leave a checksum to whoever needs it, and says where it belongs: two bytes that are written
+ * after the verdict. They may be the transport header's own, or behind what is judged (a tunnelled packet's);
+ * anywhere else they would make another packet of it.
+ */
+static inline bool bh_checksum_is_lawful(uint32_t protocol, uint32_t transport, uint32_t at)
+{
+	if (!at)
+		return true;
+	if (protocol == BH_PROTO_TCP)
+		return at == transport + 16 || at >= transport + 20;
+	if (protocol == BH_PROTO_UDP || protocol == BH_PROTO_UDPLITE)
+		return at >= transport + 6;
+	/* What is behind an ICMP header is judged too, and no stack leaves its checksum to others. */
+	return protocol != BH_PROTO_ICMP && protocol != BH_PROTO_ICMP6 && at >= transport + 8;
+}
+
 /* The transport header at `offset`, of which `left` bytes are the packet's. */
 BH_GLOBAL int bh_parse_transport(BH_CTX *ctx, struct bh_packet *packet, uint32_t offset,
                                           uint32_t left)
@@ -328,6 +346,8 @@ BH_GLOBAL int bh_parse_transport(BH_CTX *ctx, struct bh_packet *packet, uint32_t
 	uint8_t header[14] = {0};
 	uint32_t size;
 
+	if (!bh_checksum_is_lawful(key->protocol, offset, packet->checksum_at))
+		return -1;
 	if (bh_is_icmp(key))
 		return bh_parse_icmp(ctx, packet, offset, left);
 	if (!bh_has_ports(key->protocol))
@@ -537,7 +557,7 @@ static inline int bh_parse_payload(BH_CTX *ctx, struct bh_packet *packet)
 	}
 }
 
-/* Fills `packet`, which the caller has cleared but for key.direction. */
+/* Fills `packet`, which the caller has cleared but for key.direction and checksum_at. */
 BH_GLOBAL int bh_parse(BH_CTX *ctx, struct bh_packet *packet)
 {
 	BH_ENTER(ctx, packet, -1);
@@ -550,6 +570,10 @@ BH_GLOBAL int bh_parse(BH_CTX *ctx, struct bh_packet *packet)
 	__builtin_memcpy(packet->source_mac, ethernet + 6, 6);
 	packet->ethertype = bh_get16(ethernet + 12);
 	if (bh_parse_payload(ctx, packet))
+		packet->form = BH_FORM_MALFORMED;
+	/* Nothing but a whole packet or its first part has a checksum to be written. */
+	if (packet->checksum_at && (packet->form == BH_FORM_ARP || packet->fragment == BH_LATER ||
+	                            packet->checksum_at < 14))
 		packet->form = BH_FORM_MALFORMED;
 	return 0;
 }

@@ -12,6 +12,7 @@
 #include <linux/pkt_cls.h>
 #include <stdint.h>
 
+#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
 #define BH_CTX struct __sk_buff
@@ -345,6 +346,30 @@ static inline struct bh_conf *conf_of(uint32_t port, uint64_t epoch)
 	return slots ? &slots->confs[bh_slot_in_force(slots, epoch) & 1] : 0;
 }
 
+/* What is read of a packet beside its bytes; where these fields are, the kernel's BTF says at load. */
+struct sk_buff {
+	uint8_t ip_summed : 2;
+	uint16_t csum_start;
+	uint16_t csum_offset;
+	uint16_t mac_header;
+} __attribute__((preserve_access_index));
+
+#define CHECKSUM_PARTIAL 3 /* of linux/skbuff.h */
+
+/* Where in the frame a checksum is still to be written; 0 = nowhere. The sender says it, and may lie. */
+static inline uint16_t checksum_at(struct __sk_buff *skb)
+{
+	const struct sk_buff *kernel = (const void *)skb;
+	uint16_t start = 0, offset = 0, frame = 0;
+
+	if (BPF_CORE_READ_BITFIELD_PROBED(kernel, ip_summed) != CHECKSUM_PARTIAL)
+		return 0;
+	bpf_core_read(&start, sizeof(start), &kernel->csum_start);
+	bpf_core_read(&offset, sizeof(offset), &kernel->csum_offset);
+	bpf_core_read(&frame, sizeof(frame), &kernel->mac_header);
+	return (uint32_t)start + offset > frame ? (uint16_t)(start + offset - frame) : 1;
+}
+
 static inline struct scratch *scratch_of(void)
 {
 	uint32_t zero = 0;
@@ -364,6 +389,7 @@ static inline __attribute__((always_inline)) int judge(struct __sk_buff *skb,
 	if (!plain || !bh_express(skb, conf, &scratch->plain, direction, &scratch->verdict)) {
 		__builtin_memset(&scratch->packet, 0, sizeof(scratch->packet));
 		scratch->packet.key.direction = direction & 1;
+		scratch->packet.checksum_at = scratch->plain.checksum_at;
 		bh_parse(skb, &scratch->packet);
 		bh_judge(skb, conf, &scratch->packet, &scratch->verdict);
 		record(skb, conf, scratch);
@@ -373,8 +399,8 @@ static inline __attribute__((always_inline)) int judge(struct __sk_buff *skb,
 }
 
 /*
- * The port to hand a packet to directly: of another endpoint on the sender's network, with no
- * bandwidth limit at either end. What the forwarding table does not know (the host, groups, other
+ * The port to hand a packet to directly: of another endpoint on the sender's network, unless the
+ * policy of either wants the switch. What the forwarding table does not know (the host, groups, other
  * networks) goes the way of the switch, and so does what the switch would not deliver, for it to
  * say so: larger than the port takes, or of a sender that is a group or nobody. 0: none.
  */
@@ -387,7 +413,7 @@ static inline __attribute__((always_inline)) uint32_t peer_of(struct __sk_buff *
 	const uint8_t *frame = bh_view(skb, 14);
 	struct bh_forward *forward;
 
-	if (!frame || frame[0] & 1 || sender->flags & BH_CONF_LIMITED)
+	if (!frame || frame[0] & 1 || sender->flags & BH_CONF_SWITCHED)
 		return 0;
 	if (frame[6] & 1 || !(*(const uint16_t *)(frame + 6) | *(const uint32_t *)(frame + 8)))
 		return 0;
@@ -418,8 +444,9 @@ int bh_gate_out(struct __sk_buff *skb)
 	to = peer_of(skb, sender);
 	if (to)
 		receiver = conf_of(to, epoch);
-	if (receiver && receiver->flags & BH_CONF_LIMITED)
+	if (receiver && receiver->flags & BH_CONF_SWITCHED)
 		receiver = 0;
+	scratch->plain.checksum_at = checksum_at(skb);
 	plain = bh_plain_read(skb, &scratch->plain);
 	if (judge(skb, sender, scratch, plain, BH_OUT, receiver != 0) != TC_ACT_OK)
 		return TC_ACT_SHOT;
@@ -444,6 +471,7 @@ int bh_gate_in(struct __sk_buff *skb)
 
 	if (!conf || !scratch)
 		return TC_ACT_SHOT;
+	scratch->plain.checksum_at = 0; /* the sender's gate has seen to it, or the host itself sends */
 	plain = bh_plain_read(skb, &scratch->plain);
 	bh_plain_turn(&scratch->plain);
 	return judge(skb, conf, scratch, plain, BH_IN, 0);
@@ -478,6 +506,7 @@ int bh_gate_probe(struct __sk_buff *skb)
 	skb->cb[BH_PROBE_BY] = BH_BY_DEFAULT;
 	if (!conf || !scratch)
 		return TC_ACT_SHOT;
+	scratch->plain.checksum_at = 0;
 	plain = bh_plain_read(skb, &scratch->plain);
 	if (direction == BH_IN)
 		bh_plain_turn(&scratch->plain);

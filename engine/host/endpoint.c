@@ -11,29 +11,77 @@
 #include "lease.h"
 #include "publish.h"
 
-static int choose_mac(struct bh_host *host, const struct bh_endpoint_spec *spec, int64_t network,
-                      char text[BH_ADDRESS_TEXT], struct bh_error *err)
+/* The addresses leased to an endpoint, in the order they were. */
+static int load_addresses(struct bh_host *host, uint32_t endpoint, struct bh_prefix *addresses,
+                          size_t *count, struct bh_error *err)
+{
+	BH_AUTOSTATEMENT struct bh_statement *rows = NULL;
+	int rc = bh_store_query(host->store, &rows, err,
+	                        "SELECT address, length FROM addresses WHERE endpoint = ?"
+	                        " ORDER BY address LIKE '%:%', address", "i", (int64_t)endpoint);
+	size_t n = 0;
+
+	while (!rc && n < BH_ADDRESSES_MAX && (rc = bh_statement_step(rows, err)) == 1) {
+		rc = bh_address_parse(&addresses[n].address, bh_statement_text(rows, 0), err);
+		addresses[n++].length = (uint8_t)bh_statement_int(rows, 1);
+	}
+	if (rc < 0)
+		return rc;
+	*count = n;
+	return 0;
+}
+
+static bool has_mac(struct bh_host *host, int64_t network, const char *mac)
+{
+	return bh_store_number(host->store, 0, "SELECT count(*) FROM endpoints WHERE network = ? AND mac = ?",
+	                       "is", network, mac) != 0;
+}
+
+static int check_mac(struct bh_host *host, const char *wish, int64_t network, char text[BH_ADDRESS_TEXT],
+                     struct bh_error *err)
 {
 	uint8_t mac[6];
-	int rc;
+	int rc = bh_mac_parse(mac, wish, err);
 
-	if (spec->mac) {
-		rc = bh_mac_parse(mac, spec->mac, err);
-		if (rc)
-			return rc;
-		if (mac[0] & 1)
-			return bh_error_set(err, -EINVAL, "MAC address %s is a multicast one", spec->mac);
-		bh_mac_format(mac, text);
-	} else {
-		if (getrandom(mac, sizeof(mac), 0) != sizeof(mac))
-			return bh_error_errno(err, -errno, "cannot make a MAC address");
-		mac[0] = 0x02; /* locally administered, unicast */
-		bh_mac_format(mac, text);
-	}
-	if (bh_store_number(host->store, 0, "SELECT count(*) FROM endpoints WHERE network = ? AND mac = ?",
-	                    "is", network, text))
+	if (rc)
+		return rc;
+	if (mac[0] & 1)
+		return bh_error_set(err, -EINVAL, "MAC address %s is a multicast one", wish);
+	bh_mac_format(mac, text);
+	if (has_mac(host, network, text))
 		return bh_error_set(err, -EADDRINUSE, "MAC address %s is in use on the network", text);
 	return 0;
+}
+
+/*
+ * The MAC address of an endpoint that asked for none, made from its first address: who comes again under
+ * an address is where those who knew the former have it in their neighbour tables, which they would
+ * believe for up to a minute.
+ */
+static int make_mac(struct bh_host *host, uint32_t endpoint, int64_t network, struct bh_error *err)
+{
+	struct bh_prefix addresses[BH_ADDRESSES_MAX];
+	uint64_t hash = 0xcbf29ce484222325ULL; /* FNV-1a */
+	uint8_t bytes[16], mac[6] = {0x02}; /* locally administered, unicast */
+	char text[BH_ADDRESS_TEXT];
+	size_t count = 0;
+	int rc = load_addresses(host, endpoint, addresses, &count, err);
+
+	if (rc)
+		return rc;
+	if (count)
+		for (size_t i = 0, size = bh_address_to_bytes(&addresses[0].address, bytes); i < size; i++)
+			hash = (hash ^ bytes[i]) * 0x100000001b3ULL;
+	memcpy(mac + 1, &hash, 5);
+	bh_mac_format(mac, text);
+	while (!count || has_mac(host, network, text)) {
+		if (getrandom(mac + 1, 5, 0) != 5)
+			return bh_error_errno(err, -errno, "cannot make a MAC address");
+		bh_mac_format(mac, text);
+		count = 1;
+	}
+	return bh_store_run(host->store, err, "UPDATE endpoints SET mac = ? WHERE id = ?", "si", text,
+	                    (int64_t)endpoint);
 }
 
 static int check_kind(const char *kind, bool hyperv, const char *container, struct bh_error *err)
@@ -163,7 +211,7 @@ int bh_endpoint_add(struct bh_host *host, const struct bh_endpoint_spec *spec, u
                     struct bh_error *err)
 {
 	int64_t compartment = 0, network_id = 0, endpoint = 0;
-	char mac[BH_ADDRESS_TEXT];
+	char mac[BH_ADDRESS_TEXT] = "";
 	struct bh_switch network;
 	bool hyperv = false;
 	int rc = bh_host_require_change(host, err);
@@ -181,12 +229,15 @@ int bh_endpoint_add(struct bh_host *host, const struct bh_endpoint_spec *spec, u
 		return bh_error_set(err, -E2BIG, "%zu addresses; an endpoint may have at most %d",
 		                    spec->addresses_count, BH_ADDRESSES_MAX);
 	rc = bh_network_load(host, (uint32_t)network_id, &network, err);
-	rc = rc ? rc : choose_mac(host, spec, network_id, mac, err);
+	if (!rc && spec->mac)
+		rc = check_mac(host, spec->mac, network_id, mac, err);
 	rc = rc ? rc : insert_endpoint(host, spec, hyperv, compartment, network_id, mac, &endpoint, err);
 	for (size_t i = 0; !rc && i < spec->addresses_count; i++)
 		rc = bh_lease_static(host, &network, (uint32_t)endpoint, spec->addresses[i], err);
 	if (!rc && !spec->addresses_count)
 		rc = bh_lease_next(host, &network, (uint32_t)endpoint, err);
+	if (!rc && !spec->mac)
+		rc = make_mac(host, (uint32_t)endpoint, network_id, err);
 	if (!rc)
 		rc = bh_store_run(host->store, err,
 		                  "UPDATE endpoints SET ipv6 = EXISTS(SELECT 1 FROM addresses WHERE endpoint = ?1"
@@ -289,26 +340,6 @@ int bh_endpoint_add_rules(struct bh_host *host, uint32_t endpoint, const struct 
 		                    BH_RULES_MAX);
 	rc = own_table(host, endpoint, &table, err);
 	return rc ? rc : bh_rules_append(host, table, rules, count, err);
-}
-
-/* The addresses leased to an endpoint, in the order they were. */
-static int load_addresses(struct bh_host *host, uint32_t endpoint, struct bh_prefix *addresses,
-                          size_t *count, struct bh_error *err)
-{
-	BH_AUTOSTATEMENT struct bh_statement *rows = NULL;
-	int rc = bh_store_query(host->store, &rows, err,
-	                        "SELECT address, length FROM addresses WHERE endpoint = ?"
-	                        " ORDER BY address LIKE '%:%', address", "i", (int64_t)endpoint);
-	size_t n = 0;
-
-	while (!rc && n < BH_ADDRESSES_MAX && (rc = bh_statement_step(rows, err)) == 1) {
-		rc = bh_address_parse(&addresses[n].address, bh_statement_text(rows, 0), err);
-		addresses[n++].length = (uint8_t)bh_statement_int(rows, 1);
-	}
-	if (rc < 0)
-		return rc;
-	*count = n;
-	return 0;
 }
 
 int bh_endpoint_nic(struct bh_host *host, uint32_t endpoint, struct bh_nic *nic,

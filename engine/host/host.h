@@ -102,7 +102,7 @@ struct bh_endpoint_spec {
 	const char *addresses[BH_ADDRESSES_MAX];
 	const char *interface; /* "" = the first free ethN */
 	const char *kind;      /* NULL = as the type asks; "vNIC" or "vmNIC" */
-	const char *mac;       /* NULL = one is made */
+	const char *mac;       /* NULL = made from the first address */
 	const char *attachment; /* name of the CNI configuration that asks; NULL = none */
 	uint32_t flags;        /* enum bh_conf_flag */
 	uint32_t timeouts[BH_TIMEOUT_COUNT];

@@ -10,7 +10,7 @@
 --- same round. Before anything is measured each contender must let a datagram through that a rule
 --- allows, and drop one that none does.
 ---
----   direct     bulkhead, past the switch          switched   bulkhead, by the switch (a bandwidth limit)
+---   direct     bulkhead, past the switch          switched   bulkhead, by the switch (`direct = false`)
 ---   hash       nft in the bridge, a hash set      pipapo     nft in the bridge, ranges
 ---   ct+pipapo  br_netfilter, nft: conntrack's established, then ranges
 ---   ipt, ipt-nft  br_netfilter, iptables of either kind: established, then one rule after the other
@@ -36,7 +36,7 @@ for i, word in ipairs(words) do
 end
 
 local helpers = require "tests.support.audit".helper "traffic"
-local limited = require "tests.support.audit".helper "limited"
+local switched = require "tests.support.audit".helper "switched"
 
 local function shell(command)
   local pipe = assert(io.popen("exec 2>&1\n" .. command))
@@ -201,7 +201,7 @@ end
   end
   local function turn(word)
     for _, container in pairs(ends) do
-      run(("'%s' /run/bulkhead/%s/bpf %d %s"):format(limited, s.tag, container.endpoint.id * 4, word))
+      run(("'%s' /run/bulkhead/%s/bpf %d %s"):format(switched, s.tag, container.endpoint.id * 4, word))
     end
   end
   local function went()

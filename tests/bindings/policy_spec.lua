@@ -15,7 +15,7 @@ return {
     inbound = "block",
     outbound = "allow",
   },
-  antispoof = false, router = true, flows = 2000,
+  antispoof = false, router = true, direct = false, flows = 2000,
   timeouts = { syn = 5, udp = 7 },
   reach = { "back", "front" },
   rules = {
@@ -41,7 +41,7 @@ return {
       outbound = { action = "block", origin = dir .. "/network/nat.lua:2" },
     }, p:default())
     assert.same({
-      antispoof = false, router = true, dhcp_server = true, audit = false, flows = 2000,
+      antispoof = false, router = true, dhcp_server = true, audit = false, direct = false, flows = 2000,
       timeouts = { syn = 5, udp = 9 }, reach = { "back", "front" },
     }, p:options())
     assert.same({
@@ -65,7 +65,7 @@ return {
 
   it("has defaults for what is not said", function()
     local p = assert(load(body "", nil, { driver = "nat" }))
-    assert.same({ antispoof = true, router = false, dhcp_server = false, audit = false, timeouts = {}, reach = {} },
+    assert.same({ antispoof = true, router = false, dhcp_server = false, audit = false, direct = true, timeouts = {}, reach = {} },
       p:options())
     assert.same({}, p:rules())
     assert.is_false(p:handles "attach")
@@ -125,7 +125,7 @@ return {
   end)
 
   describe("says what is wrong:", function()
-    local known = "(it may have: default, rules, on, antispoof, router, dhcp_server, audit, flows, timeouts, reach)"
+    local known = "(it may have: default, rules, on, antispoof, router, dhcp_server, audit, direct, flows, timeouts, reach)"
     local rule_fields = "(it may have: protocol, local, local_port, remote, remote_port, icmp, priority, "
       .. "name, log, audit)"
     for name, case in pairs {

@@ -6,6 +6,7 @@ local frames = require "tests.support.frames"
 local json = require "json"
 local metrics = require "metrics"
 local namespaces = require "tests.support.namespaces"
+local reload = require "reload"
 local sets = require "tests.support.sets"
 local stage = require "tests.support.stage"
 local B = { describe = describe, it = it, before_each = before_each, after_each = after_each, pending = pending }
@@ -53,8 +54,9 @@ local function hold(s, from, to, frame, passes, directly, label)
     ("%s: the switch sent %s"):format(label, moved))
 end
 
-local function limit(s, actor, word)
-  local text, status = namespaces.shell(("'%s' /run/bulkhead/%s/bpf %d %s"):format(audit.helper "limited", s.tag,
+--- Has what comes to an actor and goes from it pass the switch (`on`), or not (`off`).
+local function by_switch(s, actor, word)
+  local text, status = namespaces.shell(("'%s' /run/bulkhead/%s/bpf %d %s"):format(audit.helper "switched", s.tag,
     port_index(actor), word))
   assert(status == 0, text)
 end
@@ -166,11 +168,11 @@ stage.platforms(B, "a packet for a sibling", function(open)
       return s:send_raw(from, text:format(from.address, to.address), to, true)
     end
     local before = direct(s, db) + direct(s, web)
-    limit(s, web, "on") -- by the switch
+    by_switch(s, web, "on")
     assert.is_true(segment(db, web, "out tcp[S] %s:40000 -> %s:80"))
     assert.is_true(segment(web, db, "out tcp[SA] %s:80 -> %s:40000"))
     assert.equal(before, direct(s, db) + direct(s, web))
-    limit(s, web, "off")
+    by_switch(s, web, "off")
     assert.is_true(segment(db, web, "out tcp[A] %s:40000 -> %s:80"))
     assert.is_true(segment(web, db, "out tcp[A] %s:80 -> %s:40000"))
     assert.is_true(direct(s, db) + direct(s, web) >= before + 2)
@@ -184,13 +186,33 @@ stage.platforms(B, "a packet for a sibling", function(open)
     assert.is_false(s:send_raw(db, ("out tcp[A] %s:40000 -> %s:80"):format(db.address, web.address), web, false))
   end)
 
-  it("goes by the switch if an end has a bandwidth limit", function()
-    local s, web, db = cast_of(open)
+  it("goes by the switch if the policy of an end says so, and what stands on its ports sees it", function()
+    local s = open()
+    local function set(more)
+      return sets.make { ["container/process.lua"] =
+        'return { default = { inbound = "allow", outbound = "allow" }, ' .. more .. "}" }
+    end
+    local direct_set, switched_set = set "", set "direct = false"
+    local web, db = s:add { id = "web", policies = direct_set }, s:add { id = "db", policies = switched_set }
+    assert.is_true(s:send(db, "ping", web, true).answered)
     local frame = frames.ethernet(web.mac, db.mac, IP4, udp(db, web))
-    for _, limited in ipairs { web, db } do
-      limit(s, limited, "on")
-      hold(s, db, web, frame, true, false, limited.id .. " limited")
-      limit(s, limited, "off")
+    hold(s, db, web, frame, true, false, "the sender's policy")
+    local function change(who, dir)
+      local changes = assert(reload.plan(s.host, { dir = dir, containers = { who } }))
+      assert.equal(1, #changes)
+      assert(reload.apply(s.host, changes))
+    end
+    change("db", direct_set)
+    assert.is_true(s.host:endpoints("db")[1].direct)
+    hold(s, db, web, frame, true, true, "neither")
+    change("web", switched_set)
+    assert.is_false(s.host:endpoints("web")[1].direct)
+    hold(s, db, web, frame, true, false, "the receiver's policy")
+    -- A port that is down, or off the switch, takes nothing.
+    for _, words in ipairs { { "down", "up" }, { "nomaster", "master s1" } } do
+      switch(s, ("ip link set p%d %s"):format(web.endpoint.id, words[1]))
+      hold(s, db, web, frame, false, false, words[1])
+      switch(s, ("ip link set p%d %s"):format(web.endpoint.id, words[2]))
     end
   end)
 

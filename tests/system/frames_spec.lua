@@ -1,7 +1,9 @@
 --- Form and identity (DESIGN 3.1, steps 1 and 2), frame by frame, on the wire: lies about who sends,
 --- tags, fragments, extension headers, errors with an inner header. The gate judges each frame first
 --- (`judge_frame`), then it is sent by the sender's NIC and watched for at the other's.
+local audit = require "tests.support.audit"
 local frames = require "tests.support.frames"
+local namespaces = require "tests.support.namespaces"
 local sets = require "tests.support.sets"
 local stage = require "tests.support.stage"
 local B = { describe = describe, it = it, before_each = before_each, after_each = after_each, pending = pending }
@@ -302,3 +304,69 @@ stage.platforms(B, "another ethertype", function(open)
     assert.is_false(s.lab:inject(b.where, a.where, frame(b, a)))
   end)
 end)
+
+stage.platforms(B, "a checksum that its sender leaves to be written", function(open)
+  after_each(sets.clear)
+
+  --- Sends a frame often, its checksum to be written at `start` + `offset`, by a way; returns how many the
+  --- sender's gate dropped as malformed and how many the receiver's let in.
+  local COPIES = 20
+  local function send(s, from, to, way, frame, start, offset)
+    local before, there = s:counters(from), s:counters(to)
+    local nic = namespaces.links(s, from.where):match(way == "tap" and "vm%d+" or "eth0")
+    local text, status = namespaces.shell(("'%s' /run/bulkhead/%s/c%d %s %s %d %d %d %s"):format(audit.helper "offload",
+      s.tag, from.where, nic, way, COPIES, start, offset, (frame:gsub(".", function(c)
+        return ("%02x"):format(c:byte())
+      end))))
+    assert(status == 0, text)
+    return (s:counters(from).dropped_out.malformed or 0) - (before.dropped_out.malformed or 0),
+      s:counters(to).packets_in - there.packets_in
+  end
+
+  it("is written where it belongs or behind, never over what was judged", function()
+    local s = open()
+    local dir = sets.make { ["container/process.lua"] = "return { default = { inbound = 'allow', outbound = 'allow' } }",
+      ["container/hyperv.lua"] = "return { default = { inbound = 'allow', outbound = 'allow' } }" }
+    local a, b = s:add { id = "a", policies = dir }, s:add { id = "b", type = "hyperv", policies = dir }
+    local vm = s:add { id = "vm", type = "hyperv", policies = dir, guest = false }
+    assert.is_true(s:send(a, "ping", b, true).answered)
+    for _, from in ipairs { a, vm } do
+      local payload = ("x"):rep(40)
+      local function v4(protocol, body)
+        return frames.ethernet(b.mac, from.mac, IP4, frames.ipv4 {
+          source = from.address, target = b.address, protocol = protocol, payload = body })
+      end
+      local function v6(next, body)
+        return frames.ethernet(b.mac, from.mac, IP6, frames.ipv6 {
+          source = from.address6, target = b.address6, next = next, payload = body })
+      end
+      local udp, tcp = frames.udp(40000, 80, payload), frames.tcp(40000, 80, 0x10) .. payload
+      local options = "\17\0\1\4\0\0\0\0"
+      for _, row in ipairs {
+        { "udp", v4(17, udp), 34, 6, true }, { "udp6", v6(17, udp), 54, 6, true },
+        { "tcp", v4(6, tcp), 34, 16, true }, { "tcp6", v6(6, tcp), 54, 16, true },
+        { "of a tunnelled packet", v4(17, udp), 50, 16, true },
+        { "behind options", v6(60, options .. udp), 62, 6, true },
+        { "of another protocol", v4(47, payload), 34, 8, true },
+        { "udp over the port", v4(17, udp), 34, 2, false }, { "udp6 over the port", v6(17, udp), 54, 2, false },
+        { "over both ports", v4(17, udp), 33, 0, false }, { "half over the length", v4(17, udp), 34, 5, false },
+        { "over the source", v4(17, udp), 26, 0, false }, { "over the target", v6(17, udp), 38, 10, false },
+        { "over the fragment's offset", v4(17, udp), 20, 0, false },
+        { "tcp over its flags", v4(6, tcp), 34, 13, false }, { "tcp6 over the port", v6(6, tcp), 54, 3, false },
+        { "over the port behind options", v6(60, options .. udp), 62, 2, false },
+        { "over the options", v6(60, options .. udp), 54, 0, false },
+        { "over a ping's type", v4(1, frames.icmp(8, 0, payload)), 34, 0, false },
+        { "of a ping", v4(1, frames.icmp(8, 0, payload)), 34, 2, false },
+        { "over another protocol's first bytes", v4(47, payload), 34, 6, false },
+        { "of an ARP", frames.ethernet(b.mac, from.mac, ARP, frames.arp(1, from.mac, from.address, b.address)
+          .. ("\0"):rep(18)), 22, 2, false },
+      } do
+        local name, frame, start, offset, passes = table.unpack(row)
+        local malformed, arrived = send(s, from, b, from == vm and "tap" or "packet", frame, start, offset)
+        name = from.id .. ": " .. name
+        assert.equal(passes and 0 or COPIES, malformed, name)
+        assert((arrived >= COPIES) == passes, name)
+      end
+    end
+  end)
+end, { "linux" })

@@ -1,10 +1,8 @@
 /*
- * limited.c - says of an endpoint's port that it has a bandwidth limit (`on`) or none (`off`).
+ * switched.c - has all that comes to an endpoint and goes from it pass the switch (`on`), as a policy with
+ * `direct = false` does, or not (`off`): without a policy, for tests and benches that go to and fro.
  *
- *   limited DIRECTORY PORT on|off      DIRECTORY of the gate's pins
- *
- * Nothing sets a limit yet; its one effect so far, that what comes and goes passes the switch, is
- * what tests and benches use it for.
+ *   switched DIRECTORY PORT on|off      DIRECTORY of the gate's pins
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,19 +19,19 @@ int main(int argc, char **argv)
 	int rc;
 
 	if (argc != 4) {
-		fprintf(stderr, "usage: limited DIRECTORY PORT on|off\n");
+		fprintf(stderr, "usage: switched DIRECTORY PORT on|off\n");
 		return 2;
 	}
 	port = (uint32_t)atol(argv[2]);
 	rc = bh_gate_open(&gate, argv[1], false, &err);
 	rc = rc ? rc : bh_gate_conf_read(gate, port, &conf, &err);
 	if (!rc) {
-		conf.flags &= ~(uint32_t)BH_CONF_LIMITED;
-		conf.flags |= strcmp(argv[3], "on") ? 0 : BH_CONF_LIMITED;
+		conf.flags &= ~(uint32_t)BH_CONF_SWITCHED;
+		conf.flags |= strcmp(argv[3], "on") ? 0 : BH_CONF_SWITCHED;
 		rc = bh_gate_conf_put(gate, port, &conf, &err);
 	}
 	if (rc)
-		fprintf(stderr, "limited: %s\n", err.message);
+		fprintf(stderr, "switched: %s\n", err.message);
 	bh_gate_close(&gate);
 	return rc ? 1 : 0;
 }
