@@ -255,7 +255,7 @@ describe("the REPL", function()
     assert.equal("0\n", out)
     status, out = cli.run({ "repl" }, "x = {\n1,\n2 }\n#x\nhelp('host:rules')\n")
     assert.equal(0, status)
-    assert.matches("^2\nhost:rules%(endpoint%)\n", out)
+    assert.matches("^2\nhost:rules%(endpoint, uncounted%)\n", out)
     local err
     status, out, err = cli.run({ "repl" }, "error('boom')\n1 + 1\n")
     assert.equal(1, status)

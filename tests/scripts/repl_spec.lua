@@ -213,7 +213,7 @@ block
       local _, shown = cli.run({ "repl" }, ("help(%s)\n"):format(name))
       assert.matches("^%a+:" .. name:match "%a+$" .. "%(", shown)
     end
-    for _, text in ipairs { "host:rules(endpoint)\n  The rules", "filter.gate(spec)\n  A gate", "host\n  A host that was",
+    for _, text in ipairs { "host:rules(endpoint, uncounted)\n  The rules", "filter.gate(spec)\n  A gate", "host\n  A host that was",
       "watch(who, seconds)\n  Shows what", "nothing is known of this", "bulkhead.prove\n  Proofs:",
       "endpoint.mac string\n" } do
       assert.truthy(out:find(text, 1, true), text)
