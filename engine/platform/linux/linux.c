@@ -177,7 +177,7 @@ static bool switches_lost(struct bh_platform *platform)
 	return bh_linux_switches(bh_linux_of(platform), false, NULL) == -ENOENT;
 }
 
-/* The port may be gone already, where its removal was cut short. */
+/* The port may be gone already, where its removal was cut short, or not there yet; so may all ports. */
 static int gate_renew(struct bh_platform *platform, const struct bh_conf *conf, struct bh_error *err)
 {
 	struct bh_linux *self = bh_linux_of(platform);
@@ -189,9 +189,11 @@ static int gate_renew(struct bh_platform *platform, const struct bh_conf *conf, 
 	rc = rc ? rc : bh_linux_gate(self, true, err);
 	rc = rc ? rc : bh_gate_share_put(self->gate, conf->compartment, err);
 	rc = rc ? rc : bh_gate_conf_put(self->gate, port, conf, err);
-	rc = rc ? rc : bh_linux_switches(self, false, err);
-	if (rc || bh_link_probe(&self->switch_link, port, &link))
+	if (rc)
 		return rc;
+	rc = bh_linux_switches(self, false, err);
+	if (rc || bh_link_probe(&self->switch_link, port, &link))
+		return rc == -ENOENT ? 0 : rc;
 	rc = bh_namespace_enter(&visit, self->switch_namespace, err);
 	rc = rc ? rc : bh_gate_attach(self->gate, port, err);
 	return rc ? rc : bh_gate_forward_put(self->gate, port, link.mtu, err);
