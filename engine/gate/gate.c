@@ -178,7 +178,7 @@ static int gate_load(const char *directory, struct bh_error *err)
 	}
 	rc = rc ? rc : bpf_object__load(object);
 	if (rc)
-		bh_error_errno(err, rc, "the kernel does not load the gate (Linux 6.1 or newer with BPF is needed)");
+		bh_error_errno(err, rc, "the kernel does not load the gate (Linux 6.1 or newer with BPF and BTF is needed)");
 	if (!rc && !reused[ROOMS])
 		rc = set_row(object, ROOMS, &room, err);
 	if (!rc && !reused[STATE])
