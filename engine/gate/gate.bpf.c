@@ -247,6 +247,7 @@ BH_NOINLINE int settle(struct bh_pending *row)
 {
 	struct bh_counters *counters = bpf_map_lookup_elem(&bh_counts, &row->endpoint);
 
+	__sync_fetch_and_add(&row->turns, 1);
 	if (counters) {
 		for (int d = 0; d < 2; d++) {
 			counters->packets[d] += row->packets[d];
@@ -255,7 +256,7 @@ BH_NOINLINE int settle(struct bh_pending *row)
 		counters->direct += row->direct;
 	}
 	row->packets[0] = row->packets[1] = row->bytes[0] = row->bytes[1] = row->direct = 0;
-	row->turns++;
+	__sync_fetch_and_add(&row->turns, 1);
 	return 0;
 }
 

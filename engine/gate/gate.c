@@ -304,31 +304,42 @@ static uint32_t add_pending(const struct bh_pendings *rows, uint32_t endpoint, s
 	return row->turns;
 }
 
-#define READINGS 100 /* of counters at most, until nothing is settled meanwhile */
+#define READINGS 100 /* of counters at most */
 
+/*
+ * Counters, then rows, again and again. A reading holds if as often as that was settled before it and
+ * after the next one, and nothing was being settled: the kernel copies rows while they change.
+ */
 int bh_gate_counters_read(struct bh_gate_kernel *gate, uint32_t endpoint,
                           struct bh_counters *counters, struct bh_error *err)
 {
 	int cpus = libbpf_num_possible_cpus();
 	BH_AUTOFREE struct bh_counters *each = cpus > 0 ? calloc((size_t)cpus, sizeof(*each)) : NULL;
 	BH_AUTOFREE struct bh_pendings *rows = cpus > 0 ? calloc((size_t)cpus, sizeof(*rows)) : NULL;
-	uint32_t turns = 0, before, zero = 0;
-	uint64_t *sum = (uint64_t *)counters;
+	uint32_t before = 0, zero = 0, same = 0;
 
 	if (!each || !rows)
 		return bh_error_set(err, -ENOMEM, "not enough memory for the counters of endpoint %u", endpoint);
-	for (int i = 0; i <= READINGS && (i < 2 || turns != before); i++) {
+	for (int i = 0; i < READINGS && same < 2; i++) {
+		struct bh_counters now = {0};
+		uint64_t *sum = (uint64_t *)&now;
+		uint32_t turns = 0, settling = 0;
+
 		if (bpf_map_lookup_elem(gate->maps[COUNTS], &endpoint, each) ||
 		    bpf_map_lookup_elem(gate->maps[PENDING], &zero, rows))
 			return bh_error_errno(err, -errno, "cannot read the counters of endpoint %u", endpoint);
-		before = turns;
-		turns = 0;
-		*counters = (struct bh_counters){0};
 		for (int cpu = 0; cpu < cpus; cpu++) {
+			uint32_t row = add_pending(&rows[cpu], endpoint, &now);
+
 			for (size_t k = 0; k < sizeof(*each) / sizeof(*sum); k++)
 				sum[k] += ((const uint64_t *)&each[cpu])[k];
-			turns += add_pending(&rows[cpu], endpoint, counters);
+			turns += row;
+			settling |= row & 1;
 		}
+		same = i && turns == before && !settling ? same + 1 : 0;
+		before = turns;
+		if (same < 2) /* the last one only vouches for the one before */
+			*counters = now;
 	}
 	return 0;
 }

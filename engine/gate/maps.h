@@ -66,8 +66,8 @@ static inline uint32_t bh_slot_in_force(const struct bh_slots *slots, uint64_t e
 
 /*
  * What each processor let through for the endpoints it had to do with last and has not added to their
- * counters yet: the row of an endpoint is settled when another needs its place. `turns` counts that, so
- * that who reads both knows whether something went from here to there in between.
+ * counters yet: the row of an endpoint is settled when another needs its place. `turns` counts when that
+ * begins and when it ends, so that who reads both knows whether something went from here to there.
  */
 #define BH_PENDING 16 /* a power of two */
 
