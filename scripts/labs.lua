@@ -25,7 +25,7 @@ function labs.sweep()
   for name in lfs.dir(HOME) do
     local pid = name:match "^(%d+)%-%d+$"
     if pid and not lfs.attributes("/proc/" .. pid) then
-      local host = bulkhead.open { platform = "linux", state = HOME .. "/" .. name, write = true }
+      local host = bulkhead.open { platform = "linux", state = HOME .. "/" .. name, write = true, discard = true }
       if host then
         host:reset()
         host:close()

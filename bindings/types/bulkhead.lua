@@ -13,7 +13,7 @@ local bulkhead = {}
 ---@field state? string directory of the state; linux only, default $BULKHEAD_STATE or /var/lib/bulkhead
 ---@field write? boolean false (default) opens for reading: nothing is made that is missing
 ---@field check? boolean reads all of the store first, and begins a new one if it is damaged
----@field discard? boolean begins a new store in place of one of a later version, too
+---@field discard? boolean to be reset: begins a new store in place of one of a later version, too, and does not warn of what is gone
 ---@field lab? lab a throwaway host to open in
 
 --- Opens a host.

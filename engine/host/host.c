@@ -141,7 +141,7 @@ static int open_store(struct bh_host *host, const struct bh_host_options *option
 		if (rc)
 			bh_store_close(&host->store);
 	}
-	if (host->write && (rc == -EUCLEAN || (rc == -EPROTO && options->discard)))
+	if (host->write && (rc == -EUCLEAN || (rc == -EPROTO && host->discard)))
 		rc = set_aside(host, path, &why);
 	if (rc && err)
 		*err = why;
@@ -202,6 +202,7 @@ int bh_host_open(struct bh_host **out, const struct bh_host_options *options, st
 		return bh_error_set(err, -ENOMEM, "not enough memory for a host");
 	host->lock = -1;
 	host->write = options->write;
+	host->discard = options->discard;
 	host->ready = true;
 	host->lab = options->lab;
 	host->linux_platform = options->linux_platform;

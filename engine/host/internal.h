@@ -13,6 +13,7 @@ struct bh_host {
 	int lock;                     /* descriptor of the lock file, -1 = not held */
 	bool linux_platform;
 	bool write;
+	bool discard; /* opened to be taken away */
 	bool changing;
 	bool ready; /* linux, read-only: false while the state was never made */
 	struct bh_lab *lab;

@@ -1,9 +1,10 @@
 /*
  * reboot.c - what a reboot took, and what is done about it.
  *
- * A reboot took all kernel state (so does who unmounts the switch namespace): what containers held is free, networks are made again by the next
- * change. Who the containers were is kept until their handlers have been told. A store that was lost
- * looks the same but for what is left in the kernel, which nobody knows any more.
+ * A reboot took all kernel state (so does who unmounts the switch namespace): what containers held is
+ * free, networks are made again by the next change. Who the containers were is kept until their
+ * handlers have been told. A store that was lost looks the same but for what is left in the kernel,
+ * which nobody knows any more.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -68,7 +69,8 @@ int bh_reboot_check(struct bh_host *host, struct bh_error *err)
 		if (!bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 FROM networks WHERE status = 'ready')",
 		                     "") || !host->platform->ops->switches_lost(host->platform))
 			return 0;
-		bh_log(BH_LOG_WARNING, "the switches of this state are gone, as if the host had started anew");
+		if (!host->discard)
+			bh_log(BH_LOG_WARNING, "the switches of this state are gone, as if the host had started anew");
 	}
 	return begin_anew(host, boot, err);
 }

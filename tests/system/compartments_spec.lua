@@ -349,6 +349,32 @@ describe("a lab", function()
     end
     assert.is_number(labs.sweep())
   end)
+
+  it("whose process was killed is swept without a word, even when its switches are gone too", function()
+    if stage.without_linux() then
+      pending(stage.without_linux())
+    end
+    local cli = require "tests.support.cli"
+    local name = os.tmpname()
+    local file = assert(io.open(name, "w"))
+    file:write [[
+local s = require "tests.support.stage".open "linux"
+print(s.state)
+io.stdout:flush()
+os.execute "kill -9 $PPID"
+]]
+    file:close()
+    local status, state = cli.run { "run", name }
+    os.remove(name)
+    assert.equal(137, status)
+    state = assert(state:match "^(/run/bulkhead%-labs/%d+%-%d+)\n$")
+    local tag = leftovers.watch(state)
+    assert.equal("directory", lfs.attributes(state, "mode"))
+    assert.equal("", (namespaces.shell("umount /run/bulkhead/" .. tag .. "/switch")))
+    assert.same({ 0, "", "" }, { cli.run { "reconcile" } })
+    assert.is_nil(lfs.attributes(state))
+    assert.is_nil(lfs.attributes("/run/bulkhead/" .. tag))
+  end)
 end)
 
 describe("a state", function()
