@@ -17,6 +17,8 @@
 
 #define ALIGN 64
 #define NONE UINT32_MAX
+#define PAGE 4096u
+#define SEEN_MORE 1024u /* spots, 4 pages */
 #define MEMBARRIER_GLOBAL 1 /* MEMBARRIER_CMD_GLOBAL: a grace period of the kernel's readers */
 
 static const uint32_t chunk_sizes[BH_CHUNK_CLASSES] = {BH_CHUNK_1M, BH_CHUNK_8M, BH_CHUNK_64M};
@@ -36,16 +38,22 @@ struct bh_known {
 
 /* ---- spots ---- */
 
+/* Maps what is in use, and one more. Only as much as that: each page costs. */
 static int see(struct bh_chunks *chunks, struct bh_error *err)
 {
+	uint64_t used = __atomic_load_n(chunks->used, __ATOMIC_ACQUIRE);
+	uint32_t seen = used + SEEN_MORE < BH_TABLES_MAX ? (uint32_t)used / SEEN_MORE * SEEN_MORE + SEEN_MORE : BH_TABLES_MAX;
 	void *memory;
 
-	if (chunks->spots)
+	if (seen <= chunks->seen)
 		return 0;
-	memory = mmap(NULL, BH_TABLES_MAX * sizeof(struct bh_spot), PROT_READ | PROT_WRITE, MAP_SHARED, chunks->map, 0);
+	memory = mmap(NULL, seen * sizeof(struct bh_spot), PROT_READ | PROT_WRITE, MAP_SHARED, chunks->map, 0);
 	if (memory == MAP_FAILED)
 		return bh_error_errno(err, -errno, "cannot read where the gate's tables are");
+	if (chunks->seen)
+		munmap(chunks->spots, chunks->seen * sizeof(struct bh_spot));
 	chunks->spots = memory;
+	chunks->seen = seen;
 	return 0;
 }
 
@@ -64,6 +72,7 @@ static uint32_t slot_of(struct bh_chunks *chunks, uint32_t id)
 {
 	uint32_t used = (uint32_t)__atomic_load_n(chunks->used, __ATOMIC_ACQUIRE), slot = chunks->next;
 
+	used = used < chunks->seen ? used : chunks->seen;
 	if (slot >= used || id_of(chunks, slot) != id)
 		for (slot = 0; slot < used && id_of(chunks, slot) != id; slot++)
 			;
@@ -86,9 +95,9 @@ static void forget(struct bh_chunks *chunks)
 void bh_chunks_clear(struct bh_chunks *chunks)
 {
 	forget(chunks);
-	if (chunks->spots)
-		munmap(chunks->spots, BH_TABLES_MAX * sizeof(struct bh_spot));
-	chunks->spots = NULL;
+	if (chunks->seen)
+		munmap(chunks->spots, chunks->seen * sizeof(struct bh_spot));
+	chunks->seen = 0;
 }
 
 static bool before(const struct bh_spot *a, const struct bh_spot *b)
@@ -180,16 +189,28 @@ static int chunk_make(const struct bh_chunks *chunks, uint32_t chunk)
 	return rc;
 }
 
-static void *chunk_map(const struct bh_chunks *chunks, uint32_t chunk, bool write)
+/* A table's bytes in the kernel, on pages that bytes_unmap() lets go. NULL and errno. */
+static uint8_t *bytes_map(const struct bh_chunks *chunks, const struct bh_spot *spot, bool write)
 {
-	int fd = chunk_open(chunks, chunk);
-	void *bytes;
+	int fd = chunk_open(chunks, spot->chunk);
+	uint32_t skip = spot->at % PAGE;
+	uint8_t *pages;
 
-	if (fd < 0)
+	if (fd < 0) {
+		errno = -fd;
 		return NULL;
-	bytes = mmap(NULL, chunk_sizes[chunk >> 16], write ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, 0);
+	}
+	pages = mmap(NULL, skip + spot->size, write ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd,
+	             spot->at - skip);
 	close(fd);
-	return bytes == MAP_FAILED ? NULL : bytes;
+	return pages == MAP_FAILED ? NULL : pages + skip;
+}
+
+static void bytes_unmap(uint8_t *bytes, const struct bh_spot *spot)
+{
+	uint32_t skip = spot->at % PAGE;
+
+	munmap(bytes - skip, skip + spot->size);
 }
 
 /* ---- room ---- */
@@ -331,16 +352,15 @@ int bh_chunks_remove(struct bh_chunks *chunks, uint32_t id, struct bh_error *err
 }
 
 /* Whether what stands there is as it should be. */
-static bool is_there(const struct bh_chunks *chunks, uint32_t slot, const void *bytes, uint32_t size)
+static bool is_there(const struct bh_chunks *chunks, const struct bh_spot *spot, const void *bytes, uint32_t size)
 {
-	const struct bh_spot *spot = &chunks->spots[slot];
-	uint8_t *chunk = spot->size == size ? chunk_map(chunks, spot->chunk, false) : NULL;
+	uint8_t *there = spot->size == size ? bytes_map(chunks, spot, false) : NULL;
 	bool same;
 
-	if (!chunk)
+	if (!there)
 		return false;
-	same = !memcmp(chunk + spot->at, bytes, size);
-	munmap(chunk, chunk_sizes[spot->chunk >> 16]);
+	same = !memcmp(there, bytes, size);
+	bytes_unmap(there, spot);
 	return same;
 }
 
@@ -378,29 +398,27 @@ int bh_chunks_put(struct bh_chunks *chunks, uint32_t id, const void *bytes, uint
                   struct bh_error *err)
 {
 	int rc = see(chunks, err);
-	const struct bh_spot *spot;
-	uint8_t *chunk;
+	uint8_t *there;
 	uint32_t slot;
 
 	if (rc)
 		return rc;
 	slot = slot_of(chunks, id);
 	/* Of a change that a crash cut short. A whole one stays where it is: confs may name it already. */
-	if (slot != NONE && is_there(chunks, slot, bytes, size))
+	if (slot != NONE && is_there(chunks, &chunks->spots[slot], bytes, size))
 		return 0;
 	rc = slot == NONE ? 0 : slot_remove(chunks, slot, err);
 	rc = rc ? rc : settle(chunks, id, size, &slot, err);
 	if (rc)
 		return rc;
-	spot = &chunks->spots[slot];
-	chunk = chunk_map(chunks, spot->chunk, true);
-	if (!chunk) {
+	there = bytes_map(chunks, &chunks->spots[slot], true);
+	if (!there) {
 		rc = -errno;
 		slot_remove(chunks, slot, NULL);
 		return bh_error_errno(err, rc, "cannot write table %u", id);
 	}
-	memcpy(chunk + spot->at, bytes, size);
-	munmap(chunk, chunk_sizes[spot->chunk >> 16]);
+	memcpy(there, bytes, size);
+	bytes_unmap(there, &chunks->spots[slot]);
 	return 0;
 }
 
@@ -435,20 +453,20 @@ int bh_chunks_find(struct bh_chunks *chunks, struct bh_table_ref *ref, struct bh
 int bh_chunks_read(struct bh_chunks *chunks, const struct bh_table_ref *ref, void **bytes,
                    struct bh_error *err)
 {
-	uint8_t *chunk, *copy;
+	uint8_t *there, *copy;
 	struct bh_spot spot;
 	int rc = find(chunks, ref->id, &spot, err);
 
 	if (rc)
 		return rc;
-	chunk = chunk_map(chunks, spot.chunk, false);
+	there = bytes_map(chunks, &spot, false);
 	copy = malloc(spot.size);
-	if (!chunk || !copy)
-		rc = bh_error_errno(err, chunk ? -ENOMEM : -errno, "cannot read table %u", ref->id);
+	if (!there || !copy)
+		rc = bh_error_errno(err, there ? -ENOMEM : -errno, "cannot read table %u", ref->id);
 	else
-		memcpy(copy, chunk + spot.at, spot.size);
-	if (chunk)
-		munmap(chunk, chunk_sizes[spot.chunk >> 16]);
+		memcpy(copy, there, spot.size);
+	if (there)
+		bytes_unmap(there, &spot);
 	rc = rc ? rc : find(chunks, ref->id, &spot, err); /* it may have gone while it was read */
 	if (rc) {
 		free(copy);

@@ -23,7 +23,8 @@ struct bh_chunks {
 	int map;                       /* of the spots, not owned */
 	uint64_t *serial;              /* counts changes of them, whoever makes them */
 	uint64_t *used;                /* how many were ever in use */
-	struct bh_spot *spots;         /* mapped when first needed; owned */
+	struct bh_spot *spots;         /* mapped when needed, the first `seen`; owned */
+	uint32_t seen;
 	uint32_t next;                 /* where the next table that is asked for may be */
 	struct bh_known *known;        /* as they were at `known_serial`; owned */
 	uint64_t known_serial;

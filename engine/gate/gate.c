@@ -123,8 +123,7 @@ static int gate_get(struct bh_gate_kernel *gate, const char *directory)
 	}
 	gate->state = map_memory(gate->maps[STATE], sizeof(*gate->state), PROT_READ | PROT_WRITE);
 	gate->room = map_memory(gate->maps[ROOMS], sizeof(*gate->room), PROT_READ | PROT_WRITE);
-	gate->circle = map_memory(gate->maps[RECORDS], sizeof(*gate->circle), PROT_READ);
-	if (!gate->state || !gate->room || !gate->circle)
+	if (!gate->state || !gate->room)
 		return -errno;
 	gate->chunks.map = gate->maps[SPOTS];
 	gate->chunks.serial = &gate->state->tables;
@@ -387,8 +386,10 @@ void bh_gate_hit_move(struct bh_gate_kernel *gate, uint32_t endpoint, uint32_t f
 	bpf_map_delete_elem(gate->maps[HITS], &old);
 }
 
-const struct bh_circle *bh_gate_circle(const struct bh_gate_kernel *gate)
+const struct bh_circle *bh_gate_circle(struct bh_gate_kernel *gate)
 {
+	if (!gate->circle)
+		gate->circle = map_memory(gate->maps[RECORDS], sizeof(*gate->circle), PROT_READ);
 	return gate->circle;
 }
 

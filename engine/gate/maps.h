@@ -47,6 +47,8 @@ struct bh_state {
 	uint64_t epoch;  /* which slot of each port is in force */
 	uint64_t tables; /* counts changes of where tables are */
 	uint64_t spots;  /* how many were ever in use; those behind are of none */
+	uint64_t shares; /* rows of that map, if `shares_known`: a kill may come between a row and its count */
+	uint64_t shares_known;
 };
 
 /*
