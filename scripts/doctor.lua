@@ -102,8 +102,24 @@ local function look_at_networks(list, uplink)
     "warning")
 end
 
+--- Whether a kernel release is new enough for the gate.
+---@param release string as /proc/sys/kernel/osrelease has it
+function doctor.new_enough(release)
+  local major, minor = release:match "^(%d+)%.(%d+)"
+  major, minor = tonumber(major) or 0, tonumber(minor) or 0
+  return major > 6 or (major == 6 and minor >= 1)
+end
+
 local function look(list)
   check(list, "root", doctor.user(slurp "/proc/self/status") == 0, "to change networks")
+  local release = slurp "/proc/sys/kernel/osrelease":match "[^\n]*"
+  local types = io.open "/sys/kernel/btf/vmlinux"
+  check(list, "kernel", doctor.new_enough(release) and types ~= nil, doctor.new_enough(release)
+    and (types and release or "it does not describe its types (BTF, CONFIG_DEBUG_INFO_BTF), which the gate is loaded by")
+    or release .. " is older than 6.1")
+  if types then
+    types:close()
+  end
   check(list, "eBPF file system", slurp "/proc/filesystems":find "%sbpf\n" ~= nil, "to pin gates")
   check(list, "tap devices", io.open "/dev/net/tun" ~= nil, "for hyperv containers", "warning")
   local uplink = require("uplink").name()

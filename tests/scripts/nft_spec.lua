@@ -245,6 +245,15 @@ end)
 describe("doctor", function()
   local doctor = require "doctor"
 
+  it("knows which kernels the gate needs", function()
+    for release, enough in pairs {
+      ["6.1.0-25-amd64"] = true, ["6.18.44"] = true, ["7.0"] = true, ["6.0.19"] = false, ["5.15.0"] = false,
+      [""] = false,
+    } do
+      assert.equal(enough, doctor.new_enough(release), release)
+    end
+  end)
+
   it("says that forwarding came later than our table", function()
     local ours = ruleset(chain("forward", "accept", "lent4", "bulkhead_abc123"))
     assert.is_true(doctor.refuses_late(ours, "1\n"))
