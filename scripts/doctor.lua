@@ -115,7 +115,7 @@ local function look(list)
   local release = slurp "/proc/sys/kernel/osrelease":match "[^\n]*"
   local types = io.open "/sys/kernel/btf/vmlinux"
   check(list, "kernel", doctor.new_enough(release) and types ~= nil, doctor.new_enough(release)
-    and (types and release or "it does not describe its types (BTF, CONFIG_DEBUG_INFO_BTF), which the gate is loaded by")
+    and (types and release or "it does not describe its types (BTF, CONFIG_DEBUG_INFO_BTF), which the gate needs")
     or release .. " is older than 6.1")
   if types then
     types:close()
