@@ -4,7 +4,7 @@
 #   make run        installs what is missing, builds, plays the scene with real packets
 #   make test       installs what is missing, builds, runs every test       (SAN=1: under sanitizers)
 #   make bench      installs peers, measures everything beside them (tests/bench/bench.mk)
-#   V=1             shows the commands
+#   V=1             shows the commands;  SHARED=1 links all libraries as shared ones
 #   make install    PREFIX=/usr/local DESTDIR=
 
 PREFIX  ?= /usr/local
