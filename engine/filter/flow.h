@@ -19,7 +19,9 @@
  * compare-and-swap before the row of the new place is inserted and the old one removed: so a ledger
  * row that its flow does not name is stale, and whoever finds it may remove it. A place just claimed
  * may have no row yet: who finds such a gap steps over it, and moves the head past it only when 64
- * newer places are claimed.
+ * newer places are claimed. Nobody looks behind the head. So who inserts a row looks at the head after
+ * that, who moves the head looks at the row after that, and one of them sees that they crossed and gives
+ * the flow up.
  *
  * An eBPF includer provides, before including this (rows stay where they are until deleted):
  *   uint64_t bh_now(BH_CTX *)                                         nanoseconds, any fixed origin
@@ -233,6 +235,38 @@ BH_GLOBAL int bh_flow_forget(BH_CTX *ctx, const struct bh_flow_key *key)
 	return 1;
 }
 
+/* Forgets the flow of a row that the head has passed, or the row if its flow stands elsewhere by now. */
+static inline void bh_flow_give_up(BH_CTX *ctx, const struct bh_ledger_key *place,
+                                   const struct bh_flow_key *key)
+{
+	struct bh_flow *flow = bh_flow_find(ctx, key);
+
+	if (flow && flow->place == BH_PLACE(place->place, place->list))
+		bh_flow_forget(ctx, key);
+	else
+		bh_ledger_remove(ctx, place);
+}
+
+/* Inserts the row of a flow's place. Non-zero: no room. */
+static inline int bh_ledger_enter(BH_CTX *ctx, struct bh_share *share, const struct bh_ledger_key *place,
+                                  const struct bh_flow_key *key)
+{
+	if (bh_ledger_insert(ctx, place, key))
+		return -12;
+	/* An addition of nothing, for it is a barrier. */
+	if (place->list < BH_LISTS && bh_fetch_add(&share->head[place->list], 0) > place->place)
+		bh_flow_give_up(ctx, place, key);
+	return 0;
+}
+
+/* Moves the head past a place without a row. Non-zero: this call did. */
+static inline int bh_ledger_pass(struct bh_share *share, const struct bh_ledger_key *place)
+{
+	uint64_t at = place->place;
+
+	return place->list < BH_LISTS && __sync_val_compare_and_swap(&share->head[place->list], at, at + 1) == at;
+}
+
 /* A search for a flow to give up, along one list. */
 struct bh_eviction {
 	BH_CTX *ctx;
@@ -254,7 +288,7 @@ static long bh_evict_place(uint32_t index, void *arg)
 	struct bh_share *share = search->share;
 	struct bh_flow_key *key;
 	struct bh_flow *flow;
-	uint32_t list = search->list;
+	uint32_t list = search->list, passed = 0;
 	uint64_t tail;
 
 	if (list >= BH_LISTS || (!search->any && search->looked >= BH_EXPIRED_SCAN))
@@ -266,18 +300,19 @@ static long bh_evict_place(uint32_t index, void *arg)
 	if (place.place >= tail)
 		return 1;
 	key = bh_ledger_find(search->ctx, &place);
-	if (!key) {
-		if (tail - place.place > BH_EVICT_SCAN)
-			__sync_val_compare_and_swap(&share->head[list], place.place, place.place + 1);
-		return 0;
+	if (!key && tail - place.place > BH_EVICT_SCAN && bh_ledger_pass(share, &place)) {
+		key = bh_ledger_find(search->ctx, &place);
+		passed = 1;
 	}
+	if (!key)
+		return 0;
 	flow = bh_flow_find(search->ctx, key);
 	if (!flow || flow->place != BH_PLACE(place.place, list)) {
 		bh_ledger_remove(search->ctx, &place);
 		return 0;
 	}
 	search->looked++;
-	if (!search->any && !bh_flow_expired(search->conf, flow, key, search->now))
+	if (!passed && !search->any && !bh_flow_expired(search->conf, flow, key, search->now))
 		return 0;
 	if (!bh_flow_forget(search->ctx, key))
 		return 0;
@@ -380,6 +415,7 @@ static inline uint64_t bh_ledger_claim(BH_CTX *ctx, struct bh_share *share, uint
 	uint32_t which = list < BH_LISTS ? list : 0;
 	struct bh_ledger_key place = {0, 0, 0};
 	uint64_t tail = bh_fetch_add(&share->tail[which], 1);
+	struct bh_flow_key *key;
 
 	place.compartment = compartment;
 	place.list = which;
@@ -387,7 +423,9 @@ static inline uint64_t bh_ledger_claim(BH_CTX *ctx, struct bh_share *share, uint
 		place.place = share->head[which];
 		if (tail < place.place + BH_EVICT_SCAN || bh_ledger_find(ctx, &place))
 			break;
-		__sync_val_compare_and_swap(&share->head[which], place.place, place.place + 1);
+		key = bh_ledger_pass(share, &place) ? bh_ledger_find(ctx, &place) : (struct bh_flow_key *)0;
+		if (key)
+			bh_flow_give_up(ctx, &place, key);
 	}
 	return tail;
 }
@@ -410,7 +448,7 @@ BH_GLOBAL int bh_flow_start(BH_CTX *ctx, const struct bh_conf *conf, const struc
 	flow->compartment = conf->compartment;
 	flow->place = BH_PLACE(place.place, list);
 	rc = bh_flow_insert(ctx, key, flow);
-	if (!rc && bh_ledger_insert(ctx, &place, key))
+	if (!rc && bh_ledger_enter(ctx, share, &place, key))
 		rc = bh_flow_remove(ctx, key) ? 0 : -12;
 	if (rc)
 		bh_share_release(ctx, share, flow->opener, flow->borrowed);
@@ -435,7 +473,7 @@ BH_GLOBAL int bh_flow_move(BH_CTX *ctx, struct bh_flow *flow, const struct bh_fl
 	to.place = bh_ledger_claim(ctx, share, flow->compartment, list);
 	if (__sync_val_compare_and_swap(&flow->place, place, BH_PLACE(to.place, list)) != place)
 		return 0;
-	if (bh_ledger_insert(ctx, &to, key))
+	if (bh_ledger_enter(ctx, share, &to, key))
 		bh_flow_forget(ctx, key); /* out of every list it could never be given up */
 	else
 		bh_ledger_remove(ctx, &from);
