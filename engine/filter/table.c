@@ -183,26 +183,32 @@ static void entry_of(struct bh_entry *entry, const struct bh_rule *rule)
 	                          (rule->audit ? BH_ENTRY_AUDIT : 0) | (rule->log ? BH_ENTRY_LOG : 0));
 }
 
-static int add_rules(struct compiling *compiling, const struct bh_ruleset *ruleset)
+/* Behind all leaves, so that a run of cubes read at once ends inside the table. */
+static int add_entries(struct compiling *compiling, const struct bh_ruleset *ruleset)
 {
-	uint32_t count = (uint32_t)bh_ruleset_count(ruleset), entries;
-	int rc = 0;
+	uint32_t count = (uint32_t)bh_ruleset_count(ruleset), size = count * (uint32_t)sizeof(struct bh_entry);
+	uint32_t entries = bh_trees_room(&compiling->trees, size < BH_RUN ? BH_RUN : size, 64);
 
-	bh_trees_room(&compiling->trees, sizeof(struct bh_table_head) + sizeof(compiling->made), 64);
-	entries = bh_trees_room(&compiling->trees, count * sizeof(struct bh_entry), 64);
 	if (compiling->trees.failed)
 		return -ENOMEM;
 	compiling->head.entries = entries;
 	compiling->head.rules = count;
-	for (uint32_t i = 0; !rc && i < count; i++) {
-		const struct bh_rule *rule = bh_ruleset_at(ruleset, i);
+	for (uint32_t i = 0; i < count; i++)
+		entry_of((struct bh_entry *)(compiling->trees.bytes.data + entries) + i, bh_ruleset_at(ruleset, i));
+	return 0;
+}
 
-		entry_of((struct bh_entry *)(compiling->trees.bytes.data + entries) + i, rule);
-		rc = add_rule(compiling, rule, bh_ruleset_words(ruleset), i);
-	}
+static int add_rules(struct compiling *compiling, const struct bh_ruleset *ruleset)
+{
+	uint32_t count = (uint32_t)bh_ruleset_count(ruleset);
+	int rc = 0;
+
+	bh_trees_room(&compiling->trees, sizeof(struct bh_table_head) + sizeof(compiling->made), 64);
+	for (uint32_t i = 0; !rc && i < count; i++)
+		rc = add_rule(compiling, bh_ruleset_at(ruleset, i), bh_ruleset_words(ruleset), i);
 	for (int d = BH_IN; d <= BH_OUT; d++)
 		bh_blocks_finish(&compiling->blocks[d]);
-	return rc;
+	return rc ? rc : compiling->trees.failed ? -ENOMEM : 0;
 }
 
 /* ---- ranks ---- */
@@ -331,6 +337,7 @@ static int compile(struct compiling *compiling, const struct bh_ruleset *ruleset
 	for (uint32_t d = 0; !rc && d < BH_DOMAINS; d++)
 		rc = make_domain(compiling, d, max_bytes);
 	rc = rc ? rc : add_blocks(compiling);
+	rc = rc ? rc : add_entries(compiling, ruleset);
 	if (rc)
 		return rc;
 	head->size = bh_trees_room(&compiling->trees, 0, 64);
@@ -339,6 +346,7 @@ static int compile(struct compiling *compiling, const struct bh_ruleset *ruleset
 	head->magic = BH_TABLE_MAGIC;
 	head->most_nodes = compiling->trees.most_nodes;
 	head->most_cubes = compiling->trees.most_cubes;
+	head->nobody[1] = 1;
 	head->cubes = compiling->trees.cubes;
 	head->nodes = compiling->trees.nodes;
 	for (uint32_t d = 0; d < BH_DOMAINS; d++)
@@ -419,11 +427,12 @@ static long scan_step(uint32_t index, void *arg)
 	return bh_scan_step(arg, 0);
 }
 
-static uint32_t far(const void *chunk, uint32_t leaf, uint32_t at, uint64_t w0, uint64_t w1)
+static uint32_t far(const void *chunk, uint32_t leaf, uint32_t at, uint64_t local,
+                    uint64_t remote)
 {
 	struct bh_place place = {chunk, at};
 
-	return bh_scan_far(&place, leaf, w0, w1, scan_step, 0);
+	return bh_scan_far(&place, leaf, local, remote, scan_step, 0);
 }
 
 static long run_step(uint32_t index, void *arg)
