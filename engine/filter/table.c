@@ -13,6 +13,7 @@
 
 #include "../base/cleanup.h"
 #include "blocks.h"
+#include "ranks.h"
 #include "trees.h"
 
 #define BOXES_FREE 131072  /* boxes that rules of many combinations may make altogether */
@@ -213,31 +214,17 @@ static int add_rules(struct compiling *compiling, const struct bh_ruleset *rules
 
 /* ---- ranks ---- */
 
-static int by_address(const void *a, const void *b)
-{
-	const struct bh_address *x = a, *y = b;
-
-	return bh_address_below(x, y) ? -1 : bh_address_below(y, x);
-}
-
-static uint32_t rank_of(const struct bh_address *bounds, uint32_t count, const struct bh_address *address)
-{
-	struct bh_place place = {(const uint8_t *)bounds, 0};
-
-	return bh_bound_below(&place, count, address, 0);
-}
-
 static bool is_last(const struct bh_address *address)
 {
 	return address->hi == ~0ULL && address->lo == ~0ULL;
 }
 
-/* Puts ranks in the place of one side's addresses. */
+/* Puts ranks in the place of one side's addresses. Adds to `steps` what finding one may take. */
 static int rank_side(struct compiling *compiling, struct raw_boxes *boxes, int side,
-                     struct bh_domain *domain)
+                     struct bh_domain *domain, uint32_t *steps)
 {
 	BH_AUTOFREE struct bh_address *bounds = malloc((2 * (size_t)boxes->count + 1) * sizeof(*bounds));
-	uint32_t n = 0, kept = 1, lane = side ? BH_REMOTE : BH_LOCAL, at;
+	uint32_t n = 0, lane = side ? BH_REMOTE : BH_LOCAL;
 
 	if (!bounds)
 		return -ENOMEM;
@@ -249,25 +236,17 @@ static int rank_side(struct compiling *compiling, struct raw_boxes *boxes, int s
 		if (!is_last(&range->last))
 			bounds[n++] = bh_address_next(range->last);
 	}
-	qsort(bounds, n, sizeof(*bounds), by_address);
-	for (uint32_t i = 1; i < n; i++)
-		if (!bh_address_equal(&bounds[i], &bounds[kept - 1]))
-			bounds[kept++] = bounds[i];
+	n = bh_ranks_sort(bounds, n);
 	for (uint32_t i = 0; i < boxes->count; i++) {
 		const struct bh_range *range = &boxes->boxes[i].addresses[side];
 		struct bh_address after = bh_address_next(range->last);
 
-		boxes->boxes[i].lanes.first[lane] = rank_of(bounds, kept, &range->first);
+		boxes->boxes[i].lanes.first[lane] = bh_ranks_find(bounds, n, &range->first);
 		boxes->boxes[i].lanes.last[lane] = is_last(&range->last) ? 0xffffffff
-		                                                         : rank_of(bounds, kept, &after) - 1;
+		                                                         : bh_ranks_find(bounds, n, &after) - 1;
 	}
-	at = bh_trees_room(&compiling->trees, kept * sizeof(*bounds), 64);
-	if (compiling->trees.failed)
-		return -ENOMEM;
-	memcpy(compiling->trees.bytes.data + at, bounds, kept * sizeof(*bounds));
-	domain->ranks[side].bounds = at;
-	domain->ranks[side].count = kept;
-	return 0;
+	*steps += bh_ranks_put(&compiling->trees, &domain->ranks[side], bounds, n);
+	return compiling->trees.failed ? -ENOMEM : 0;
 }
 
 /* ---- the whole ---- */
@@ -282,11 +261,8 @@ static int make_domain(struct compiling *compiling, uint32_t which, size_t max_b
 	size_t most = max_bytes / BH_DOMAINS + (size_t)raw->count * 64;
 	int rc = boxes ? 0 : -ENOMEM;
 
-	for (int side = 0; !rc && which >= 2 && side < 2; side++) {
-		rc = rank_side(compiling, raw, side, domain);
-		for (uint32_t n = domain->ranks[side].count; n > 1; n -= n / 2)
-			steps++;
-	}
+	for (int side = 0; !rc && which >= 2 && raw->count && side < 2; side++)
+		rc = rank_side(compiling, raw, side, domain, &steps);
 	if (rc)
 		return rc;
 	for (uint32_t i = 0; i < raw->count; i++)
@@ -414,7 +390,7 @@ void bh_table_free(struct bh_table **table)
 
 /* ---- lookups ---- */
 
-static uint32_t rank(const void *chunk, uint32_t bounds, uint32_t count, const struct bh_address *address)
+static uint32_t search(const void *chunk, uint32_t bounds, uint32_t count, const struct bh_address *address)
 {
 	struct bh_place place = {chunk, bounds};
 
@@ -452,5 +428,5 @@ int bh_table_find(const void *bytes, const struct bh_key *key, struct bh_entry *
 {
 	struct bh_place place = {bytes, 0};
 
-	return bytes ? bh_place_lookup(&place, key, entry, rank, far, run_blocks, 0) : 0;
+	return bytes ? bh_place_lookup(&place, key, entry, search, far, run_blocks, 0) : 0;
 }

@@ -2,7 +2,7 @@
  * table.h - a compiled table as the evaluator reads it, natively and in the kernel: one run of bytes.
  *
  * A packet's direction and family choose a domain. Its fields are packed into two words of lanes; in
- * an IPv6 domain an address is its rank among the bounds of the rules. A domain has up to four trees
+ * an IPv6 domain an address is its rank among the bounds of the rules, found by a tree of its own. A domain has up to four trees
  * of cubes (a rule is a cube for each combination of what it lists) and, for rules whose lists would
  * make too many cubes, a run of bit-vector blocks (block.h). The lowest label wins; a label is a
  * rule's place in the order of precedence.
@@ -88,18 +88,41 @@ struct bh_fork {
 	uint32_t reserved[5];
 };
 
+/*
+ * The rank of an address is the index of the last bound that is not above it. A node cuts the bounds from
+ * a first to a last one into cells of 2^shift high halves of addresses or, where all have the same high
+ * half, low ones. A cell is the offset of a node or, with BH_RANK_DONE, the rank of its first address and,
+ * from bit BH_RANK_MORE on, how many bounds are still in it.
+ */
+struct bh_rank_node {
+	uint64_t high;         /* of the first bound; of all, if low halves are cut */
+	uint64_t first, span;  /* of the halves: the first, and the last less the first */
+	uint64_t low;          /* all ones if low halves are cut, else 0 */
+	uint32_t cells;        /* offset of uint32_t[(span >> shift) + 1] */
+	uint32_t shift;
+	uint32_t below, above; /* ranks of what is before the first and behind the last cell */
+	uint64_t reserved[2];
+};
+
+#define BH_RANK_LEVELS 4 /* nodes on a way */
+#define BH_RANK_DONE 0x80000000u
+#define BH_RANK_MORE 22
+#define BH_RANK_MOST 0x1ffu /* so many bounds in a cell or more: all are searched */
+#define BH_RANK_NEAR 3      /* bounds in a cell that are compared in line */
+
 /* Two lines of the cache have all that most lookups need beside the trees: this and the first root. */
 struct bh_domain {
 	uint32_t best[BH_TREES]; /* no label in the tree is lower; BH_NO_LABEL: no tree */
 	uint32_t entries, rules; /* as in the head */
-	struct {
+	struct bh_ranking {
+		uint32_t node;   /* offset of struct bh_rank_node */
 		uint32_t bounds; /* offset of struct bh_address[count], the first is :: */
 		uint32_t count;
-	} ranks[2];          /* local, remote; IPv6 only */
+	} ranks[2];          /* local, remote; IPv6 only, where there is a tree */
 	uint32_t blocks;     /* offset of the pages */
 	uint32_t blocks_count;
 	uint32_t blocks_best;
-	uint32_t reserved[3];
+	uint32_t reserved;
 	struct bh_fork roots[BH_TREES]; /* of a tree that is a leaf: one that has a single child */
 };
 
@@ -169,6 +192,15 @@ BH_INLINE uint64_t bh_less(uint64_t a, uint64_t b)
 
 #define BH_RANK_STEPS 22
 
+/* 1 if the address is not below the bound, else 0. */
+BH_INLINE uint32_t bh_reaches(const struct bh_address *address, const struct bh_address *bound)
+{
+	uint64_t below = bh_less(address->hi, bound->hi) |
+	                 ((uint64_t)(address->hi == bound->hi) & bh_less(address->lo, bound->lo));
+
+	return (uint32_t)below ^ 1;
+}
+
 /* Index of the last bound, of those from the place on, that is not above the address. */
 BH_INLINE uint32_t bh_bound_below(const struct bh_place *place, uint32_t count,
                                   const struct bh_address *address, uint32_t mask)
@@ -177,17 +209,45 @@ BH_INLINE uint32_t bh_bound_below(const struct bh_place *place, uint32_t count,
 
 	for (int i = 0; i < BH_RANK_STEPS; i++) {
 		uint32_t half = count >> 1;
-		const struct bh_address *bound = BH_AT(place, (low + half) * 16, 16, mask);
-		uint64_t above = bh_less(address->hi, bound->hi) |
-		                 ((uint64_t)(address->hi == bound->hi) & bh_less(address->lo, bound->lo));
 
 		if (!half)
 			break;
 		BH_STEP(rank);
-		low += half & (uint32_t)(above - 1);
+		low += half & (0 - bh_reaches(address, BH_AT(place, (low + half) * 16, 16, mask)));
 		count -= half;
 	}
 	return low;
+}
+
+/* The rank of an address. `search` calls bh_bound_below with the mask. */
+BH_INLINE uint32_t bh_rank_of(const struct bh_place *table, const struct bh_ranking *side,
+                              const struct bh_address *address, bh_rank_search *search, uint32_t mask)
+{
+	uint64_t high = address->hi, low = address->lo;
+	uint32_t cell = side->node, more, rank, reached = 0;
+
+	for (int i = 0; i < BH_RANK_LEVELS; i++) {
+		const struct bh_rank_node *node = BH_AT(table, cell, 64, mask);
+		uint64_t value = high ^ ((high ^ low) & node->low), above = value - node->first;
+
+		BH_STEP(rank);
+		if (above > node->span || (high ^ node->high) & node->low)
+			return high < node->high || (high == node->high && value < node->first) ? node->below : node->above;
+		cell = *(const uint32_t *)BH_AT(table, node->cells + (uint32_t)(above >> (node->shift & 63)) * 4, 4, mask);
+		if (cell & BH_RANK_DONE)
+			break;
+	}
+	rank = cell & ((1u << BH_RANK_MORE) - 1);
+	more = cell >> BH_RANK_MORE & BH_RANK_MOST;
+	if (more == BH_RANK_MOST)
+		return search(table->chunk, table->at + side->bounds, side->count, address);
+	if (more > BH_RANK_NEAR)
+		return rank + search(table->chunk, table->at + side->bounds + rank * 16, more + 1, address);
+	for (uint32_t i = 0; i < more; i++) {
+		BH_STEP(rank);
+		reached += bh_reaches(address, BH_AT(table, side->bounds + (rank + 1 + i) * 16, 16, mask));
+	}
+	return rank + reached;
 }
 
 /* Whether the packet is outside of the cube. */
@@ -322,11 +382,11 @@ BH_INLINE uint32_t bh_run_first(const struct bh_place *place, uint32_t count, co
 }
 
 /*
- * The winning entry: 1, or 0 if no rule of the table matches. `rank` calls bh_bound_below, `far`
+ * The winning entry: 1, or 0 if no rule of the table matches. `search` calls bh_bound_below, `far`
  * bh_scan_far and `blocks` bh_run_first, with the mask.
  */
 BH_INLINE int bh_place_lookup(const struct bh_place *table, const struct bh_key *key,
-                              struct bh_entry *entry, bh_rank_search *rank, bh_far_scan *far,
+                              struct bh_entry *entry, bh_rank_search *search, bh_far_scan *far,
                               bh_run_lookup *blocks, uint32_t mask)
 {
 	uint32_t at = (uint32_t)sizeof(struct bh_table_head) +
@@ -336,9 +396,9 @@ BH_INLINE int bh_place_lookup(const struct bh_place *table, const struct bh_key 
 	uint32_t best = BH_NO_LABEL, trees = (1u << BH_TREES) - 1, found;
 	struct bh_lanes packet;
 
-	if (key->v6) {
-		local = rank(table->chunk, table->at + domain->ranks[0].bounds, domain->ranks[0].count, &key->local);
-		remote = rank(table->chunk, table->at + domain->ranks[1].bounds, domain->ranks[1].count, &key->remote);
+	if (key->v6 && domain->best[0] != BH_NO_LABEL) {
+		local = bh_rank_of(table, &domain->ranks[0], &key->local, search, mask);
+		remote = bh_rank_of(table, &domain->ranks[1], &key->remote, search, mask);
 	}
 	packet = bh_lanes_of(bh_word_local(key, local), bh_word_remote(key, remote));
 	for (int t = 0; t < BH_TREES && trees; t++, trees >>= 1) {

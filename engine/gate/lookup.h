@@ -71,7 +71,7 @@
                                                                                                   \
 		return bh_bound_below(&place, count, address, (size_)-64);                                \
 	}                                                                                             \
-	BH_INLINE uint32_t name_##_rank(const void *chunk, uint32_t bounds, uint32_t count,       \
+	BH_INLINE uint32_t name_##_search(const void *chunk, uint32_t bounds, uint32_t count,       \
 	                                    const struct bh_address *address)                         \
 	{                                                                                             \
 		return name_##_bound(chunk, bounds, count, address);                                      \
@@ -88,7 +88,7 @@
 		place.chunk = bpf_map_lookup_elem(chunk, &zero);                                          \
 		if (!place.chunk)                                                                         \
 			return 0;                                                                             \
-		return bh_place_lookup(&place, key, entry, name_##_rank, name_##_far, name_##_blocks,    \
+		return bh_place_lookup(&place, key, entry, name_##_search, name_##_far, name_##_blocks,    \
 		                       (size_)-64);                                                       \
 	}
 
