@@ -13,6 +13,7 @@
 
 #include "../base/cleanup.h"
 #include "blocks.h"
+#include "ranks.h"
 #include "trees.h"
 
 #define BOXES_FREE 131072  /* boxes that rules of many combinations may make altogether */
@@ -183,55 +184,47 @@ static void entry_of(struct bh_entry *entry, const struct bh_rule *rule)
 	                          (rule->audit ? BH_ENTRY_AUDIT : 0) | (rule->log ? BH_ENTRY_LOG : 0));
 }
 
-static int add_rules(struct compiling *compiling, const struct bh_ruleset *ruleset)
+/* Behind all leaves, so that a run of cubes read at once ends inside the table. */
+static int add_entries(struct compiling *compiling, const struct bh_ruleset *ruleset)
 {
-	uint32_t count = (uint32_t)bh_ruleset_count(ruleset), entries;
-	int rc = 0;
+	uint32_t count = (uint32_t)bh_ruleset_count(ruleset), size = count * (uint32_t)sizeof(struct bh_entry);
+	uint32_t entries = bh_trees_room(&compiling->trees, size < BH_RUN ? BH_RUN : size, 64);
 
-	bh_trees_room(&compiling->trees, sizeof(struct bh_table_head) + sizeof(compiling->made), 64);
-	entries = bh_trees_room(&compiling->trees, count * sizeof(struct bh_entry), 64);
 	if (compiling->trees.failed)
 		return -ENOMEM;
 	compiling->head.entries = entries;
 	compiling->head.rules = count;
-	for (uint32_t i = 0; !rc && i < count; i++) {
-		const struct bh_rule *rule = bh_ruleset_at(ruleset, i);
+	for (uint32_t i = 0; i < count; i++)
+		entry_of((struct bh_entry *)(compiling->trees.bytes.data + entries) + i, bh_ruleset_at(ruleset, i));
+	return 0;
+}
 
-		entry_of((struct bh_entry *)(compiling->trees.bytes.data + entries) + i, rule);
-		rc = add_rule(compiling, rule, bh_ruleset_words(ruleset), i);
-	}
+static int add_rules(struct compiling *compiling, const struct bh_ruleset *ruleset)
+{
+	uint32_t count = (uint32_t)bh_ruleset_count(ruleset);
+	int rc = 0;
+
+	bh_trees_room(&compiling->trees, sizeof(struct bh_table_head) + sizeof(compiling->made), 64);
+	for (uint32_t i = 0; !rc && i < count; i++)
+		rc = add_rule(compiling, bh_ruleset_at(ruleset, i), bh_ruleset_words(ruleset), i);
 	for (int d = BH_IN; d <= BH_OUT; d++)
 		bh_blocks_finish(&compiling->blocks[d]);
-	return rc;
+	return rc ? rc : compiling->trees.failed ? -ENOMEM : 0;
 }
 
 /* ---- ranks ---- */
-
-static int by_address(const void *a, const void *b)
-{
-	const struct bh_address *x = a, *y = b;
-
-	return bh_address_below(x, y) ? -1 : bh_address_below(y, x);
-}
-
-static uint32_t rank_of(const struct bh_address *bounds, uint32_t count, const struct bh_address *address)
-{
-	struct bh_place place = {(const uint8_t *)bounds, 0};
-
-	return bh_bound_below(&place, count, address, 0);
-}
 
 static bool is_last(const struct bh_address *address)
 {
 	return address->hi == ~0ULL && address->lo == ~0ULL;
 }
 
-/* Puts ranks in the place of one side's addresses. */
+/* Puts ranks in the place of one side's addresses. Adds to `steps` what finding one may take. */
 static int rank_side(struct compiling *compiling, struct raw_boxes *boxes, int side,
-                     struct bh_domain *domain)
+                     struct bh_domain *domain, uint32_t *steps)
 {
 	BH_AUTOFREE struct bh_address *bounds = malloc((2 * (size_t)boxes->count + 1) * sizeof(*bounds));
-	uint32_t n = 0, kept = 1, lane = side ? BH_REMOTE : BH_LOCAL, at;
+	uint32_t n = 0, lane = side ? BH_REMOTE : BH_LOCAL;
 
 	if (!bounds)
 		return -ENOMEM;
@@ -243,25 +236,17 @@ static int rank_side(struct compiling *compiling, struct raw_boxes *boxes, int s
 		if (!is_last(&range->last))
 			bounds[n++] = bh_address_next(range->last);
 	}
-	qsort(bounds, n, sizeof(*bounds), by_address);
-	for (uint32_t i = 1; i < n; i++)
-		if (!bh_address_equal(&bounds[i], &bounds[kept - 1]))
-			bounds[kept++] = bounds[i];
+	n = bh_ranks_sort(bounds, n);
 	for (uint32_t i = 0; i < boxes->count; i++) {
 		const struct bh_range *range = &boxes->boxes[i].addresses[side];
 		struct bh_address after = bh_address_next(range->last);
 
-		boxes->boxes[i].lanes.first[lane] = rank_of(bounds, kept, &range->first);
+		boxes->boxes[i].lanes.first[lane] = bh_ranks_find(bounds, n, &range->first);
 		boxes->boxes[i].lanes.last[lane] = is_last(&range->last) ? 0xffffffff
-		                                                         : rank_of(bounds, kept, &after) - 1;
+		                                                         : bh_ranks_find(bounds, n, &after) - 1;
 	}
-	at = bh_trees_room(&compiling->trees, kept * sizeof(*bounds), 64);
-	if (compiling->trees.failed)
-		return -ENOMEM;
-	memcpy(compiling->trees.bytes.data + at, bounds, kept * sizeof(*bounds));
-	domain->ranks[side].bounds = at;
-	domain->ranks[side].count = kept;
-	return 0;
+	*steps += bh_ranks_put(&compiling->trees, &domain->ranks[side], bounds, n);
+	return compiling->trees.failed ? -ENOMEM : 0;
 }
 
 /* ---- the whole ---- */
@@ -276,11 +261,8 @@ static int make_domain(struct compiling *compiling, uint32_t which, size_t max_b
 	size_t most = max_bytes / BH_DOMAINS + (size_t)raw->count * 64;
 	int rc = boxes ? 0 : -ENOMEM;
 
-	for (int side = 0; !rc && which >= 2 && side < 2; side++) {
-		rc = rank_side(compiling, raw, side, domain);
-		for (uint32_t n = domain->ranks[side].count; n > 1; n -= n / 2)
-			steps++;
-	}
+	for (int side = 0; !rc && which >= 2 && raw->count && side < 2; side++)
+		rc = rank_side(compiling, raw, side, domain, &steps);
 	if (rc)
 		return rc;
 	for (uint32_t i = 0; i < raw->count; i++)
@@ -331,6 +313,7 @@ static int compile(struct compiling *compiling, const struct bh_ruleset *ruleset
 	for (uint32_t d = 0; !rc && d < BH_DOMAINS; d++)
 		rc = make_domain(compiling, d, max_bytes);
 	rc = rc ? rc : add_blocks(compiling);
+	rc = rc ? rc : add_entries(compiling, ruleset);
 	if (rc)
 		return rc;
 	head->size = bh_trees_room(&compiling->trees, 0, 64);
@@ -339,6 +322,7 @@ static int compile(struct compiling *compiling, const struct bh_ruleset *ruleset
 	head->magic = BH_TABLE_MAGIC;
 	head->most_nodes = compiling->trees.most_nodes;
 	head->most_cubes = compiling->trees.most_cubes;
+	head->nobody[1] = 1;
 	head->cubes = compiling->trees.cubes;
 	head->nodes = compiling->trees.nodes;
 	for (uint32_t d = 0; d < BH_DOMAINS; d++)
@@ -406,7 +390,7 @@ void bh_table_free(struct bh_table **table)
 
 /* ---- lookups ---- */
 
-static uint32_t rank(const void *chunk, uint32_t bounds, uint32_t count, const struct bh_address *address)
+static uint32_t search(const void *chunk, uint32_t bounds, uint32_t count, const struct bh_address *address)
 {
 	struct bh_place place = {chunk, bounds};
 
@@ -419,11 +403,12 @@ static long scan_step(uint32_t index, void *arg)
 	return bh_scan_step(arg, 0);
 }
 
-static uint32_t far(const void *chunk, uint32_t leaf, uint32_t at, uint64_t w0, uint64_t w1)
+static uint32_t far(const void *chunk, uint32_t leaf, uint32_t at, uint64_t local,
+                    uint64_t remote)
 {
 	struct bh_place place = {chunk, at};
 
-	return bh_scan_far(&place, leaf, w0, w1, scan_step, 0);
+	return bh_scan_far(&place, leaf, local, remote, scan_step, 0);
 }
 
 static long run_step(uint32_t index, void *arg)
@@ -443,5 +428,5 @@ int bh_table_find(const void *bytes, const struct bh_key *key, struct bh_entry *
 {
 	struct bh_place place = {bytes, 0};
 
-	return bytes ? bh_place_lookup(&place, key, entry, rank, far, run_blocks, 0) : 0;
+	return bytes ? bh_place_lookup(&place, key, entry, search, far, run_blocks, 0) : 0;
 }

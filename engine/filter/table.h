@@ -2,16 +2,17 @@
  * table.h - a compiled table as the evaluator reads it, natively and in the kernel: one run of bytes.
  *
  * A packet's direction and family choose a domain. Its fields are packed into two words of lanes; in
- * an IPv6 domain an address is its rank among the bounds of the rules. A domain has up to four trees
+ * an IPv6 domain an address is its rank among the bounds of the rules, found by a tree of its own. A domain has up to four trees
  * of cubes (a rule is a cube for each combination of what it lists) and, for rules whose lists would
  * make too many cubes, a run of bit-vector blocks (block.h). The lowest label wins; a label is a
  * rule's place in the order of precedence.
  *
  * A node picks bits of both words with masks, gathers or hashes them by two multiplications, and the
  * top bits of the sum index its children. A child is a node or a leaf: a run of cubes in the order
- * of their labels. A cube is four words, compared lane by lane at once: above each lane is a guard bit
- * that word + guards - first and last + guards - word leave set where the lane is inside. The five bits
- * above the lanes are not looked at; those of a cube's four words are its label.
+ * of their labels. A cube is four words, compared lane by lane at once: above each lane is a guard bit,
+ * into which a sum carries where the lane is outside. The bits between and above the lanes are a
+ * cube's label and which of the trees that follow may have a better cube for some packet in this one.
+ * Most cubes of specific rules have none, and a lookup ends with them.
  *
  * All is offsets from the start, in units of 32 bytes where a child word says so. A table is immutable
  * once published. What the builder declares in the head (nodes and cubes on the longest way) bounds
@@ -32,24 +33,51 @@
 #define BH_DEPTH_MAX 8
 #define BH_LABEL_BITS 20
 #define BH_NO_LABEL ((1u << BH_LABEL_BITS) - 1)
-#define BH_TABLE_MAGIC 0x62680004u
+#define BH_TABLE_MAGIC 0x62680005u
 
 /* Lanes: an address, a guard, a port, a guard; and in the first word a protocol and a guard. */
 #define BH_LANE_PORT 33
 #define BH_LANE_PROTOCOL 50
 #define BH_GUARDS (1ULL << 32 | 1ULL << 49 | 1ULL << 58)
-#define BH_LANES_BITS 59
+#define BH_LANES_LOCAL (0xffffffffULL | 0xffffULL << BH_LANE_PORT | 0xffULL << BH_LANE_PROTOCOL)
+#define BH_LANES_REMOTE (0xffffffffULL | 0xffffULL << BH_LANE_PORT)
 
-/* A child: a leaf has bit 31, cubes in 9 bits (or more of them, see BH_COUNT_MANY), and the unit. */
+/* A child: a leaf has bit 31, cubes in 10 bits (or more of them, see BH_COUNT_MANY), and the unit. */
 #define BH_CHILD_LEAF 0x80000000u
 #define BH_CHILD_UNITS 0x1fffffu
 #define BH_CHILD_COUNT 21
 #define BH_COUNT_MANY 0x3ffu /* the unit starts with the number of cubes; they begin at the next */
+/* A leaf without cubes is one of a cube that has no packet: the second half of the head. */
+#define BH_LEAF_EMPTY (BH_CHILD_LEAF | 1u << BH_CHILD_COUNT | 1u)
+
+/*
+ * A packet's words, and their complements: word + (most - last) carries where it is above a cube's last,
+ * complement + first where it is below its first.
+ */
+struct bh_lanes {
+	uint64_t local, remote, not_local, not_remote;
+};
+
+static inline struct bh_lanes bh_lanes_of(uint64_t local, uint64_t remote)
+{
+	struct bh_lanes lanes = {local, remote, ~local & BH_LANES_LOCAL, ~remote & BH_LANES_REMOTE};
+
+	return lanes;
+}
 
 struct bh_cube {
-	uint64_t first[2]; /* with five bits of the label each, the lowest in first[0]; less the guards */
-	uint64_t last[2];  /* the same; with the guards */
+	uint64_t first[2];
+	uint64_t above[2]; /* most - last */
 };
+
+/*
+ * What is found: a cube's label and, from BH_FOUND_TREES on, a bit for each tree that follows. Both of the
+ * remote words have eight bits of it between the guards and five above.
+ */
+#define BH_FOUND_TREES 22
+#define BH_FOUND_NONE 0xffffffffu
+#define BH_FOUND_LOW 50 /* bits 0 to 7, and 13 to 20, from this bit on */
+#define BH_FOUND_HIGH 59 /* bits 8 to 12, and 22 to 26 */
 
 struct bh_fork {
 	uint64_t mask[2];
@@ -60,18 +88,41 @@ struct bh_fork {
 	uint32_t reserved[5];
 };
 
+/*
+ * The rank of an address is the index of the last bound that is not above it. A node cuts the bounds from
+ * a first to a last one into cells of 2^shift high halves of addresses or, where all have the same high
+ * half, low ones. A cell is the offset of a node or, with BH_RANK_DONE, the rank of its first address and,
+ * from bit BH_RANK_MORE on, how many bounds are still in it.
+ */
+struct bh_rank_node {
+	uint64_t high;         /* of the first bound; of all, if low halves are cut */
+	uint64_t first, span;  /* of the halves: the first, and the last less the first */
+	uint64_t low;          /* all ones if low halves are cut, else 0 */
+	uint32_t cells;        /* offset of uint32_t[(span >> shift) + 1] */
+	uint32_t shift;
+	uint32_t below, above; /* ranks of what is before the first and behind the last cell */
+	uint64_t reserved[2];
+};
+
+#define BH_RANK_LEVELS 4 /* nodes on a way */
+#define BH_RANK_DONE 0x80000000u
+#define BH_RANK_MORE 22
+#define BH_RANK_MOST 0x1ffu /* so many bounds in a cell or more: all are searched */
+#define BH_RANK_NEAR 3      /* bounds in a cell that are compared in line */
+
 /* Two lines of the cache have all that most lookups need beside the trees: this and the first root. */
 struct bh_domain {
-	uint32_t best[BH_TREES]; /* no label in the tree is lower; ascending; BH_NO_LABEL: no tree */
+	uint32_t best[BH_TREES]; /* no label in the tree is lower; BH_NO_LABEL: no tree */
 	uint32_t entries, rules; /* as in the head */
-	struct {
+	struct bh_ranking {
+		uint32_t node;   /* offset of struct bh_rank_node */
 		uint32_t bounds; /* offset of struct bh_address[count], the first is :: */
 		uint32_t count;
-	} ranks[2];          /* local, remote; IPv6 only */
+	} ranks[2];          /* local, remote; IPv6 only, where there is a tree */
 	uint32_t blocks;     /* offset of the pages */
 	uint32_t blocks_count;
 	uint32_t blocks_best;
-	uint32_t reserved[3];
+	uint32_t reserved;
 	struct bh_fork roots[BH_TREES]; /* of a tree that is a leaf: one that has a single child */
 };
 
@@ -82,8 +133,9 @@ struct bh_table_head {
 	uint32_t rules;
 	/* No lookup in any domain passes more of these. */
 	uint32_t most_nodes, most_cubes, most_blocks, most_rank_steps;
+	uint32_t nobody[2]; /* 0, 1: a first that no packet reaches, see BH_LEAF_EMPTY */
 	uint32_t cubes, nodes; /* in all */
-	uint32_t reserved[6];
+	uint32_t reserved[4];
 }; /* then struct bh_domain[BH_DOMAINS] */
 
 static inline uint32_t bh_domain_of(uint32_t v6, uint32_t direction)
@@ -99,7 +151,7 @@ static inline uint32_t bh_domain_of(uint32_t v6, uint32_t direction)
 /* Long runs go through bh_loop, whose steps an includer names for each size of chunk. */
 typedef long bh_loop_step(uint32_t index, void *arg);
 /* The rare rest of a lookup is in functions of their own, which eBPF verifies by themselves. */
-typedef uint32_t bh_far_scan(const void *chunk, uint32_t leaf, uint32_t at, uint64_t w0, uint64_t w1);
+typedef uint32_t bh_far_scan(const void *chunk, uint32_t leaf, uint32_t at, uint64_t local, uint64_t remote);
 typedef uint32_t bh_rank_search(const void *chunk, uint32_t bounds, uint32_t count, const struct bh_address *address);
 typedef uint32_t bh_run_lookup(const void *chunk, uint32_t blocks, uint32_t count, const struct bh_key *key);
 
@@ -109,13 +161,25 @@ struct bh_place {
 	uint32_t at;
 };
 
-/* What stands at an offset: up to 64 bytes, aligned by their size. */
+/*
+ * What stands at an offset: up to 64 bytes, aligned by their size. And a run of as many cubes as are
+ * compared in line, or NULL: no table ends with a leaf.
+ */
+#define BH_RUN (BH_SCAN_NEAR * BH_UNIT)
 #ifdef __bpf__
+#define BH_UNROLL _Pragma("clang loop unroll(full)")
 #define BH_AT(place, offset, size, mask) \
 	((const void *)((place)->chunk + (((place)->at + (offset)) & ((mask) | (64 - (size))))))
 #define BH_PAGE_AT(place, offset, mask)                             \
 	((((place)->at + (offset)) & (mask)) > (mask) + 64 - BH_PAGE_ROOM ? 0 : (place)->chunk + (((place)->at + (offset)) & (mask)))
+#define BH_RUN_OFFSET(place, offset, mask) (((place)->at + (offset)) & ((mask) | BH_UNIT))
+#define BH_RUN_AT(place, offset, mask)                                   \
+	(BH_RUN_OFFSET(place, offset, mask) > (mask) + 64 - BH_RUN           \
+	     ? 0                                                             \
+	     : (const void *)((place)->chunk + BH_RUN_OFFSET(place, offset, mask)))
 #else
+#define BH_UNROLL
+#define BH_RUN_AT(place, offset, mask) ((void)(mask), (const void *)((place)->chunk + (place)->at + (size_t)(offset)))
 #define BH_AT(place, offset, size, mask) ((void)(mask), (const void *)((place)->chunk + (place)->at + (size_t)(offset)))
 #define BH_PAGE_AT(place, offset, mask) ((void)(mask), (place)->chunk + (place)->at + (size_t)(offset))
 #endif
@@ -128,6 +192,15 @@ BH_INLINE uint64_t bh_less(uint64_t a, uint64_t b)
 
 #define BH_RANK_STEPS 22
 
+/* 1 if the address is not below the bound, else 0. */
+BH_INLINE uint32_t bh_reaches(const struct bh_address *address, const struct bh_address *bound)
+{
+	uint64_t below = bh_less(address->hi, bound->hi) |
+	                 ((uint64_t)(address->hi == bound->hi) & bh_less(address->lo, bound->lo));
+
+	return (uint32_t)below ^ 1;
+}
+
 /* Index of the last bound, of those from the place on, that is not above the address. */
 BH_INLINE uint32_t bh_bound_below(const struct bh_place *place, uint32_t count,
                                   const struct bh_address *address, uint32_t mask)
@@ -136,39 +209,67 @@ BH_INLINE uint32_t bh_bound_below(const struct bh_place *place, uint32_t count,
 
 	for (int i = 0; i < BH_RANK_STEPS; i++) {
 		uint32_t half = count >> 1;
-		const struct bh_address *bound = BH_AT(place, (low + half) * 16, 16, mask);
-		uint64_t above = bh_less(address->hi, bound->hi) |
-		                 ((uint64_t)(address->hi == bound->hi) & bh_less(address->lo, bound->lo));
 
 		if (!half)
 			break;
 		BH_STEP(rank);
-		low += half & (uint32_t)(above - 1);
+		low += half & (0 - bh_reaches(address, BH_AT(place, (low + half) * 16, 16, mask)));
 		count -= half;
 	}
 	return low;
 }
 
-/* Label of the cube if it has the packet, else BH_NO_LABEL or more. */
-BH_INLINE uint64_t bh_cube_has(const struct bh_cube *cube, uint64_t w0, uint64_t w1)
+/* The rank of an address. `search` calls bh_bound_below with the mask. */
+BH_INLINE uint32_t bh_rank_of(const struct bh_place *table, const struct bh_ranking *side,
+                              const struct bh_address *address, bh_rank_search *search, uint32_t mask)
 {
-	return (w0 - cube->first[0]) & (w1 - cube->first[1]) & (cube->last[0] - w0) & (cube->last[1] - w1) &
-	       BH_GUARDS;
+	uint64_t high = address->hi, low = address->lo;
+	uint32_t cell = side->node, more, rank, reached = 0;
+
+	for (int i = 0; i < BH_RANK_LEVELS; i++) {
+		const struct bh_rank_node *node = BH_AT(table, cell, 64, mask);
+		uint64_t value = high ^ ((high ^ low) & node->low), above = value - node->first;
+
+		BH_STEP(rank);
+		if (above > node->span || (high ^ node->high) & node->low)
+			return high < node->high || (high == node->high && value < node->first) ? node->below : node->above;
+		cell = *(const uint32_t *)BH_AT(table, node->cells + (uint32_t)(above >> (node->shift & 63)) * 4, 4, mask);
+		if (cell & BH_RANK_DONE)
+			break;
+	}
+	rank = cell & ((1u << BH_RANK_MORE) - 1);
+	more = cell >> BH_RANK_MORE & BH_RANK_MOST;
+	if (more == BH_RANK_MOST)
+		return search(table->chunk, table->at + side->bounds, side->count, address);
+	if (more > BH_RANK_NEAR)
+		return rank + search(table->chunk, table->at + side->bounds + rank * 16, more + 1, address);
+	for (uint32_t i = 0; i < more; i++) {
+		BH_STEP(rank);
+		reached += bh_reaches(address, BH_AT(table, side->bounds + (rank + 1 + i) * 16, 16, mask));
+	}
+	return rank + reached;
 }
 
-BH_INLINE uint32_t bh_cube_label(const struct bh_cube *cube)
+/* Whether the packet is outside of the cube. */
+BH_INLINE bool bh_cube_lacks(const struct bh_cube *cube, const struct bh_lanes *packet)
 {
-	return (uint32_t)((cube->first[0] + BH_GUARDS) >> 59 | (cube->first[1] + BH_GUARDS) >> 59 << 5 |
-	                  cube->last[0] >> 59 << 10 | cube->last[1] >> 59 << 15);
+	return ((cube->first[0] + packet->not_local) | (cube->first[1] + packet->not_remote) |
+	        (cube->above[0] + packet->local) | (cube->above[1] + packet->remote)) & BH_GUARDS;
+}
+
+BH_INLINE uint32_t bh_cube_found(const struct bh_cube *cube)
+{
+	return (uint32_t)((cube->first[1] >> BH_FOUND_LOW & 0xff) | cube->first[1] >> BH_FOUND_HIGH << 8 |
+	                  cube->above[1] >> BH_FOUND_LOW << 13);
 }
 
 #define BH_SCAN_NEAR 8 /* cubes of a leaf that are compared in line */
 
 struct bh_scan {
 	struct bh_place table;
-	uint64_t words[2];
+	struct bh_lanes packet;
 	uint32_t at;
-	uint32_t label;
+	uint32_t found;
 };
 
 /* One more cube of a long leaf; 1 ends the loop. */
@@ -178,47 +279,48 @@ BH_INLINE long bh_scan_step(struct bh_scan *scan, uint32_t mask)
 
 	scan->at += BH_UNIT;
 	BH_STEP(cube);
-	if (bh_cube_has(cube, scan->words[0], scan->words[1]) != BH_GUARDS)
+	if (bh_cube_lacks(cube, &scan->packet))
 		return 0;
-	scan->label = bh_cube_label(cube);
+	scan->found = bh_cube_found(cube);
 	return 1;
 }
 
-/* The label of the first cube of a long leaf that has the packet, from the first not near on. */
-BH_INLINE uint32_t bh_scan_far(const struct bh_place *table, uint32_t leaf, uint64_t w0, uint64_t w1,
+/* What is found first in a long leaf, from the first not near on. */
+BH_INLINE uint32_t bh_scan_far(const struct bh_place *table, uint32_t leaf, uint64_t local, uint64_t remote,
                                bh_loop_step *step, uint32_t mask)
 {
 	uint32_t count = leaf >> BH_CHILD_COUNT & BH_COUNT_MANY, at = (leaf & BH_CHILD_UNITS) * BH_UNIT;
-	struct bh_scan scan = {*table, {w0, w1}, at + BH_SCAN_NEAR * BH_UNIT, BH_NO_LABEL};
+	struct bh_scan scan = {*table, bh_lanes_of(local, remote), at + BH_SCAN_NEAR * BH_UNIT, BH_FOUND_NONE};
 
 	if (count == BH_COUNT_MANY) {
 		count = *(const uint32_t *)BH_AT(table, at, 4, mask) + 1;
 	}
 	bh_loop(count - BH_SCAN_NEAR, step, &scan);
-	return scan.label;
+	return scan.found;
 }
 
-/* The label of the first cube of a leaf that has the packet. */
-BH_INLINE uint32_t bh_leaf_lookup(const struct bh_place *table, uint32_t leaf, uint64_t w0, uint64_t w1,
+/* What is found first in a leaf. */
+BH_INLINE uint32_t bh_leaf_lookup(const struct bh_place *table, uint32_t leaf, const struct bh_lanes *packet,
                                   bh_far_scan *far, uint32_t mask)
 {
-	uint32_t count = leaf >> BH_CHILD_COUNT & BH_COUNT_MANY, at = (leaf & BH_CHILD_UNITS) * BH_UNIT;
+	uint32_t count = leaf >> BH_CHILD_COUNT & BH_COUNT_MANY;
+	const struct bh_cube *cubes = BH_RUN_AT(table, (leaf & BH_CHILD_UNITS) * BH_UNIT, mask);
 
+	if (!cubes)
+		return BH_FOUND_NONE;
+	BH_UNROLL
 	for (uint32_t i = 0; i < BH_SCAN_NEAR; i++) {
-		const struct bh_cube *cube = BH_AT(table, at, BH_UNIT, mask);
-
-		if (i >= count)
-			return BH_NO_LABEL;
 		BH_STEP(cube);
-		if (bh_cube_has(cube, w0, w1) == BH_GUARDS)
-			return bh_cube_label(cube);
-		at += BH_UNIT;
+		if (!bh_cube_lacks(&cubes[i], packet))
+			return bh_cube_found(&cubes[i]);
+		if (count == i + 1)
+			return BH_FOUND_NONE;
 	}
-	return count > BH_SCAN_NEAR ? far(table->chunk, leaf, table->at, w0, w1) : BH_NO_LABEL;
+	return far(table->chunk, leaf, table->at, packet->local, packet->remote);
 }
 
 /* The leaf in which the packet ends, of the tree whose root is at an offset. */
-BH_INLINE uint32_t bh_tree_leaf(const struct bh_place *table, uint32_t root, uint64_t w0, uint64_t w1,
+BH_INLINE uint32_t bh_tree_leaf(const struct bh_place *table, uint32_t root, const struct bh_lanes *packet,
                                 uint32_t mask)
 {
 	uint32_t child = root / BH_UNIT;
@@ -228,8 +330,8 @@ BH_INLINE uint32_t bh_tree_leaf(const struct bh_place *table, uint32_t root, uin
 		uint64_t index;
 
 		BH_STEP(node);
-		index = ((w0 & fork->mask[0]) * fork->factor[0] + (w1 & fork->mask[1]) * fork->factor[1]) >>
-		        (fork->shift & 63);
+		index = ((packet->local & fork->mask[0]) * fork->factor[0] +
+		         (packet->remote & fork->mask[1]) * fork->factor[1]) >> (fork->shift & 63);
 		child = *(const uint32_t *)BH_AT(table, fork->children + (uint32_t)index * 4, 4, mask);
 		if (child & BH_CHILD_LEAF)
 			break;
@@ -280,35 +382,35 @@ BH_INLINE uint32_t bh_run_first(const struct bh_place *place, uint32_t count, co
 }
 
 /*
- * The winning entry: 1, or 0 if no rule of the table matches. `rank` calls bh_bound_below, `far`
+ * The winning entry: 1, or 0 if no rule of the table matches. `search` calls bh_bound_below, `far`
  * bh_scan_far and `blocks` bh_run_first, with the mask.
  */
 BH_INLINE int bh_place_lookup(const struct bh_place *table, const struct bh_key *key,
-                              struct bh_entry *entry, bh_rank_search *rank, bh_far_scan *far,
+                              struct bh_entry *entry, bh_rank_search *search, bh_far_scan *far,
                               bh_run_lookup *blocks, uint32_t mask)
 {
 	uint32_t at = (uint32_t)sizeof(struct bh_table_head) +
 	              bh_domain_of(key->v6, key->direction) * (uint32_t)sizeof(struct bh_domain);
 	const struct bh_domain *domain = BH_AT(table, at, 64, mask); /* its first line */
 	uint64_t local = key->local.lo & 0xffffffff, remote = key->remote.lo & 0xffffffff;
-	uint32_t best = BH_NO_LABEL, label;
-	uint64_t w0, w1;
+	uint32_t best = BH_NO_LABEL, trees = (1u << BH_TREES) - 1, found;
+	struct bh_lanes packet;
 
-	if (key->v6) {
-		local = rank(table->chunk, table->at + domain->ranks[0].bounds, domain->ranks[0].count, &key->local);
-		remote = rank(table->chunk, table->at + domain->ranks[1].bounds, domain->ranks[1].count, &key->remote);
+	if (key->v6 && domain->best[0] != BH_NO_LABEL) {
+		local = bh_rank_of(table, &domain->ranks[0], &key->local, search, mask);
+		remote = bh_rank_of(table, &domain->ranks[1], &key->remote, search, mask);
 	}
-	w0 = local | (uint64_t)key->local_port << BH_LANE_PORT | (uint64_t)key->protocol << BH_LANE_PROTOCOL;
-	w1 = remote | (uint64_t)key->remote_port << BH_LANE_PORT;
-	for (int t = 0; t < BH_TREES; t++) {
-		if (domain->best[t] >= best)
-			break;
-		label = bh_leaf_lookup(table, bh_tree_leaf(table, at + 64 + (uint32_t)t * 64, w0, w1, mask), w0, w1, far, mask);
-		best = label < best ? label : best;
+	packet = bh_lanes_of(bh_word_local(key, local), bh_word_remote(key, remote));
+	for (int t = 0; t < BH_TREES && trees; t++, trees >>= 1) {
+		if (!(trees & 1) || domain->best[t] >= best)
+			continue;
+		found = bh_leaf_lookup(table, bh_tree_leaf(table, at + 64 + (uint32_t)t * 64, &packet, mask), &packet, far, mask);
+		best = (found & BH_NO_LABEL) < best ? found & BH_NO_LABEL : best;
+		trees &= found >> (BH_FOUND_TREES - 1);
 	}
 	if (domain->blocks_best < best) {
-		label = blocks(table->chunk, table->at + domain->blocks, domain->blocks_count, key);
-		best = label < best ? label : best;
+		found = blocks(table->chunk, table->at + domain->blocks, domain->blocks_count, key);
+		best = found < best ? found : best;
 	}
 	if (best >= domain->rules)
 		return 0;

@@ -56,14 +56,12 @@ static void cube_of(struct bh_cube *cube, const struct bh_lanes_box *box)
 {
 	memset(cube, 0, sizeof(*cube));
 	for (int l = 0; l < BH_LANES; l++) {
+		uint32_t most = (uint32_t)((1ULL << bh_lane_bits[l]) - 1);
+
 		cube->first[l >= BH_REMOTE] |= (uint64_t)box->first[l] << bh_lane_shift[l];
-		cube->last[l >= BH_REMOTE] |= (uint64_t)box->last[l] << bh_lane_shift[l];
+		cube->above[l >= BH_REMOTE] |= (uint64_t)(most - box->last[l]) << bh_lane_shift[l];
 	}
-	for (int w = 0; w < 2; w++) {
-		cube->first[w] |= (uint64_t)(box->label >> 5 * w & 31) << BH_LANES_BITS;
-		cube->first[w] -= BH_GUARDS;
-		cube->last[w] |= BH_GUARDS | (uint64_t)(box->label >> (10 + 5 * w) & 31) << BH_LANES_BITS;
-	}
+	bh_cube_add(cube, box->label);
 }
 
 static uint64_t hash_bytes(const void *bytes, size_t words)
@@ -116,22 +114,23 @@ static uint32_t make_leaf(struct growing *growing, const struct part *parts, uin
 	uint32_t *slot, at;
 
 	growing->most_cubes = count > growing->most_cubes ? count : growing->most_cubes;
+	growing->most_cubes += !growing->most_cubes; /* that of an empty leaf */
 	if (!count)
-		return BH_CHILD_LEAF;
+		return BH_LEAF_EMPTY;
 	leaves_grow(trees);
 	if (!cubes || trees->failed) {
 		trees->failed = true;
-		return BH_CHILD_LEAF;
+		return BH_LEAF_EMPTY;
 	}
 	if (many)
-		cubes[0] = (struct bh_cube){.first = {count}};
+		cubes[0] = (struct bh_cube){.first = {1ULL << 32 | count}}; /* as `nobody` in the head */
 	for (uint32_t i = 0; i < count; i++)
 		cube_of(&cubes[i + many], &growing->boxes[parts[i].box]);
 	slot = leaf_slot(trees, cubes, size);
 	if (!*slot) {
 		at = bh_trees_room(trees, size, BH_UNIT);
 		if (trees->failed)
-			return BH_CHILD_LEAF;
+			return BH_LEAF_EMPTY;
 		memcpy(bytes_at(trees, at), cubes, size);
 		*slot = at;
 		trees->leaves_count++;
@@ -276,7 +275,7 @@ static uint32_t grow_child(struct growing *growing, const struct part *parts, co
 
 	if (!inner) {
 		growing->trees->failed = true;
-		return BH_CHILD_LEAF;
+		return BH_LEAF_EMPTY;
 	}
 	for (uint32_t i = 0; i < count; i++)
 		inner[i] = parts[refs[i]];
@@ -314,7 +313,7 @@ static void grow_children(struct growing *growing, const struct choice *choice, 
 
 	growing->trees->failed = growing->trees->failed || !twins.cells;
 	for (uint32_t c = 0; c < width && !growing->trees->failed; c++) {
-		uint32_t from = cells->starts[c], count = cells->starts[c + 1] - from, child = BH_CHILD_LEAF;
+		uint32_t from = cells->starts[c], count = cells->starts[c + 1] - from, child = BH_LEAF_EMPTY;
 		size_t share = cells->total ? (size_t)((double)room * count / cells->total) : 0;
 		uint32_t *twin = choice->exact ? NULL : twin_of(&twins, cells, c);
 		struct hull inner = *hull;
@@ -381,72 +380,85 @@ static uint32_t kind_of(const struct bh_lanes_box *box, const uint32_t wide[2])
 	       (uint32_t)(box->last[BH_REMOTE] - box->first[BH_REMOTE] >= wide[1]) << 1;
 }
 
+/* The boxes of some kinds. */
+static uint32_t parts_of(struct growing *growing, struct part *parts, uint32_t count, const uint32_t wide[2],
+                         uint8_t kinds)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		if (!(kinds >> kind_of(&growing->boxes[i], wide) & 1))
+			continue;
+		memcpy(parts[n].first, growing->boxes[i].first, sizeof(parts->first));
+		memcpy(parts[n].last, growing->boxes[i].last, sizeof(parts->last));
+		parts[n++].box = i;
+	}
+	return n;
+}
+
+/* The tree of most boxes is the first: it is the likeliest to have a packet, and to end its lookup. */
 static void grow_kinds(struct growing *growing, struct bh_domain *domain, struct part *parts,
                        uint32_t count, const uint32_t wide[2], const uint8_t kinds[BH_TREES], size_t room)
 {
-	for (int t = 0; t < BH_TREES; t++) {
-		struct hull all;
-		uint32_t n = 0;
+	uint32_t sizes[BH_TREES];
 
-		growing->trees->roots[t] = BH_CHILD_LEAF;
-		domain->best[t] = BH_NO_LABEL;
-		for (uint32_t i = 0; i < count; i++) {
-			if (!(kinds[t] >> kind_of(&growing->boxes[i], wide) & 1))
-				continue;
-			memcpy(parts[n].first, growing->boxes[i].first, sizeof(parts->first));
-			memcpy(parts[n].last, growing->boxes[i].last, sizeof(parts->last));
-			parts[n++].box = i;
-		}
-		if (!n)
-			continue;
+	for (int t = 0; t < BH_TREES; t++) {
+		uint32_t n = sizes[t] = parts_of(growing, parts, count, wide, kinds[t]), root = BH_LEAF_EMPTY, best = BH_NO_LABEL;
+		struct hull all;
+		int at = t;
+
 		memset(all.first, 0, sizeof(all.first));
 		for (int l = 0; l < BH_LANES; l++)
 			all.last[l] = (uint32_t)((1ULL << bh_lane_bits[l]) - 1);
 		growing->most_nodes = growing->most_cubes = 0;
-		domain->best[t] = growing->boxes[parts[0].box].label;
-		growing->trees->roots[t] = grow_node(growing, parts, n, all, 0, (size_t)((double)room * n / count));
+		if (n) {
+			best = growing->boxes[parts[0].box].label;
+			root = grow_node(growing, parts, n, all, 0, (size_t)((double)room * n / count));
+		}
+		for (; at > 0 && sizes[at - 1] < n; at--) {
+			sizes[at] = sizes[at - 1];
+			domain->best[at] = domain->best[at - 1];
+			growing->trees->roots[at] = growing->trees->roots[at - 1];
+		}
+		sizes[at] = n;
+		domain->best[at] = best;
+		growing->trees->roots[at] = root;
 		growing->all_nodes += growing->most_nodes;
 		growing->all_cubes += growing->most_cubes;
 	}
-	/* A later tree is skipped where an earlier one has found what it cannot better. */
-	for (int i = 1; i < BH_TREES; i++)
-		for (int j = i; j > 0 && domain->best[j] < domain->best[j - 1]; j--) {
-			uint32_t best = domain->best[j], root = growing->trees->roots[j];
-
-			domain->best[j] = domain->best[j - 1];
-			growing->trees->roots[j] = growing->trees->roots[j - 1];
-			domain->best[j - 1] = best;
-			growing->trees->roots[j - 1] = root;
-		}
 }
 
-/* The words of some packet of the box. */
-static void packet_of(const struct bh_lanes_box *box, uint32_t seed, uint64_t words[2])
+/* Some packet of the box. */
+static struct bh_lanes packet_of(const struct bh_lanes_box *box, uint32_t seed)
 {
-	words[0] = words[1] = 0;
+	uint64_t words[2] = {0, 0};
+
 	for (int l = 0; l < BH_LANES; l++) {
 		uint64_t size = (uint64_t)box->last[l] - box->first[l] + 1;
 
 		seed = seed * 2654435761u + 1;
 		words[l >= BH_REMOTE] |= (box->first[l] + (seed * size >> 32)) << bh_lane_shift[l];
 	}
+	return bh_lanes_of(words[0], words[1]);
 }
 
 /* Nanoseconds, roughly, that a lookup takes in these trees. */
 enum { COST_TREE = 30, COST_NODE = 40, COST_CUBE = 14 };
 
-static uint32_t cost_of(const struct bh_trees *trees, const struct bh_domain *domain, const uint64_t words[2])
+static uint32_t cost_of(const struct bh_trees *trees, const struct bh_domain *domain, const struct bh_lanes *packet)
 {
 	struct bh_place place = {(const uint8_t *)trees->bytes.data, 0};
-	uint32_t best = BH_NO_LABEL, cost = 0;
+	uint32_t best = BH_NO_LABEL, cost = 0, left = (1u << BH_TREES) - 1;
 
-	for (int t = 0; t < BH_TREES && domain->best[t] < best; t++) {
+	for (int t = 0; t < BH_TREES && left; t++, left >>= 1) {
 		uint32_t child = trees->roots[t], count, at, i = 0;
 
+		if (!(left & 1) || domain->best[t] >= best)
+			continue;
 		for (cost += COST_TREE; !(child & BH_CHILD_LEAF); cost += COST_NODE) {
 			const struct bh_fork *fork = BH_AT(&place, child * BH_UNIT, 64, 0);
-			uint64_t index = (words[0] & fork->mask[0]) * fork->factor[0] +
-			                 (words[1] & fork->mask[1]) * fork->factor[1];
+			uint64_t index = (packet->local & fork->mask[0]) * fork->factor[0] +
+			                 (packet->remote & fork->mask[1]) * fork->factor[1];
 
 			child = ((const uint32_t *)BH_AT(&place, fork->children, 4, 0))[index >> fork->shift];
 		}
@@ -454,11 +466,13 @@ static uint32_t cost_of(const struct bh_trees *trees, const struct bh_domain *do
 		at = (child & BH_CHILD_UNITS) * BH_UNIT + (count == BH_COUNT_MANY) * BH_UNIT;
 		for (; i < count; i++, at += BH_UNIT) {
 			const struct bh_cube *cube = BH_AT(&place, at, BH_UNIT, 0);
+			uint32_t found = bh_cube_found(cube);
 
 			cost += COST_CUBE;
-			if (bh_cube_has(cube, words[0], words[1]) != BH_GUARDS)
+			if (bh_cube_lacks(cube, packet))
 				continue;
-			best = bh_cube_label(cube) < best ? bh_cube_label(cube) : best;
+			best = (found & BH_NO_LABEL) < best ? found & BH_NO_LABEL : best;
+			left &= found >> (BH_FOUND_TREES - 1);
 			break;
 		}
 	}
@@ -473,10 +487,9 @@ static double cost_average(const struct growing *growing, const struct bh_domain
 	double total = 0;
 
 	for (uint32_t i = 0; i < count; i += step, packets++) {
-		uint64_t words[2];
+		struct bh_lanes packet = packet_of(&growing->boxes[i], i);
 
-		packet_of(&growing->boxes[i], i, words);
-		total += cost_of(growing->trees, domain, words);
+		total += cost_of(growing->trees, domain, &packet);
 	}
 	return total / packets * (1 + (double)bytes / (1 << 20));
 }
@@ -514,7 +527,7 @@ void bh_trees_grow(struct bh_trees *trees, struct bh_domain *domain, const struc
 	double cost, lowest = 0;
 
 	for (int t = 0; t < BH_TREES; t++) {
-		trees->roots[t] = BH_CHILD_LEAF;
+		trees->roots[t] = BH_LEAF_EMPTY;
 		domain->best[t] = BH_NO_LABEL;
 	}
 	if (!count) {
@@ -544,6 +557,7 @@ void bh_trees_grow(struct bh_trees *trees, struct bh_domain *domain, const struc
 		trees->work = work;
 		growing.all_nodes = growing.all_cubes = 0;
 		grow_kinds(&growing, domain, parts, count, wide, partitions[which], room);
+		bh_trees_mark(&growing, domain);
 		if (trials == 1)
 			break;
 		cost = p < trials && !trees->failed ? cost_average(&growing, domain, count, trees->bytes.size - from)

@@ -15,6 +15,13 @@ static const uint8_t bh_lane_bits[BH_LANES] = {32, 16, 8, 32, 16};
 static const uint8_t bh_lane_shift[BH_LANES] = {0, BH_LANE_PORT, BH_LANE_PROTOCOL, 0, BH_LANE_PORT};
 static const uint64_t bh_factors[2] = {0x9e3779b97f4a7c15ULL, 0xc2b2ae3d27d4eb4fULL};
 
+/* Adds bits to what is found with a cube, which has none of them. */
+static inline void bh_cube_add(struct bh_cube *cube, uint32_t found)
+{
+	cube->first[1] |= (uint64_t)(found & 0xff) << BH_FOUND_LOW | (uint64_t)(found >> 8 & 31) << BH_FOUND_HIGH;
+	cube->above[1] |= (uint64_t)(found >> 13) << BH_FOUND_LOW;
+}
+
 /* A box in a node: what of it is inside the node's hull. */
 struct part {
 	uint32_t first[BH_LANES], last[BH_LANES];
@@ -48,5 +55,7 @@ bool bh_trees_choose(struct growing *growing, const struct part *parts, uint32_t
 /* The children a packet of the part may reach, each once; EVERYWHERE where that is the cheaper. */
 uint32_t bh_trees_cells(struct growing *growing, const struct choice *choice, const struct part *part,
                         uint32_t cells[CELLS_MAX]);
+/* Says in each cube which of the trees that follow may have a better one. */
+void bh_trees_mark(struct growing *growing, const struct bh_domain *domain);
 
 #endif

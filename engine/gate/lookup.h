@@ -34,17 +34,17 @@
 		return bh_scan_step(arg, (size_)-64);                                                     \
 	}                                                                                             \
 	BH_GLOBAL uint32_t name_##_scan(const struct name_##_bytes *chunk, uint32_t leaf, uint32_t at, \
-	                                uint64_t w0, uint64_t w1)                                     \
+	                                uint64_t local, uint64_t remote)                                     \
 	{                                                                                             \
-		BH_REQUIRE(chunk, BH_NO_LABEL);                                                           \
+		BH_REQUIRE(chunk, BH_FOUND_NONE);                                                           \
 		struct bh_place place = {chunk->bytes, at};                                               \
                                                                                                   \
-		return bh_scan_far(&place, leaf, w0, w1, name_##_scan_step, (size_)-64);                  \
+		return bh_scan_far(&place, leaf, local, remote, name_##_scan_step, (size_)-64);                  \
 	}                                                                                             \
-	BH_INLINE uint32_t name_##_far(const void *chunk, uint32_t leaf, uint32_t at, uint64_t w0, \
-	                                   uint64_t w1)                                               \
+	BH_INLINE uint32_t name_##_far(const void *chunk, uint32_t leaf, uint32_t at, uint64_t local, \
+	                                   uint64_t remote)                                               \
 	{                                                                                             \
-		return name_##_scan(chunk, leaf, at, w0, w1);                                             \
+		return name_##_scan(chunk, leaf, at, local, remote);                                             \
 	}                                                                                             \
 	static long name_##_run_step(uint32_t index, void *arg)                                       \
 	{                                                                                             \
@@ -71,7 +71,7 @@
                                                                                                   \
 		return bh_bound_below(&place, count, address, (size_)-64);                                \
 	}                                                                                             \
-	BH_INLINE uint32_t name_##_rank(const void *chunk, uint32_t bounds, uint32_t count,       \
+	BH_INLINE uint32_t name_##_search(const void *chunk, uint32_t bounds, uint32_t count,       \
 	                                    const struct bh_address *address)                         \
 	{                                                                                             \
 		return name_##_bound(chunk, bounds, count, address);                                      \
@@ -88,7 +88,7 @@
 		place.chunk = bpf_map_lookup_elem(chunk, &zero);                                          \
 		if (!place.chunk)                                                                         \
 			return 0;                                                                             \
-		return bh_place_lookup(&place, key, entry, name_##_rank, name_##_far, name_##_blocks,    \
+		return bh_place_lookup(&place, key, entry, name_##_search, name_##_far, name_##_blocks,    \
 		                       (size_)-64);                                                       \
 	}
 

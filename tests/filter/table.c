@@ -25,7 +25,7 @@ static void report(const char *property, const char *shape, bool ok, const char 
 
 /* The lookup, instantiated here, where steps count. */
 
-static uint32_t rank(const void *chunk, uint32_t bounds, uint32_t count, const struct bh_address *address)
+static uint32_t search(const void *chunk, uint32_t bounds, uint32_t count, const struct bh_address *address)
 {
 	struct bh_place place = {chunk, bounds};
 
@@ -38,11 +38,12 @@ static long scan_step(uint32_t index, void *arg)
 	return bh_scan_step(arg, 0);
 }
 
-static uint32_t far(const void *chunk, uint32_t leaf, uint32_t at, uint64_t w0, uint64_t w1)
+static uint32_t far(const void *chunk, uint32_t leaf, uint32_t at, uint64_t local,
+                    uint64_t remote)
 {
 	struct bh_place place = {chunk, at};
 
-	return bh_scan_far(&place, leaf, w0, w1, scan_step, 0);
+	return bh_scan_far(&place, leaf, local, remote, scan_step, 0);
 }
 
 static long run_step(uint32_t index, void *arg)
@@ -92,7 +93,7 @@ static void compare(enum shape shape, uint32_t count, uint32_t lookups)
 		key_of(&key, &packet);
 		want = bh_ruleset_lookup(ruleset, &key);
 		memset(&steps, 0, sizeof(steps));
-		found = bh_place_lookup(&place, &key, &entry, rank, far, run_blocks, 0);
+		found = bh_place_lookup(&place, &key, &entry, search, far, run_blocks, 0);
 		wrong += found != (want != NULL) || (want && want->id != entry.rule);
 		over += !within(head);
 		matched += want != NULL;
@@ -138,6 +139,69 @@ static void limits(enum shape shape)
 	bh_ruleset_free(&ruleset);
 }
 
+/* Rules of two hosts and, before and between them, wide ones that have no packet of theirs. */
+static struct bh_ruleset *hosts_ruleset(uint32_t count)
+{
+	struct bh_ruleset *ruleset = NULL;
+	struct bh_rule rule;
+	char text[80];
+
+	if (bh_ruleset_new(&ruleset, NULL))
+		abort();
+	bh_rule_init(&rule, BH_ALLOW, BH_IN);
+	for (uint32_t i = 0; i < count; i++) {
+		bool wide = i % 50 == 0;
+
+		bh_rule_clear(&rule);
+		bh_rule_init(&rule, BH_ALLOW, BH_IN);
+		rule.id = i + 1;
+		rule.protocol = wide ? BH_PROTO_UDP : BH_PROTO_TCP;
+		shape_address(text, false, 0x0a000000 + i, wide ? 8 : 32);
+		bh_rule_set(&rule, i % 100 ? "remote" : "local", text, NULL);
+		shape_address(text, false, 0x0b000000 + i * 3, 32);
+		if (!wide)
+			bh_rule_set(&rule, "local", text, NULL);
+		if (bh_ruleset_add(ruleset, &rule, NULL))
+			abort();
+	}
+	bh_rule_clear(&rule);
+	return ruleset;
+}
+
+/* A lookup ends with the first tree where nothing in the others is better, though they have lower labels. */
+static void marks(void)
+{
+	uint32_t count = 6000, wrong = 0, asked = 0, nodes = 0;
+	struct bh_ruleset *ruleset = hosts_ruleset(count);
+	const struct bh_domain *domain;
+	struct bh_table *table;
+	struct bh_error err;
+	char detail[100];
+
+	if (bh_table_compile(&table, ruleset, 64u << 20, &err))
+		abort();
+	domain = (const struct bh_domain *)(table->bytes + sizeof(struct bh_table_head));
+	for (uint32_t i = 200; i < count; i++) {
+		struct bh_key key = {.protocol = BH_PROTO_TCP, .direction = BH_IN, .local_port = 80, .remote_port = 40000};
+		struct bh_place place = {table->bytes, 0};
+		struct bh_entry entry = {0};
+
+		if (i % 50 == 0)
+			continue;
+		key.remote.lo = BH_V4_MAPPED | (0x0a000000 + i);
+		key.local.lo = BH_V4_MAPPED | (0x0b000000 + i * 3);
+		memset(&steps, 0, sizeof(steps));
+		wrong += !bh_place_lookup(&place, &key, &entry, search, far, run_blocks, 0) || entry.rule != i + 1;
+		nodes += steps.node;
+		asked++;
+	}
+	snprintf(detail, sizeof(detail), "%u wrong, %u nodes in %u lookups", wrong, nodes, asked);
+	report("a lookup ends where nothing is better", "hosts",
+	       !wrong && domain->best[1] < 200 && nodes < asked + asked / 4, detail);
+	bh_table_free(&table);
+	bh_ruleset_free(&ruleset);
+}
+
 int main(int argc, char **argv)
 {
 	uint32_t lookups = argc > 1 ? (uint32_t)atol(argv[1]) : 20000;
@@ -149,6 +213,7 @@ int main(int argc, char **argv)
 			compare(shape, sizes[i], i == 2 ? lookups : lookups / 4);
 		limits(shape);
 	}
+	marks();
 	printf("%d passed, %d failed, 0 skipped\n", passed, failed);
 	return failed != 0;
 }
