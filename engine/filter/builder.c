@@ -38,7 +38,8 @@ struct bh_builder {
 	uint32_t boxes[BH_SPACES];
 	bool stale[BH_SPACES]; /* the forest is to be made anew */
 	struct bh_planting plantings[BH_SPACES];
-	struct bh_strips strips[BH_SPACES]; /* fixed: where they are faster than the forest */
+	struct bh_few *few[BH_SPACES];      /* where they are faster than the forest, which then is empty */
+	struct bh_strips strips[BH_SPACES]; /* likewise */
 	struct bh_ranks ranks[BH_SPACES][2];
 	struct bh_words words;
 	struct bh_spare *spare;
@@ -92,6 +93,7 @@ void bh_builder_free(struct bh_builder **builder)
 	for (int s = 0; s < BH_SPACES; s++) {
 		bh_planting_clear(&gone->plantings[s]);
 		bh_strips_clear(&gone->strips[s]);
+		free(gone->few[s]);
 		free(gone->ranks[s][0].bounds);
 		free(gone->ranks[s][1].bounds);
 	}
@@ -221,16 +223,21 @@ static size_t forest_limit(uint32_t boxes)
 	return ((size_t)1 << 18) + (size_t)boxes * (boxes > 50000 ? 90 : 256);
 }
 
-/* Strips instead of the space's forest, if they cost less. */
-static int strips_make(struct bh_builder *builder, uint32_t space, const struct bh_box *boxes, uint32_t count)
+/* Makes what is to be looked up in, of boxes that stay as they are: a few, else a forest, or strips if they cost less. */
+static int fixed_make(struct bh_builder *builder, uint32_t space, const struct bh_box *boxes, uint32_t count)
 {
 	struct bh_planting *planting = &builder->plantings[space];
 	struct bh_strips *strips = &builder->strips[space];
 	int rc;
 
 	bh_strips_clear(strips);
-	if (!count)
-		return 0;
+	free(builder->few[space]);
+	rc = is_v6(space) ? 0 : bh_few_build(&builder->few[space], boxes, count);
+	if (rc || builder->few[space])
+		return rc ? rc : bh_planting_build(planting, NULL, 0, true, 0);
+	rc = bh_planting_build(planting, boxes, count, true, forest_limit(count));
+	if (rc || !count)
+		return rc;
 	rc = bh_strips_build(strips, boxes, count);
 	if (!rc && bh_strips_cost(strips, boxes, count) < bh_planting_cost(planting, boxes, count))
 		return bh_planting_build(planting, NULL, 0, true, 0);
@@ -263,10 +270,10 @@ static int space_make(struct bh_builder *builder, uint32_t space)
 			if (record->pieces[p].space == space)
 				box_of(builder, &boxes[n++], &record->pieces[p], i);
 	}
-	rc = rc ? rc : bh_planting_build(&builder->plantings[space], boxes, count,
-	                                 builder->fixed || is_v6(space), forest_limit(count));
 	if (!rc && (builder->fixed || is_v6(space)))
-		rc = strips_make(builder, space, boxes, count);
+		rc = fixed_make(builder, space, boxes, count);
+	else if (!rc)
+		rc = bh_planting_build(&builder->plantings[space], boxes, count, false, forest_limit(count));
 	free(boxes);
 	builder->stale[space] = rc != 0;
 	return rc;
@@ -501,6 +508,8 @@ static void copy_space(char *memory, size_t *at, struct bh_space *to, const stru
 {
 	const struct bh_forest *forest = &builder->plantings[space].forest;
 
+	if (builder->few[space])
+		to->few = copy(memory, at, builder->few[space], sizeof(*to->few));
 	to->strips = builder->strips[space];
 	to->strips.strips = copy(memory, at, to->strips.strips, to->strips.count * sizeof(struct bh_strip));
 	to->forest = *forest;
@@ -550,6 +559,16 @@ static size_t copy_all(char *memory, struct bh_classifier *to, const struct bh_b
 	return at;
 }
 
+/* Packets of IPv4, of the direction with more rules. */
+static void choose_usual(struct bh_classifier *classifier, const struct bh_builder *builder)
+{
+	uint32_t direction = builder->boxes[bh_space_of(0, BH_OUT)] > builder->boxes[bh_space_of(0, BH_IN)] ? BH_OUT : BH_IN;
+	struct bh_key key = {.direction = (uint8_t)direction};
+
+	classifier->usual = &classifier->spaces[bh_space_of(0, direction)];
+	classifier->usual_kind = bh_kind_of(&key);
+}
+
 int bh_builder_publish(struct bh_builder *builder, struct bh_classifier **out, struct bh_error *err)
 {
 	struct bh_classifier *classifier = calloc(1, sizeof(*classifier));
@@ -573,6 +592,7 @@ int bh_builder_publish(struct bh_builder *builder, struct bh_classifier **out, s
 	classifier->bytes += sizeof(*classifier);
 	classifier->spare = builder->spare;
 	atomic_fetch_add_explicit(&builder->spare->references, 1, memory_order_relaxed);
+	choose_usual(classifier, builder);
 	bh_classifier_bind(classifier);
 	atomic_init(&classifier->references, 1);
 	*out = classifier;

@@ -9,8 +9,10 @@
 #define BH_FILTER_SPACE_H
 
 #include <stdatomic.h>
+#include <string.h>
 
 #include "classifier.h"
+#include "few.h"
 #include "forest.h"
 #include "pieces.h"
 #include "strip.h"
@@ -21,14 +23,16 @@ struct bh_ranks {
 	uint32_t count;
 };
 
+/* Packets are looked up in the first form that there is; in IPv6, with ranks for their addresses. */
 struct bh_space {
-	struct bh_strips strips; /* what packets are looked up in, if there are any */
-	struct bh_forest forest; /* else this */
-	struct bh_ranks ranks[2]; /* local, remote; IPv6 only */
-	uint32_t (*one)(const struct bh_space *space, uint64_t w0, uint64_t w1);
+	uint32_t (*one)(const struct bh_space *space, const struct bh_key *key);
 	/* At most BH_CHUNK packets. */
-	void (*all)(const struct bh_space *space, const uint64_t (*words)[2], uint32_t count,
-	            uint32_t *labels);
+	void (*all)(const struct bh_space *space, const struct bh_key *keys, uint32_t count, uint32_t *labels);
+	uint32_t (*usual)(const struct bh_classifier *classifier, const struct bh_key *key); /* bh_lookup.one */
+	struct bh_few *few;
+	struct bh_strips strips;
+	struct bh_forest forest;
+	struct bh_ranks ranks[2]; /* local, remote; IPv6 only */
 };
 
 /*
@@ -45,6 +49,9 @@ void bh_spare_give(struct bh_spare *spare, void *memory);
 void bh_spare_drop(struct bh_spare *spare); /* a reference */
 
 struct bh_classifier {
+	struct bh_lookup start;
+	uint32_t usual_kind;          /* of the packets that `start` is made for; any others it may be given */
+	const struct bh_space *usual; /* theirs */
 	struct bh_space spaces[BH_SPACES];
 	struct bh_entry *entries; /* by label; rule 0 = a gap */
 	uint32_t entries_count;
@@ -69,6 +76,18 @@ static inline uint32_t bh_rank(const struct bh_ranks *ranks, const struct bh_add
 	}
 	return at;
 }
+
+/* What of a packet says which space it is of, as it lies in memory. */
+static inline uint32_t bh_kind_of(const struct bh_key *key)
+{
+	uint16_t kind;
+
+	memcpy(&kind, &key->direction, sizeof(kind));
+	return kind;
+}
+
+/* Any packet, in any classifier. */
+uint32_t bh_lookup_further(const struct bh_classifier *classifier, const struct bh_key *key);
 
 /* Looks up with the best instruction set of this processor. */
 void bh_classifier_bind(struct bh_classifier *classifier);

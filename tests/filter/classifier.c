@@ -202,12 +202,12 @@ static uint32_t compare(struct bh_classifier *classifier, const struct bh_rulese
 
 static void compare_built(uint32_t lookups)
 {
-	static const uint32_t sizes[] = {0, 1, 5, 20, 64, 65, 200, 700, 2500};
+	static const uint32_t sizes[] = {0, 1, 5, 12, 16, 25, 64, 65, 130, 250, 700, 2500};
 	uint32_t done = 0, wrong = 0;
 	char detail[80];
 
 	while (done < lookups) {
-		uint32_t shape = random_below(SHAPES), count = sizes[random_below(shape == 4 ? 9 : 8)];
+		uint32_t shape = random_below(SHAPES), count = sizes[random_below(shape == 4 ? 12 : 11)];
 		struct bh_classifier *classifier = NULL;
 		struct bh_ruleset *ruleset = NULL;
 		struct bh_words words;
