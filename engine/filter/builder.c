@@ -39,6 +39,7 @@ struct bh_builder {
 	bool stale[BH_SPACES]; /* the forest is to be made anew */
 	struct bh_planting plantings[BH_SPACES];
 	struct bh_few *few[BH_SPACES];      /* where they are faster than the forest, which then is empty */
+	struct bh_rows rows[BH_SPACES];     /* likewise */
 	struct bh_strips strips[BH_SPACES]; /* likewise */
 	struct bh_ranks ranks[BH_SPACES][2];
 	struct bh_words words;
@@ -94,6 +95,7 @@ void bh_builder_free(struct bh_builder **builder)
 		bh_planting_clear(&gone->plantings[s]);
 		bh_strips_clear(&gone->strips[s]);
 		free(gone->few[s]);
+		bh_rows_clear(&gone->rows[s]);
 		free(gone->ranks[s][0].bounds);
 		free(gone->ranks[s][1].bounds);
 	}
@@ -223,7 +225,10 @@ static size_t forest_limit(uint32_t boxes)
 	return ((size_t)1 << 18) + (size_t)boxes * (boxes > 50000 ? 90 : 256);
 }
 
-/* Makes what is to be looked up in, of boxes that stay as they are: a few, else a forest, or strips if they cost less. */
+/*
+ * Makes what is to be looked up in, of boxes that stay as they are: as a few, or in rows, if they can be; else
+ * a forest, or strips if they cost less.
+ */
 static int fixed_make(struct bh_builder *builder, uint32_t space, const struct bh_box *boxes, uint32_t count)
 {
 	struct bh_planting *planting = &builder->plantings[space];
@@ -232,8 +237,11 @@ static int fixed_make(struct bh_builder *builder, uint32_t space, const struct b
 
 	bh_strips_clear(strips);
 	free(builder->few[space]);
+	bh_rows_clear(&builder->rows[space]);
 	rc = is_v6(space) ? 0 : bh_few_build(&builder->few[space], boxes, count);
-	if (rc || builder->few[space])
+	if (!rc && !builder->few[space])
+		rc = bh_rows_build(&builder->rows[space], boxes, count);
+	if (rc || builder->few[space] || builder->rows[space].words)
 		return rc ? rc : bh_planting_build(planting, NULL, 0, true, 0);
 	rc = bh_planting_build(planting, boxes, count, true, forest_limit(count));
 	if (rc || !count)
@@ -510,6 +518,13 @@ static void copy_space(char *memory, size_t *at, struct bh_space *to, const stru
 
 	if (builder->few[space])
 		to->few = copy(memory, at, builder->few[space], sizeof(*to->few));
+	to->rows = builder->rows[space];
+	if (to->rows.near)
+		to->rows.near = copy(memory, at, to->rows.near, to->rows.tables * sizeof(*to->rows.near));
+	if (to->rows.far)
+		to->rows.far = copy(memory, at, to->rows.far, to->rows.tables * sizeof(*to->rows.far));
+	to->rows.rows = copy(memory, at, to->rows.rows, (size_t)to->rows.rows_count * to->rows.words * sizeof(*to->rows.rows));
+	to->rows.labels = copy(memory, at, to->rows.labels, to->rows.labels_count * sizeof(*to->rows.labels));
 	to->strips = builder->strips[space];
 	to->strips.strips = copy(memory, at, to->strips.strips, to->strips.count * sizeof(struct bh_strip));
 	to->forest = *forest;

@@ -220,6 +220,9 @@ static void BH_NAME(staged)(const struct bh_space *space, const struct bh_key *k
 	}
 }
 
+#define BH_BIND(name)                                                                                \
+	(space->one = BH_NAME(name##_one), space->usual = BH_NAME(name##_usual), space->all = BH_NAME(name##_all))
+
 #define BH_USUAL(name)                                                                               \
 	static uint32_t BH_NAME(name##_usual)(const struct bh_classifier *classifier, const struct bh_key *key) \
 	{                                                                                                \
@@ -253,21 +256,22 @@ BH_ONE_AND_ALL(tree2, BH_NAME(tree)(&space->forest, &space->forest.trees[0], 2, 
 BH_ONE_AND_ALL(tree, BH_NAME(tree)(&space->forest, &space->forest.trees[0], space->forest.trees[0].usual, 0, words[0], words[1]))
 BH_ONE_AND_ALL(trees, BH_NAME(trees)(space, words[0], words[1]))
 
-#undef BH_ONE_AND_ALL
-
 #include "lookup_few.h"
+#include "lookup_rows.h"
+
+#undef BH_ONE_AND_ALL
 
 /* Gives the space the functions for its form. */
 void BH_NAME(bind)(struct bh_space *space)
 {
 	const struct bh_tree *tree = &space->forest.trees[0];
 
-#define BH_BIND(name)                                                                                \
-	(space->one = BH_NAME(name##_one), space->usual = BH_NAME(name##_usual), space->all = BH_NAME(name##_all))
 	if (space->few && space->few->remote_ports)
 		space->few->local ? BH_BIND(few_local_ports) : BH_BIND(few_ports);
 	else if (space->few)
 		space->few->local ? BH_BIND(few_local) : BH_BIND(few);
+	else if (space->rows.words)
+		space->rows.words == 1 ? BH_BIND(rows64) : BH_BIND(rows256);
 	else if (space->strips.count)
 		BH_BIND(strips);
 	else if (space->forest.count > 1)
@@ -282,7 +286,7 @@ void BH_NAME(bind)(struct bh_space *space)
 		BH_BIND(tree);
 	else
 		BH_BIND(none);
-	if (!space->few && !space->strips.count && space->forest.staged)
+	if (space->forest.count && space->forest.staged)
 		space->all = BH_NAME(staged);
 #undef BH_BIND
 }

@@ -15,6 +15,7 @@
 #include "few.h"
 #include "forest.h"
 #include "pieces.h"
+#include "rows.h"
 #include "strip.h"
 #include "variant.h"
 
@@ -30,6 +31,7 @@ struct bh_space {
 	void (*all)(const struct bh_space *space, const struct bh_key *keys, uint32_t count, uint32_t *labels);
 	uint32_t (*usual)(const struct bh_classifier *classifier, const struct bh_key *key); /* bh_lookup.one */
 	struct bh_few *few;
+	struct bh_rows rows;
 	struct bh_strips strips;
 	struct bh_forest forest;
 	struct bh_ranks ranks[2]; /* local, remote; IPv6 only */
