@@ -511,12 +511,21 @@ static int by_best(const void *a, const void *b)
 	return x->best < y->best ? -1 : x->best > y->best;
 }
 
+/* The space of the most usual packets: of IPv4, of the direction with more rules. */
+static uint32_t usual_of(const struct bh_builder *builder)
+{
+	uint32_t in = bh_space_of(0, BH_IN), out = bh_space_of(0, BH_OUT);
+
+	return builder->boxes[out] > builder->boxes[in] ? out : in;
+}
+
 static void copy_space(char *memory, size_t *at, struct bh_space *to, const struct bh_builder *builder,
                        uint32_t space)
 {
 	const struct bh_forest *forest = &builder->plantings[space].forest;
 
-	if (builder->few[space])
+	to->direction = space == bh_space_of(0, BH_OUT) || space == bh_space_of(1, BH_OUT) ? BH_OUT : BH_IN;
+	if (builder->few[space] && space != usual_of(builder))
 		to->few = copy(memory, at, builder->few[space], sizeof(*to->few));
 	to->rows = builder->rows[space];
 	if (to->rows.near)
@@ -568,46 +577,51 @@ static size_t copy_all(char *memory, struct bh_classifier *to, const struct bh_b
 
 	for (uint32_t s = 0; s < BH_SPACES; s++)
 		copy_space(memory, &at, &to->spaces[s], builder, s);
+	if (builder->few[usual_of(builder)]) {
+		to->few[0] = *builder->few[usual_of(builder)];
+		to->spaces[usual_of(builder)].few = to->few;
+	}
+	to->usual = to->spaces[usual_of(builder)];
+	to->usual_kind = BH_KIND(to->usual.direction);
 	to->entries = copy(memory, &at, builder->entries, builder->labels * sizeof(*builder->entries));
 	to->entries_count = builder->labels;
 	copy_fat(memory, &at, to, builder);
 	return at;
 }
 
-/* Packets of IPv4, of the direction with more rules. */
-static void choose_usual(struct bh_classifier *classifier, const struct bh_builder *builder)
+/* With room for a few; NULL. */
+static struct bh_classifier *classifier_new(const struct bh_builder *builder)
 {
-	uint32_t direction = builder->boxes[bh_space_of(0, BH_OUT)] > builder->boxes[bh_space_of(0, BH_IN)] ? BH_OUT : BH_IN;
-	struct bh_key key = {.direction = (uint8_t)direction};
+	size_t size = sizeof(struct bh_classifier) + (builder->few[usual_of(builder)] ? sizeof(struct bh_few) : 0);
+	struct bh_classifier *classifier = aligned_alloc(64, size);
 
-	classifier->usual = &classifier->spaces[bh_space_of(0, direction)];
-	classifier->usual_kind = bh_kind_of(&key);
+	if (!classifier)
+		return NULL;
+	memset(classifier, 0, size);
+	classifier->bytes = copy_all(NULL, classifier, builder);
+	classifier->memory = bh_spare_take(builder->spare, classifier->bytes);
+	if (!classifier->memory) {
+		free(classifier);
+		return NULL;
+	}
+	copy_all(classifier->memory, classifier, builder);
+	classifier->bytes += size;
+	return classifier;
 }
 
 int bh_builder_publish(struct bh_builder *builder, struct bh_classifier **out, struct bh_error *err)
 {
-	struct bh_classifier *classifier = calloc(1, sizeof(*classifier));
-	int rc = classifier ? 0 : -ENOMEM;
+	struct bh_classifier *classifier;
+	int rc = builder->loaded ? 0 : load(builder);
 
-	if (!rc && !builder->loaded)
-		rc = load(builder);
 	for (uint32_t s = 0; s < BH_SPACES && !rc; s++)
 		if (builder->stale[s])
 			rc = space_make(builder, s);
-	if (!rc) {
-		classifier->bytes = copy_all(NULL, classifier, builder);
-		classifier->memory = bh_spare_take(builder->spare, classifier->bytes);
-		rc = classifier->memory ? 0 : -ENOMEM;
-	}
-	if (rc) {
-		free(classifier);
+	classifier = rc ? NULL : classifier_new(builder);
+	if (!classifier)
 		return no_memory(err);
-	}
-	copy_all(classifier->memory, classifier, builder);
-	classifier->bytes += sizeof(*classifier);
 	classifier->spare = builder->spare;
 	atomic_fetch_add_explicit(&builder->spare->references, 1, memory_order_relaxed);
-	choose_usual(classifier, builder);
 	bh_classifier_bind(classifier);
 	atomic_init(&classifier->references, 1);
 	*out = classifier;

@@ -45,7 +45,8 @@ int bh_classifier_set_variant(struct bh_classifier *classifier, const char *name
 		return -ENOTSUP;
 	for (int s = 0; s < BH_SPACES; s++)
 		bind(&classifier->spaces[s]);
-	classifier->start.one = classifier->fat_count ? bh_lookup_further : classifier->usual->usual;
+	bind(&classifier->usual);
+	classifier->start.one = classifier->fat_count ? bh_lookup_further : classifier->usual.usual;
 	return 0;
 }
 

@@ -4,7 +4,7 @@
  *   BH_SELECT(word, mask)        the bits of `word` in `mask`, packed (PEXT)
  *   BH_COMPARE(leaf, w0, w1)     bit i: box i of the leaf matches
  *   BH_COMPARE4(leaf, w0, w1)    the same of its first four boxes
- *   BH_COMPARE16(strip, words)   BH_COMPARE16_BITS bits for each box of the strip, set if it matches
+ *   BH_COMPARE16(strips, strip, key)  BH_COMPARE16_BITS bits for each box of the strip, set if it matches
  *   BH_NAME(name)                the variant's name for a function
  *
  * In a forest there is no branch on data but "no match, and more blocks follow", "not a leaf yet" and
@@ -99,12 +99,12 @@ static inline __attribute__((always_inline)) void BH_NAME(words)(const struct bh
 }
 
 /* The label of the first box, strip after strip. */
-static inline uint32_t BH_NAME(strips)(const struct bh_strips *strips, const uint64_t words[2])
+static inline uint32_t BH_NAME(strips)(const struct bh_strips *strips, const struct bh_key *key)
 {
 	const struct bh_strip *strip = strips->strips, *end = strip + strips->count;
 
 	for (; strip < end; strip++) {
-		uint32_t match = BH_COMPARE16(strip, words);
+		uint32_t match = BH_COMPARE16(strips, strip, key);
 
 		if (match)
 			return strip->labels[(uint32_t)__builtin_ctz(match) / BH_COMPARE16_BITS];
@@ -228,7 +228,7 @@ static void BH_NAME(staged)(const struct bh_space *space, const struct bh_key *k
 	{                                                                                                \
 		if (__builtin_expect(bh_kind_of(key) != classifier->usual_kind, 0))                          \
 			return bh_lookup_further(classifier, key);                                               \
-		return BH_NAME(name##_one)(classifier->usual, key);                                          \
+		return BH_NAME(name##_one)(&classifier->usual, key);                                         \
 	}
 
 #define BH_ONE_AND_ALL(name, lookup)                                                                \
@@ -248,7 +248,7 @@ static void BH_NAME(staged)(const struct bh_space *space, const struct bh_key *k
 	}
 
 BH_ONE_AND_ALL(none, ((void)space, (void)words, BH_LABEL_NONE))
-BH_ONE_AND_ALL(strips, BH_NAME(strips)(&space->strips, words))
+BH_ONE_AND_ALL(strips, ((void)words, BH_NAME(strips)(&space->strips, key)))
 BH_ONE_AND_ALL(narrow, BH_NAME(tree)(&space->forest, &space->forest.trees[0], 1, 4, words[0], words[1]))
 BH_ONE_AND_ALL(block, BH_NAME(tree)(&space->forest, &space->forest.trees[0], 1, 8, words[0], words[1]))
 BH_ONE_AND_ALL(tree1, BH_NAME(tree)(&space->forest, &space->forest.trees[0], 1, 0, words[0], words[1]))
@@ -266,10 +266,8 @@ void BH_NAME(bind)(struct bh_space *space)
 {
 	const struct bh_tree *tree = &space->forest.trees[0];
 
-	if (space->few && space->few->remote_ports)
-		space->few->local ? BH_BIND(few_local_ports) : BH_BIND(few_ports);
-	else if (space->few)
-		space->few->local ? BH_BIND(few_local) : BH_BIND(few);
+	if (space->few)
+		BH_NAME(bind_few)(space);
 	else if (space->rows.words)
 		space->rows.words == 1 ? BH_BIND(rows64) : BH_BIND(rows256);
 	else if (space->strips.count)

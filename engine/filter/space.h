@@ -30,6 +30,7 @@ struct bh_space {
 	/* At most BH_CHUNK packets. */
 	void (*all)(const struct bh_space *space, const struct bh_key *keys, uint32_t count, uint32_t *labels);
 	uint32_t (*usual)(const struct bh_classifier *classifier, const struct bh_key *key); /* bh_lookup.one */
+	uint32_t direction;
 	struct bh_few *few;
 	struct bh_rows rows;
 	struct bh_strips strips;
@@ -52,8 +53,8 @@ void bh_spare_drop(struct bh_spare *spare); /* a reference */
 
 struct bh_classifier {
 	struct bh_lookup start;
-	uint32_t usual_kind;          /* of the packets that `start` is made for; any others it may be given */
-	const struct bh_space *usual; /* theirs */
+	uint32_t usual_kind;   /* of the packets that `start` is made for; any others it may be given */
+	struct bh_space usual; /* theirs, once more: where it is looked for first */
 	struct bh_space spaces[BH_SPACES];
 	struct bh_entry *entries; /* by label; rule 0 = a gap */
 	uint32_t entries_count;
@@ -63,6 +64,7 @@ struct bh_classifier {
 	atomic_uint references;
 	void *memory;           /* of bh_spare_take() */
 	struct bh_spare *spare; /* a reference */
+	struct bh_few few[];    /* usual.few, if there is one: where it is found without a look */
 };
 
 /* Index of the last bound that is not above the address. No step depends on a guess. */
@@ -78,6 +80,9 @@ static inline uint32_t bh_rank(const struct bh_ranks *ranks, const struct bh_add
 	}
 	return at;
 }
+
+/* bh_kind_of() IPv4. */
+#define BH_KIND(direction) ((uint32_t)(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? (direction) : (direction) << 8))
 
 /* What of a packet says which space it is of, as it lies in memory. */
 static inline uint32_t bh_kind_of(const struct bh_key *key)

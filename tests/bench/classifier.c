@@ -112,10 +112,11 @@ static void *ours_build(const struct bench_set *set, size_t *bytes)
 static void ours_single(void *self, uint32_t from, uint32_t count, int32_t *answers)
 {
 	const struct ours *ours = self;
+	const struct bh_classifier *classifier = ours->classifier;
 	const struct bh_key *keys = ours->set->keys + from;
 
 	for (uint32_t i = 0; i < count; i++)
-		answers[i] = (int32_t)bh_classifier_lookup(ours->classifier, &keys[i]);
+		answers[i] = (int32_t)bh_classifier_lookup(classifier, &keys[i]);
 }
 
 static void ours_batch(void *self, uint32_t from, uint32_t count, int32_t *answers)
