@@ -38,7 +38,9 @@ struct bh_builder {
 	uint32_t boxes[BH_SPACES];
 	bool stale[BH_SPACES]; /* the forest is to be made anew */
 	struct bh_planting plantings[BH_SPACES];
-	struct bh_strips strips[BH_SPACES]; /* fixed: where they are faster than the forest */
+	struct bh_few *few[BH_SPACES];      /* where they are faster than the forest, which then is empty */
+	struct bh_rows rows[BH_SPACES];     /* likewise */
+	struct bh_strips strips[BH_SPACES]; /* likewise */
 	struct bh_ranks ranks[BH_SPACES][2];
 	struct bh_words words;
 	struct bh_spare *spare;
@@ -92,6 +94,8 @@ void bh_builder_free(struct bh_builder **builder)
 	for (int s = 0; s < BH_SPACES; s++) {
 		bh_planting_clear(&gone->plantings[s]);
 		bh_strips_clear(&gone->strips[s]);
+		free(gone->few[s]);
+		bh_rows_clear(&gone->rows[s]);
 		free(gone->ranks[s][0].bounds);
 		free(gone->ranks[s][1].bounds);
 	}
@@ -221,16 +225,27 @@ static size_t forest_limit(uint32_t boxes)
 	return ((size_t)1 << 18) + (size_t)boxes * (boxes > 50000 ? 90 : 256);
 }
 
-/* Strips instead of the space's forest, if they cost less. */
-static int strips_make(struct bh_builder *builder, uint32_t space, const struct bh_box *boxes, uint32_t count)
+/*
+ * Makes what is to be looked up in, of boxes that stay as they are: as a few, or in rows, if they can be; else
+ * a forest, or strips if they cost less.
+ */
+static int fixed_make(struct bh_builder *builder, uint32_t space, const struct bh_box *boxes, uint32_t count)
 {
 	struct bh_planting *planting = &builder->plantings[space];
 	struct bh_strips *strips = &builder->strips[space];
 	int rc;
 
 	bh_strips_clear(strips);
-	if (!count)
-		return 0;
+	free(builder->few[space]);
+	bh_rows_clear(&builder->rows[space]);
+	rc = is_v6(space) ? 0 : bh_few_build(&builder->few[space], boxes, count);
+	if (!rc && !builder->few[space])
+		rc = bh_rows_build(&builder->rows[space], boxes, count);
+	if (rc || builder->few[space] || builder->rows[space].words)
+		return rc ? rc : bh_planting_build(planting, NULL, 0, true, 0);
+	rc = bh_planting_build(planting, boxes, count, true, forest_limit(count));
+	if (rc || !count)
+		return rc;
 	rc = bh_strips_build(strips, boxes, count);
 	if (!rc && bh_strips_cost(strips, boxes, count) < bh_planting_cost(planting, boxes, count))
 		return bh_planting_build(planting, NULL, 0, true, 0);
@@ -263,10 +278,10 @@ static int space_make(struct bh_builder *builder, uint32_t space)
 			if (record->pieces[p].space == space)
 				box_of(builder, &boxes[n++], &record->pieces[p], i);
 	}
-	rc = rc ? rc : bh_planting_build(&builder->plantings[space], boxes, count,
-	                                 builder->fixed || is_v6(space), forest_limit(count));
 	if (!rc && (builder->fixed || is_v6(space)))
-		rc = strips_make(builder, space, boxes, count);
+		rc = fixed_make(builder, space, boxes, count);
+	else if (!rc)
+		rc = bh_planting_build(&builder->plantings[space], boxes, count, false, forest_limit(count));
 	free(boxes);
 	builder->stale[space] = rc != 0;
 	return rc;
@@ -496,11 +511,29 @@ static int by_best(const void *a, const void *b)
 	return x->best < y->best ? -1 : x->best > y->best;
 }
 
+/* The space of the most usual packets: of IPv4, of the direction with more rules. */
+static uint32_t usual_of(const struct bh_builder *builder)
+{
+	uint32_t in = bh_space_of(0, BH_IN), out = bh_space_of(0, BH_OUT);
+
+	return builder->boxes[out] > builder->boxes[in] ? out : in;
+}
+
 static void copy_space(char *memory, size_t *at, struct bh_space *to, const struct bh_builder *builder,
                        uint32_t space)
 {
 	const struct bh_forest *forest = &builder->plantings[space].forest;
 
+	to->direction = space == bh_space_of(0, BH_OUT) || space == bh_space_of(1, BH_OUT) ? BH_OUT : BH_IN;
+	if (builder->few[space] && space != usual_of(builder))
+		to->few = copy(memory, at, builder->few[space], sizeof(*to->few));
+	to->rows = builder->rows[space];
+	if (to->rows.near)
+		to->rows.near = copy(memory, at, to->rows.near, to->rows.tables * sizeof(*to->rows.near));
+	if (to->rows.far)
+		to->rows.far = copy(memory, at, to->rows.far, to->rows.tables * sizeof(*to->rows.far));
+	to->rows.rows = copy(memory, at, to->rows.rows, (size_t)to->rows.rows_count * to->rows.words * sizeof(*to->rows.rows));
+	to->rows.labels = copy(memory, at, to->rows.labels, to->rows.labels_count * sizeof(*to->rows.labels));
 	to->strips = builder->strips[space];
 	to->strips.strips = copy(memory, at, to->strips.strips, to->strips.count * sizeof(struct bh_strip));
 	to->forest = *forest;
@@ -544,33 +577,49 @@ static size_t copy_all(char *memory, struct bh_classifier *to, const struct bh_b
 
 	for (uint32_t s = 0; s < BH_SPACES; s++)
 		copy_space(memory, &at, &to->spaces[s], builder, s);
+	if (builder->few[usual_of(builder)]) {
+		to->few[0] = *builder->few[usual_of(builder)];
+		to->spaces[usual_of(builder)].few = to->few;
+	}
+	to->usual = to->spaces[usual_of(builder)];
+	to->usual_kind = BH_KIND(to->usual.direction);
 	to->entries = copy(memory, &at, builder->entries, builder->labels * sizeof(*builder->entries));
 	to->entries_count = builder->labels;
 	copy_fat(memory, &at, to, builder);
 	return at;
 }
 
+/* With room for a few; NULL. */
+static struct bh_classifier *classifier_new(const struct bh_builder *builder)
+{
+	size_t size = sizeof(struct bh_classifier) + (builder->few[usual_of(builder)] ? sizeof(struct bh_few) : 0);
+	struct bh_classifier *classifier = aligned_alloc(64, size);
+
+	if (!classifier)
+		return NULL;
+	memset(classifier, 0, size);
+	classifier->bytes = copy_all(NULL, classifier, builder);
+	classifier->memory = bh_spare_take(builder->spare, classifier->bytes);
+	if (!classifier->memory) {
+		free(classifier);
+		return NULL;
+	}
+	copy_all(classifier->memory, classifier, builder);
+	classifier->bytes += size;
+	return classifier;
+}
+
 int bh_builder_publish(struct bh_builder *builder, struct bh_classifier **out, struct bh_error *err)
 {
-	struct bh_classifier *classifier = calloc(1, sizeof(*classifier));
-	int rc = classifier ? 0 : -ENOMEM;
+	struct bh_classifier *classifier;
+	int rc = builder->loaded ? 0 : load(builder);
 
-	if (!rc && !builder->loaded)
-		rc = load(builder);
 	for (uint32_t s = 0; s < BH_SPACES && !rc; s++)
 		if (builder->stale[s])
 			rc = space_make(builder, s);
-	if (!rc) {
-		classifier->bytes = copy_all(NULL, classifier, builder);
-		classifier->memory = bh_spare_take(builder->spare, classifier->bytes);
-		rc = classifier->memory ? 0 : -ENOMEM;
-	}
-	if (rc) {
-		free(classifier);
+	classifier = rc ? NULL : classifier_new(builder);
+	if (!classifier)
 		return no_memory(err);
-	}
-	copy_all(classifier->memory, classifier, builder);
-	classifier->bytes += sizeof(*classifier);
 	classifier->spare = builder->spare;
 	atomic_fetch_add_explicit(&builder->spare->references, 1, memory_order_relaxed);
 	bh_classifier_bind(classifier);

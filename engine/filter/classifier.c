@@ -12,6 +12,7 @@
 _Static_assert(BH_PLACE_NONE == BH_LABEL_NONE, "a place is a label");
 _Static_assert(sizeof(struct bh_key) == 40 && offsetof(struct bh_key, local_port) == 32,
                "the last eight bytes of a key are ports, protocol, direction and family");
+_Static_assert(offsetof(struct bh_key, v6) == offsetof(struct bh_key, direction) + 1, "see bh_kind_of()");
 
 const char *const bh_classifier_variants[] = {
 #ifdef __x86_64__
@@ -44,6 +45,8 @@ int bh_classifier_set_variant(struct bh_classifier *classifier, const char *name
 		return -ENOTSUP;
 	for (int s = 0; s < BH_SPACES; s++)
 		bind(&classifier->spaces[s]);
+	bind(&classifier->usual);
+	classifier->start.one = classifier->fat_count ? bh_lookup_further : classifier->usual.usual;
 	return 0;
 }
 
@@ -53,35 +56,17 @@ void bh_classifier_bind(struct bh_classifier *classifier)
 		;
 }
 
-/* Local and remote port, protocol, direction, family: as they lie in memory on most processors. */
-static inline uint64_t last_word(const struct bh_key *key)
+static inline uint32_t space_of(const struct bh_key *key)
 {
-	uint64_t word;
-
-	if (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__) {
-		memcpy(&word, &key->local_port, sizeof(word));
-		return word;
-	}
-	return (uint64_t)key->local_port | (uint64_t)key->remote_port << 16 | (uint64_t)key->protocol << 32 |
-	       (uint64_t)key->direction << 40 | (uint64_t)key->v6 << 48;
+	return bh_space_of(key->v6, key->direction);
 }
 
-#define SECOND_WORD (~0ULL >> 24)         /* of them: ports and protocol */
-#define SPACE_BITS (1ULL << 40 | 1ULL << 48) /* direction and family */
-
-static inline uint32_t space_of(uint64_t last)
+/* In a space of IPv6 an address is its rank. */
+static void rank_key(const struct bh_space *space, struct bh_key *to, const struct bh_key *from)
 {
-	return (uint32_t)(last >> 40 & 1) | (uint32_t)(last >> 47 & 2);
-}
-
-static inline uint64_t first_word(const struct bh_key *key)
-{
-	return (uint32_t)key->local.lo | key->remote.lo << 32;
-}
-
-static uint64_t ranks_of(const struct bh_space *space, const struct bh_key *key)
-{
-	return bh_rank(&space->ranks[0], &key->local) | (uint64_t)bh_rank(&space->ranks[1], &key->remote) << 32;
+	*to = *from;
+	to->local.lo = bh_rank(&space->ranks[0], &from->local);
+	to->remote.lo = bh_rank(&space->ranks[1], &from->remote);
 }
 
 /* A fat rule that comes before `place` and matches, or `place`. */
@@ -93,49 +78,57 @@ static uint32_t try_fat(const struct bh_classifier *classifier, const struct bh_
 	return place;
 }
 
-/* What few lookups need, apart from what all of them need. */
-static __attribute__((noinline)) uint32_t lookup_further(const struct bh_classifier *classifier,
-                                                         const struct bh_key *key)
+uint32_t bh_lookup_further(const struct bh_classifier *classifier, const struct bh_key *key)
 {
-	uint64_t last = last_word(key);
-	const struct bh_space *space = &classifier->spaces[space_of(last)];
-	uint64_t first = key->v6 ? ranks_of(space, key) : first_word(key);
+	const struct bh_space *space = &classifier->spaces[space_of(key)];
+	struct bh_key ranked;
 
-	return try_fat(classifier, key, space->one(space, first, last & SECOND_WORD));
+	if (!(key->v6 & 1))
+		return try_fat(classifier, key, space->one(space, key));
+	rank_key(space, &ranked, key);
+	return try_fat(classifier, key, space->one(space, &ranked));
 }
 
-uint32_t bh_classifier_lookup(const struct bh_classifier *classifier, const struct bh_key *key)
+/* How many of the first packets, at most `most`, are of the first one's space. */
+static inline uint32_t run_of(const struct bh_key *keys, uint32_t most)
 {
-	uint64_t last = last_word(key);
-	const struct bh_space *space = &classifier->spaces[space_of(last)];
+	uint32_t kind = bh_kind_of(keys), n = 1;
 
-	if (__builtin_expect((last >> 48 & 1) | classifier->fat_count, 0))
-		return lookup_further(classifier, key);
-	return space->one(space, first_word(key), last & SECOND_WORD);
+	for (; n + 4 <= most; n += 4)
+		if (((kind ^ bh_kind_of(&keys[n])) | (kind ^ bh_kind_of(&keys[n + 1])) | (kind ^ bh_kind_of(&keys[n + 2])) |
+		     (kind ^ bh_kind_of(&keys[n + 3]))) & 0x101)
+			break;
+	while (n < most && !((kind ^ bh_kind_of(&keys[n])) & 0x101))
+		n++;
+	return n;
+}
+
+/* At most BH_CHUNK packets. */
+static __attribute__((noinline)) void further_batch(const struct bh_classifier *classifier,
+                                                    const struct bh_key *keys, uint32_t count, uint32_t *places)
+{
+	const struct bh_space *space = &classifier->spaces[space_of(keys)];
+	struct bh_key ranked[BH_CHUNK];
+	bool v6 = keys->v6 & 1;
+
+	for (uint32_t i = 0; v6 && i < count; i++)
+		rank_key(space, &ranked[i], &keys[i]);
+	space->all(space, v6 ? ranked : keys, count, places);
+	for (uint32_t i = 0; i < count; i++)
+		places[i] = try_fat(classifier, &keys[i], places[i]);
 }
 
 void bh_classifier_lookup_batch(const struct bh_classifier *classifier, const struct bh_key *keys,
                                 uint32_t count, uint32_t *places)
 {
 	while (count) {
-		uint64_t which = last_word(keys) & SPACE_BITS, words[BH_CHUNK][2];
-		const struct bh_space *space = &classifier->spaces[space_of(which)];
-		uint32_t most = count < BH_CHUNK ? count : BH_CHUNK, n = 0;
+		uint32_t n = run_of(keys, count < BH_CHUNK ? count : BH_CHUNK), which = space_of(keys);
+		const struct bh_space *space = &classifier->spaces[which];
 
-		/* A run of packets of one space. */
-		for (; n < most; n++) {
-			uint64_t last = last_word(&keys[n]);
-
-			if ((last & SPACE_BITS) != which)
-				break;
-			words[n][0] = first_word(&keys[n]);
-			words[n][1] = last & SECOND_WORD;
-		}
-		for (uint32_t i = 0; keys->v6 && i < n; i++)
-			words[i][0] = ranks_of(space, &keys[i]);
-		space->all(space, (const uint64_t (*)[2])words, n, places);
-		for (uint32_t i = 0; classifier->fat_count && i < n; i++)
-			places[i] = try_fat(classifier, &keys[i], places[i]);
+		if (classifier->fat_count || which >= 2)
+			further_batch(classifier, keys, n, places);
+		else
+			space->all(space, keys, n, places);
 		keys += n;
 		places += n;
 		count -= n;

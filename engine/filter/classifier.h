@@ -31,7 +31,16 @@ int bh_classifier_build(struct bh_classifier **out, const struct bh_ruleset *rul
 struct bh_classifier *bh_classifier_ref(struct bh_classifier *classifier);
 void bh_classifier_free(struct bh_classifier **classifier); /* drops one reference */
 
-uint32_t bh_classifier_lookup(const struct bh_classifier *classifier, const struct bh_key *key);
+/* What a classifier starts with: a lookup is worth no more than one call. */
+struct bh_lookup {
+	uint32_t (*one)(const struct bh_classifier *classifier, const struct bh_key *key);
+};
+
+static inline uint32_t bh_classifier_lookup(const struct bh_classifier *classifier, const struct bh_key *key)
+{
+	return ((const struct bh_lookup *)classifier)->one(classifier, key);
+}
+
 void bh_classifier_lookup_batch(const struct bh_classifier *classifier, const struct bh_key *keys,
                                 uint32_t count, uint32_t *places);
 const struct bh_entry *bh_classifier_at(const struct bh_classifier *classifier, uint32_t place);

@@ -4,13 +4,15 @@
  *   BH_SELECT(word, mask)        the bits of `word` in `mask`, packed (PEXT)
  *   BH_COMPARE(leaf, w0, w1)     bit i: box i of the leaf matches
  *   BH_COMPARE4(leaf, w0, w1)    the same of its first four boxes
- *   BH_COMPARE16(strip, words)   BH_COMPARE16_BITS bits for each box of the strip, set if it matches
+ *   BH_COMPARE16(strips, strip, key)  BH_COMPARE16_BITS bits for each box of the strip, set if it matches
  *   BH_NAME(name)                the variant's name for a function
  *
  * In a forest there is no branch on data but "no match, and more blocks follow", "not a leaf yet" and
  * "a later tree cannot win", which are nearly always the same; nodes on a way are a constant of the tree, finished ways
  * go on through a dummy. Out of order, a processor then works on several packets at once.
  */
+#include <string.h>
+
 #include "classifier.h"
 #include "space.h"
 
@@ -84,13 +86,25 @@ BH_NAME(tree)(const struct bh_forest *forest, const struct bh_tree *tree, uint32
 	       (BH_NAME(if_none)(match) & BH_LABEL_NONE);
 }
 
+/* The packet's addresses, and its ports and protocol. */
+static inline __attribute__((always_inline)) void BH_NAME(words)(const struct bh_key *key, uint64_t words[2])
+{
+	words[0] = (uint32_t)key->local.lo | key->remote.lo << 32;
+	if (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__) {
+		memcpy(&words[1], &key->local_port, sizeof(words[1]));
+		words[1] &= ~0ULL >> 24;
+	} else {
+		words[1] = (uint64_t)key->local_port | (uint64_t)key->remote_port << 16 | (uint64_t)key->protocol << 32;
+	}
+}
+
 /* The label of the first box, strip after strip. */
-static inline uint32_t BH_NAME(strips)(const struct bh_strips *strips, const uint64_t words[2])
+static inline uint32_t BH_NAME(strips)(const struct bh_strips *strips, const struct bh_key *key)
 {
 	const struct bh_strip *strip = strips->strips, *end = strip + strips->count;
 
 	for (; strip < end; strip++) {
-		uint32_t match = BH_COMPARE16(strip, words);
+		uint32_t match = BH_COMPARE16(strips, strip, key);
 
 		if (match)
 			return strip->labels[(uint32_t)__builtin_ctz(match) / BH_COMPARE16_BITS];
@@ -178,14 +192,17 @@ static inline void BH_NAME(scan_all)(struct BH_NAME(batch) *batch, const struct 
  * those that need another step are packed into a list without a branch, so nothing is mispredicted
  * but the ends of loops.
  */
-static void BH_NAME(staged)(const struct bh_space *space, const uint64_t (*words)[2], uint32_t count,
+static void BH_NAME(staged)(const struct bh_space *space, const struct bh_key *keys, uint32_t count,
                             uint32_t *labels)
 {
 	const struct bh_forest *forest = &space->forest;
 	struct BH_NAME(batch) batch;
+	uint64_t words[BH_CHUNK][2];
 
-	for (uint32_t i = 0; i < count; i++)
+	for (uint32_t i = 0; i < count; i++) {
+		BH_NAME(words)(&keys[i], words[i]);
 		labels[i] = BH_LABEL_NONE;
+	}
 	for (uint32_t t = 0; t < forest->count; t++) {
 		const struct bh_tree *tree = &forest->trees[t];
 		uint32_t n = 0;
@@ -194,52 +211,53 @@ static void BH_NAME(staged)(const struct bh_space *space, const uint64_t (*words
 			batch.list[n] = i;
 			n += labels[i] > tree->best;
 		}
-		BH_NAME(descend_all)(&batch, forest, tree, words, n);
+		BH_NAME(descend_all)(&batch, forest, tree, (const uint64_t (*)[2])words, n);
 		if (forest->leaves_count >= BH_STAGED_LEAVES)
 			for (uint32_t k = 0; k < n; k++)
 				for (uint32_t line = 0; line < sizeof(struct bh_leaf); line += 64)
 					__builtin_prefetch((const char *)&forest->leaves[batch.at[batch.list[k]] & ~BH_CHILD_LEAF] + line);
-		BH_NAME(scan_all)(&batch, forest, words, n, labels);
+		BH_NAME(scan_all)(&batch, forest, (const uint64_t (*)[2])words, n, labels);
 	}
 }
+
+#define BH_BIND(name)                                                                                \
+	(space->one = BH_NAME(name##_one), space->usual = BH_NAME(name##_usual), space->all = BH_NAME(name##_all))
+
+#define BH_USUAL(name)                                                                               \
+	static uint32_t BH_NAME(name##_usual)(const struct bh_classifier *classifier, const struct bh_key *key) \
+	{                                                                                                \
+		if (__builtin_expect(bh_kind_of(key) != classifier->usual_kind, 0))                          \
+			return bh_lookup_further(classifier, key);                                               \
+		return BH_NAME(name##_one)(&classifier->usual, key);                                         \
+	}
 
 #define BH_ONE_AND_ALL(name, lookup)                                                                \
-	static uint32_t BH_NAME(name##_one)(const struct bh_space *space, uint64_t w0, uint64_t w1)      \
+	static inline uint32_t BH_NAME(name##_one)(const struct bh_space *space, const struct bh_key *key)      \
 	{                                                                                                \
+		uint64_t words[2];                                                                           \
+                                                                                                     \
+		BH_NAME(words)(key, words);                                                                  \
 		return lookup;                                                                               \
 	}                                                                                                \
-	static void BH_NAME(name##_all)(const struct bh_space *space, const uint64_t (*words)[2],        \
+	BH_USUAL(name)                                                                                   \
+	static void BH_NAME(name##_all)(const struct bh_space *space, const struct bh_key *keys,         \
 	                                uint32_t count, uint32_t *labels)                                \
 	{                                                                                                \
-		for (uint32_t i = 0; i < count; i++) {                                                       \
-			uint64_t w0 = words[i][0], w1 = words[i][1];                                             \
-                                                                                                     \
-			labels[i] = lookup;                                                                      \
-		}                                                                                            \
+		for (uint32_t i = 0; i < count; i++)                                                         \
+			labels[i] = BH_NAME(name##_one)(space, &keys[i]);                                        \
 	}
 
-BH_ONE_AND_ALL(none, ((void)space, (void)w0, (void)w1, BH_LABEL_NONE))
+BH_ONE_AND_ALL(none, ((void)space, (void)words, BH_LABEL_NONE))
+BH_ONE_AND_ALL(strips, ((void)words, BH_NAME(strips)(&space->strips, key)))
+BH_ONE_AND_ALL(narrow, BH_NAME(tree)(&space->forest, &space->forest.trees[0], 1, 4, words[0], words[1]))
+BH_ONE_AND_ALL(block, BH_NAME(tree)(&space->forest, &space->forest.trees[0], 1, 8, words[0], words[1]))
+BH_ONE_AND_ALL(tree1, BH_NAME(tree)(&space->forest, &space->forest.trees[0], 1, 0, words[0], words[1]))
+BH_ONE_AND_ALL(tree2, BH_NAME(tree)(&space->forest, &space->forest.trees[0], 2, 0, words[0], words[1]))
+BH_ONE_AND_ALL(tree, BH_NAME(tree)(&space->forest, &space->forest.trees[0], space->forest.trees[0].usual, 0, words[0], words[1]))
+BH_ONE_AND_ALL(trees, BH_NAME(trees)(space, words[0], words[1]))
 
-static uint32_t BH_NAME(strips_one)(const struct bh_space *space, uint64_t w0, uint64_t w1)
-{
-	const uint64_t words[2] = {w0, w1};
-
-	return BH_NAME(strips)(&space->strips, words);
-}
-
-static void BH_NAME(strips_all)(const struct bh_space *space, const uint64_t (*words)[2], uint32_t count,
-                                uint32_t *labels)
-{
-	for (uint32_t i = 0; i < count; i++)
-		labels[i] = BH_NAME(strips)(&space->strips, words[i]);
-}
-
-BH_ONE_AND_ALL(narrow, BH_NAME(tree)(&space->forest, &space->forest.trees[0], 1, 4, w0, w1))
-BH_ONE_AND_ALL(block, BH_NAME(tree)(&space->forest, &space->forest.trees[0], 1, 8, w0, w1))
-BH_ONE_AND_ALL(tree1, BH_NAME(tree)(&space->forest, &space->forest.trees[0], 1, 0, w0, w1))
-BH_ONE_AND_ALL(tree2, BH_NAME(tree)(&space->forest, &space->forest.trees[0], 2, 0, w0, w1))
-BH_ONE_AND_ALL(tree, BH_NAME(tree)(&space->forest, &space->forest.trees[0], space->forest.trees[0].usual, 0, w0, w1))
-BH_ONE_AND_ALL(trees, BH_NAME(trees)(space, w0, w1))
+#include "lookup_few.h"
+#include "lookup_rows.h"
 
 #undef BH_ONE_AND_ALL
 
@@ -248,13 +266,16 @@ void BH_NAME(bind)(struct bh_space *space)
 {
 	const struct bh_tree *tree = &space->forest.trees[0];
 
-#define BH_BIND(name) space->one = BH_NAME(name##_one), space->all = BH_NAME(name##_all)
-	if (space->strips.count)
+	if (space->few)
+		BH_NAME(bind_few)(space);
+	else if (space->rows.words)
+		space->rows.words == 1 ? BH_BIND(rows64) : BH_BIND(rows256);
+	else if (space->strips.count)
 		BH_BIND(strips);
 	else if (space->forest.count > 1)
 		BH_BIND(trees);
 	else if (space->forest.count && tree->width)
-		tree->width == 4 ? (BH_BIND(narrow)) : (BH_BIND(block));
+		tree->width == 4 ? BH_BIND(narrow) : BH_BIND(block);
 	else if (space->forest.count && tree->usual == 1)
 		BH_BIND(tree1);
 	else if (space->forest.count && tree->usual == 2)
@@ -263,7 +284,7 @@ void BH_NAME(bind)(struct bh_space *space)
 		BH_BIND(tree);
 	else
 		BH_BIND(none);
-	if (!space->strips.count && space->forest.staged)
+	if (space->forest.count && space->forest.staged)
 		space->all = BH_NAME(staged);
 #undef BH_BIND
 }

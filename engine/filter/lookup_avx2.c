@@ -8,6 +8,7 @@
 
 #include <immintrin.h>
 
+#include "classifier.h"
 #include "strip.h"
 
 /* A lane of 64 bits is one box: 0 where every field's key - first <= span. */
@@ -54,23 +55,33 @@ static inline __m256i avx2_over(const struct bh_strip *strip, int p, __m256i por
 }
 
 /*
- * Addresses take two registers, whose results are packed to the sixteen of the ports. The packet is
- * in memory: what spreads it over a register reads it there.
+ * Addresses take two registers, whose results are packed to the sixteen of the ports. What spreads the
+ * packet over a register reads it where it is.
  */
-static inline uint32_t avx2_compare16(const struct bh_strip *strip, const uint64_t words[2])
+static inline uint32_t avx2_compare16(const struct bh_strips *strips, const struct bh_strip *strip,
+                                      const struct bh_key *key)
 {
-	const int __attribute__((may_alias)) *addresses = (const int *)words;
-	const short __attribute__((may_alias)) *ports = (const short *)(words + 1);
-	__m256i local = _mm256_set1_epi32(addresses[0]), remote = _mm256_set1_epi32(addresses[1]);
-	__m256i low = _mm256_and_si256(avx2_fit(strip, 0, 0, local), avx2_fit(strip, 1, 0, remote));
-	__m256i high = _mm256_and_si256(avx2_fit(strip, 0, 1, local), avx2_fit(strip, 1, 1, remote));
-	__m256i over = _mm256_or_si256(_mm256_or_si256(avx2_over(strip, 0, _mm256_set1_epi16(ports[0])),
-	                                               avx2_over(strip, 1, _mm256_set1_epi16(ports[1]))),
-	                               avx2_over(strip, 2, _mm256_set1_epi16(ports[2])));
-	__m256i fit = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8);
+	__m256i low = _mm256_set1_epi32(-1), high = low, over;
 
-	fit = _mm256_and_si256(_mm256_cmpeq_epi16(over, _mm256_setzero_si256()), fit);
-	return (uint32_t)_mm256_movemask_epi8(fit);
+	if (strips->names[0]) {
+		__m256i local = _mm256_set1_epi32((int)key->local.lo);
+
+		low = avx2_fit(strip, 0, 0, local), high = avx2_fit(strip, 0, 1, local);
+	}
+	if (strips->names[1]) {
+		__m256i remote = _mm256_set1_epi32((int)key->remote.lo);
+
+		low = _mm256_and_si256(low, avx2_fit(strip, 1, 0, remote));
+		high = _mm256_and_si256(high, avx2_fit(strip, 1, 1, remote));
+	}
+	over = _mm256_or_si256(avx2_over(strip, 0, _mm256_set1_epi16((short)key->local_port)),
+	                       avx2_over(strip, 2, _mm256_set1_epi16(key->protocol)));
+	if (strips->names_remote_port)
+		over = _mm256_or_si256(over, avx2_over(strip, 1, _mm256_set1_epi16((short)key->remote_port)));
+	over = _mm256_cmpeq_epi16(over, _mm256_setzero_si256());
+	if (strips->names[0] | strips->names[1])
+		over = _mm256_and_si256(over, _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8));
+	return (uint32_t)_mm256_movemask_epi8(over);
 }
 
 #define BH_SELECT _pext_u64

@@ -8,6 +8,7 @@
 
 #include <immintrin.h>
 
+#include "classifier.h"
 #include "strip.h"
 
 /* A lane of 64 bits is one box: 0 where every field's key - first <= span. */
@@ -23,19 +24,21 @@ static inline uint32_t avx512_compare(const struct bh_leaf *leaf, uint64_t w0, u
 	return (uint32_t)_mm512_testn_epi64_mask(fail, fail);
 }
 
-static inline uint32_t avx512_compare16(const struct bh_strip *strip, const uint64_t words[2])
+static inline uint32_t avx512_compare16(const struct bh_strips *strips, const struct bh_strip *strip,
+                                        const struct bh_key *key)
 {
+	const uint32_t addresses[2] = {(uint32_t)key->local.lo, (uint32_t)key->remote.lo};
+	const uint16_t ports[3] = {key->local_port, key->remote_port, key->protocol};
 	__mmask16 match = 0xffff;
 
 	for (int a = 0; a < 2; a++) {
-		__m512i at = _mm512_sub_epi32(_mm512_set1_epi32((int)(words[0] >> 32 * a)),
-		                              _mm512_load_si512(strip->first[a]));
+		__m512i at = _mm512_sub_epi32(_mm512_set1_epi32((int)addresses[a]), _mm512_load_si512(strip->first[a]));
 
-		match = _mm512_mask_cmple_epu32_mask(match, at, _mm512_load_si512(strip->span[a]));
+		if (strips->names[a])
+			match = _mm512_mask_cmple_epu32_mask(match, at, _mm512_load_si512(strip->span[a]));
 	}
 	for (int p = 0; p < 3; p++) {
-		__m256i at = _mm256_sub_epi16(_mm256_set1_epi16((short)(words[1] >> 16 * p)),
-		                              *(const __m256i *)strip->port_first[p]);
+		__m256i at = _mm256_sub_epi16(_mm256_set1_epi16((short)ports[p]), *(const __m256i *)strip->port_first[p]);
 
 		match = _mm256_mask_cmple_epu16_mask(match, at, *(const __m256i *)strip->port_span[p]);
 	}

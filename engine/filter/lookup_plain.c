@@ -5,6 +5,7 @@
 
 #include <stdint.h>
 
+#include "classifier.h"
 #include "strip.h"
 
 static inline uint64_t plain_select(uint64_t word, uint64_t mask)
@@ -43,16 +44,19 @@ static inline uint32_t plain_compare4(const struct bh_leaf *leaf, uint64_t w0, u
 }
 
 /* Compilers make vectors of these loops. */
-static inline uint32_t plain_compare16(const struct bh_strip *strip, const uint64_t words[2])
+static inline uint32_t plain_compare16(const struct bh_strips *strips, const struct bh_strip *strip,
+                                       const struct bh_key *key)
 {
-	uint32_t match = 0;
+	const uint16_t ports[3] = {key->local_port, key->remote_port, key->protocol};
+	uint32_t local = (uint32_t)key->local.lo, remote = (uint32_t)key->remote.lo, match = 0;
 
+	(void)strips;
 	for (int i = 0; i < BH_STRIP_BOXES; i++) {
-		uint32_t in = (uint32_t)((uint32_t)words[0] - strip->first[0][i] <= strip->span[0][i]) &
-		              (uint32_t)((uint32_t)(words[0] >> 32) - strip->first[1][i] <= strip->span[1][i]);
+		uint32_t in = (uint32_t)(local - strip->first[0][i] <= strip->span[0][i]) &
+		              (uint32_t)(remote - strip->first[1][i] <= strip->span[1][i]);
 
 		for (int p = 0; p < 3; p++)
-			in &= (uint32_t)((uint16_t)((uint16_t)(words[1] >> 16 * p) - strip->port_first[p][i]) <= strip->port_span[p][i]);
+			in &= (uint32_t)((uint16_t)(ports[p] - strip->port_first[p][i]) <= strip->port_span[p][i]);
 		match |= in << i;
 	}
 	return match;

@@ -9,10 +9,13 @@
 #define BH_FILTER_SPACE_H
 
 #include <stdatomic.h>
+#include <string.h>
 
 #include "classifier.h"
+#include "few.h"
 #include "forest.h"
 #include "pieces.h"
+#include "rows.h"
 #include "strip.h"
 #include "variant.h"
 
@@ -21,14 +24,18 @@ struct bh_ranks {
 	uint32_t count;
 };
 
+/* Packets are looked up in the first form that there is; in IPv6, with ranks for their addresses. */
 struct bh_space {
-	struct bh_strips strips; /* what packets are looked up in, if there are any */
-	struct bh_forest forest; /* else this */
-	struct bh_ranks ranks[2]; /* local, remote; IPv6 only */
-	uint32_t (*one)(const struct bh_space *space, uint64_t w0, uint64_t w1);
+	uint32_t (*one)(const struct bh_space *space, const struct bh_key *key);
 	/* At most BH_CHUNK packets. */
-	void (*all)(const struct bh_space *space, const uint64_t (*words)[2], uint32_t count,
-	            uint32_t *labels);
+	void (*all)(const struct bh_space *space, const struct bh_key *keys, uint32_t count, uint32_t *labels);
+	uint32_t (*usual)(const struct bh_classifier *classifier, const struct bh_key *key); /* bh_lookup.one */
+	uint32_t direction;
+	struct bh_few *few;
+	struct bh_rows rows;
+	struct bh_strips strips;
+	struct bh_forest forest;
+	struct bh_ranks ranks[2]; /* local, remote; IPv6 only */
 };
 
 /*
@@ -45,6 +52,9 @@ void bh_spare_give(struct bh_spare *spare, void *memory);
 void bh_spare_drop(struct bh_spare *spare); /* a reference */
 
 struct bh_classifier {
+	struct bh_lookup start;
+	uint32_t usual_kind;   /* of the packets that `start` is made for; any others it may be given */
+	struct bh_space usual; /* theirs, once more: where it is looked for first */
 	struct bh_space spaces[BH_SPACES];
 	struct bh_entry *entries; /* by label; rule 0 = a gap */
 	uint32_t entries_count;
@@ -54,6 +64,7 @@ struct bh_classifier {
 	atomic_uint references;
 	void *memory;           /* of bh_spare_take() */
 	struct bh_spare *spare; /* a reference */
+	struct bh_few few[];    /* usual.few, if there is one: where it is found without a look */
 };
 
 /* Index of the last bound that is not above the address. No step depends on a guess. */
@@ -69,6 +80,21 @@ static inline uint32_t bh_rank(const struct bh_ranks *ranks, const struct bh_add
 	}
 	return at;
 }
+
+/* bh_kind_of() IPv4. */
+#define BH_KIND(direction) ((uint32_t)(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? (direction) : (direction) << 8))
+
+/* What of a packet says which space it is of, as it lies in memory. */
+static inline uint32_t bh_kind_of(const struct bh_key *key)
+{
+	uint16_t kind;
+
+	memcpy(&kind, &key->direction, sizeof(kind));
+	return kind;
+}
+
+/* Any packet, in any classifier. */
+uint32_t bh_lookup_further(const struct bh_classifier *classifier, const struct bh_key *key);
 
 /* Looks up with the best instruction set of this processor. */
 void bh_classifier_bind(struct bh_classifier *classifier);

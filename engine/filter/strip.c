@@ -34,6 +34,12 @@ int bh_strips_build(struct bh_strips *strips, const struct bh_box *boxes, uint32
 		new[i / BH_STRIP_BOXES].port_first[2][i % BH_STRIP_BOXES] = 0xffff; /* no protocol */
 	for (uint32_t i = 0; i < count; i++)
 		strip_set(&new[i / BH_STRIP_BOXES], i % BH_STRIP_BOXES, &boxes[i]);
+	memset(strips, 0, sizeof(*strips));
+	for (uint32_t i = 0; i < count; i++) {
+		for (int a = 0; a < 2; a++)
+			strips->names[a] |= boxes[i].first[a] || boxes[i].last[a] != ~0u;
+		strips->names_remote_port |= boxes[i].port_first[1] || boxes[i].port_last[1] != 0xffff;
+	}
 	strips->strips = new;
 	strips->count = blocks;
 	return 0;

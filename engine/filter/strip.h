@@ -18,6 +18,7 @@ struct bh_strip {
 
 struct bh_strips {
 	uint32_t count;
+	bool names[2], names_remote_port; /* whether boxes have less than all local, remote addresses; ports */
 	struct bh_strip *strips;
 };
 

@@ -126,11 +126,9 @@ static void acl_batch(void *self, uint32_t from, uint32_t count, int32_t *answer
 	struct acl *acl = self;
 
 	for (uint32_t i = 0; i < count; i += acl->batch) {
-		uint32_t n = count - i < acl->batch ? count - i : acl->batch, results[256];
+		uint32_t n = count - i < acl->batch ? count - i : acl->batch;
 
-		rte_acl_classify(acl->context, acl->pointers + from + i, results, n, 1);
-		for (uint32_t k = 0; k < n; k++)
-			answers[i + k] = (int32_t)results[k] - 1;
+		rte_acl_classify(acl->context, acl->pointers + from + i, (uint32_t *)answers + i, n, 1);
 	}
 }
 
@@ -138,12 +136,8 @@ static void acl_single(void *self, uint32_t from, uint32_t count, int32_t *answe
 {
 	struct acl *acl = self;
 
-	for (uint32_t i = 0; i < count; i++) {
-		uint32_t result;
-
-		rte_acl_classify(acl->context, acl->pointers + from + i, &result, 1, 1);
-		answers[i] = (int32_t)result - 1;
-	}
+	for (uint32_t i = 0; i < count; i++)
+		rte_acl_classify(acl->context, acl->pointers + from + i, (uint32_t *)answers + i, 1, 1);
 }
 
 static double seconds(void)
@@ -240,7 +234,7 @@ static void acl_free(void *self)
 }
 
 
-const struct contender bench_rte_acl = {"rte_acl", acl_build, acl_single, acl_batch, choose, acl_free};
+const struct contender bench_rte_acl = {"rte_acl", 1, 0, acl_build, acl_single, acl_batch, choose, acl_free};
 #else
 static void *acl_build(const struct bench_set *set, size_t *bytes)
 {
@@ -248,5 +242,5 @@ static void *acl_build(const struct bench_set *set, size_t *bytes)
 	return NULL;
 }
 
-const struct contender bench_rte_acl = {"rte_acl", acl_build, NULL, NULL, NULL, NULL};
+const struct contender bench_rte_acl = {"rte_acl", 1, 0, acl_build, NULL, NULL, NULL, NULL};
 #endif

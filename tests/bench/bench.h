@@ -36,9 +36,10 @@ struct bench_set {
 
 struct contender {
 	const char *name;
+	int32_t base, none; /* as it answers: the rule of line 0 (then on by one), and that there is none */
 	/* NULL if it cannot have these rules, or there is no such thing here. */
 	void *(*build)(const struct bench_set *set, size_t *bytes);
-	/* Answers are rules' lines, -1 = none, for packets [from, from + count). */
+	/* Answers for packets [from, from + count). */
 	void (*single)(void *self, uint32_t from, uint32_t count, int32_t *answers);
 	void (*batch)(void *self, uint32_t from, uint32_t count, int32_t *answers); /* or NULL */
 	void (*tune)(void *self, const struct bench_set *set); /* or NULL: after the build, not timed */

@@ -79,7 +79,7 @@ static void linear_free(void *self)
 	free(linear);
 }
 
-const struct contender bench_linear = {"linear", linear_build, linear_single, NULL, NULL, linear_free};
+const struct contender bench_linear = {"linear", 0, -1, linear_build, linear_single, NULL, NULL, linear_free};
 
 #ifdef __x86_64__
 #include <immintrin.h>
@@ -225,7 +225,7 @@ static void simd_single(void *self, uint32_t from, uint32_t count, int32_t *answ
 		answers[i] = wide ? simd512_one(self, from + i) : simd256_one(self, from + i);
 }
 
-const struct contender bench_linear_simd = {"linear_simd", simd_build, simd_single, simd_batch, NULL, linear_free};
+const struct contender bench_linear_simd = {"linear_simd", 0, -1, simd_build, simd_single, simd_batch, NULL, linear_free};
 #else
 static void *simd_build(const struct bench_set *set, size_t *bytes)
 {
@@ -233,5 +233,5 @@ static void *simd_build(const struct bench_set *set, size_t *bytes)
 	return NULL;
 }
 
-const struct contender bench_linear_simd = {"linear_simd", simd_build, NULL, NULL, NULL, NULL};
+const struct contender bench_linear_simd = {"linear_simd", 0, -1, simd_build, NULL, NULL, NULL, NULL};
 #endif
