@@ -12,7 +12,6 @@
  *                                                        lie, or NULL if they do not lie together
  *   struct bh_flow *bh_flow_at(BH_CTX *ctx, const struct bh_flow_key *)   bh_flow_find(), of a key that is
  *                                                        no global function's parameter
- *   uint64_t bh_now_coarse(BH_CTX *ctx)                  bh_now(), at most some milliseconds late
  */
 #ifndef BH_FILTER_EXPRESS_H
 #define BH_FILTER_EXPRESS_H
@@ -57,13 +56,14 @@ _Static_assert(BH_KIND_FLOW == 0, "a plain packet's key has kind and direction 0
 
 static inline void bh_plain_put(void *to, uint32_t word)
 {
-	__builtin_memcpy(to, &word, sizeof(word));
+	__builtin_memcpy(__builtin_assume_aligned(to, sizeof(word)), &word, sizeof(word));
 }
 
 /* A plain packet: its flow's key but for the endpoint, seen from where it goes to or comes from. */
 struct bh_plain {
 	struct bh_flow_key key;
-	uint16_t checksum_at; /* as of struct bh_packet; the caller's to fill in */
+	uint64_t now;         /* bh_now(), at most some milliseconds late; the caller's to fill in */
+	uint16_t checksum_at; /* as of struct bh_packet; likewise */
 	uint8_t tcp_flags;
 };
 
@@ -179,7 +179,7 @@ static inline __attribute__((always_inline)) bool bh_express(BH_CTX *ctx, const 
 {
 	struct bh_flow_key *key = &plain->key;
 	struct bh_flow *flow;
-	uint64_t now;
+	uint64_t now = plain->now;
 	uint8_t state;
 
 	if (!bh_plain_is_own(ctx, conf, plain, direction))
@@ -189,7 +189,6 @@ static inline __attribute__((always_inline)) bool bh_express(BH_CTX *ctx, const 
 	if (!flow || flow->generation != conf->generation || flow->blocked)
 		return false;
 	state = flow->state;
-	now = bh_now_coarse(ctx);
 	if (state == BH_FLOW_RESET || bh_flow_expired(conf, flow, key, now) ||
 	    bh_flow_next_state(key->protocol, state, (uint8_t)direction == flow->opener, plain->tcp_flags) != state)
 		return false;

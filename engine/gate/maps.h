@@ -42,8 +42,9 @@ struct bh_spot {
 
 /* What all gates of a state share. */
 struct bh_state {
-	uint64_t epoch;  /* which slot of each port is in force */
-	uint64_t tables; /* counts changes of where tables are */
+	uint64_t epoch;   /* which slot of each port is in force */
+	uint64_t changes; /* counts when ports and the forwarding table begin to change and end to: odd meanwhile */
+	uint64_t tables;  /* counts changes of where tables are */
 };
 
 /*

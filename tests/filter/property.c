@@ -7,6 +7,7 @@
  * used: whole verdicts of random packets, flows and all, by the program itself (BPF_PROG_TEST_RUN)
  * against the same text in this process. Prints one line a property and the counts.
  */
+#include <bpf/bpf.h>
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -588,6 +589,70 @@ static void count_kernel(struct bh_gate_kernel *gate)
 	report("counters are exact", !wrong && !back, detail);
 }
 
+/* An endpoint whose default blocks what it sends, or does not. */
+static struct bh_conf open_or_shut(uint32_t id, bool shut)
+{
+	struct bh_conf conf;
+
+	bh_conf_init(&conf);
+	conf.endpoint = conf.compartment = id;
+	conf.generation = 1 + shut;
+	conf.flags = shut ? BH_CONF_BLOCK_OUT : 0;
+	return conf;
+}
+
+/*
+ * Ports that processors remember in one place take turns, each with its own conf; a change is met by the
+ * next packet, and so is one that a kill cut short after it was made, and before it was told.
+ */
+static void remember_kernel(struct bh_gate_kernel *gate, const char *directory)
+{
+	enum { ENDPOINT = 900040, SHARING = 4, ROUNDS = 50, APART = 64 };
+	uint32_t wrong = 0, zero = 0, id = ENDPOINT;
+	struct bh_slots slots = {.since = {1, 0}};
+	struct bh_state state;
+	char path[128], detail[80];
+	int map, ports;
+
+	for (uint32_t round = 0; round < ROUNDS; round++)
+		for (uint32_t i = 0; i < SHARING; i++) {
+			struct bh_conf conf = open_or_shut(ENDPOINT + i * APART, (round ^ i) & 1);
+
+			if ((!round && bh_gate_share_put(gate, conf.endpoint, NULL)) ||
+			    bh_gate_conf_put(gate, conf.endpoint, &conf, NULL))
+				abort();
+			for (uint32_t k = 0; round && k < SHARING; k++) /* those after the i-th are a round behind */
+				wrong += talk(gate, ENDPOINT + k * APART, 0x0c000004, 80, BH_OUT) ==
+				         (((round - (k > i)) ^ k) & 1);
+		}
+	for (uint32_t i = 1; i < SHARING; i++) {
+		bh_gate_conf_remove(gate, ENDPOINT + i * APART, NULL);
+		wrong += talk(gate, ENDPOINT + i * APART, 0x0c000004, 80, BH_OUT);
+	}
+	snprintf(path, sizeof(path), "%s/bh_state-%d", directory, BH_ABI);
+	map = bpf_obj_get(path);
+	snprintf(path, sizeof(path), "%s/bh_ports-%d", directory, BH_ABI);
+	ports = bpf_obj_get(path);
+	for (uint32_t i = 0; i < 2; i++) { /* by hand: begun, made, and not told */
+		wrong += bpf_map_lookup_elem(map, &zero, &state) != 0;
+		state.changes |= 1;
+		slots.confs[0] = open_or_shut(id, i);
+		wrong += bpf_map_update_elem(map, &zero, &state, BPF_ANY) != 0;
+		wrong += bpf_map_update_elem(ports, &id, &slots, BPF_ANY) != 0;
+		wrong += talk(gate, id, 0x0c000004, 80, BH_OUT) == i;
+	}
+	wrong += bh_gate_conf_put(gate, id, &slots.confs[0], NULL) != 0;
+	wrong += bpf_map_lookup_elem(map, &zero, &state) != 0 || state.changes & 1;
+	for (uint32_t i = 0; i < SHARING; i++) {
+		bh_gate_conf_remove(gate, ENDPOINT + i * APART, NULL);
+		bh_gate_share_remove(gate, ENDPOINT + i * APART, NULL);
+	}
+	close(map);
+	close(ports);
+	snprintf(detail, sizeof(detail), "%u wrong", wrong);
+	report("what is remembered is what stands", !wrong, detail);
+}
+
 /* A table whose first rule blocks all of an endpoint's packets and has the version as its id. */
 static void put_version(struct bh_gate_kernel *gate, uint32_t table, uint32_t version)
 {
@@ -739,6 +804,7 @@ static void kernel_properties(uint32_t packets)
 		quota_kernel(gate);
 		race_kernel(gate, 2 * packets);
 		count_kernel(gate);
+		remember_kernel(gate, directory);
 	}
 	bh_gate_close(&gate);
 	umount2(directory, MNT_DETACH);
