@@ -171,30 +171,43 @@ static inline __attribute__((always_inline)) bool bh_plain_is_own(BH_CTX *ctx,
 	       (conf->addresses_count > 1 && bh_address_equal(&key->local, &conf->addresses[1]));
 }
 
-/* True, and the verdict, if the packet, turned as the direction wants it, belongs to a flow that it
- * does not change. */
+/* The flow that the packet, turned as the direction wants it, belongs to, if it is allowed by it and does not
+ * change it; else NULL. It is the flow's from here on. */
+static inline __attribute__((always_inline)) struct bh_flow *bh_plain_flow(BH_CTX *ctx,
+                                                                           const struct bh_conf *conf,
+                                                                           struct bh_plain *plain,
+                                                                           uint32_t direction)
+{
+	struct bh_flow_key *key = &plain->key;
+	struct bh_flow *flow = bh_flow_at(ctx, key);
+	uint64_t now = plain->now;
+	uint8_t state;
+
+	if (!flow || flow->generation != conf->generation || flow->blocked)
+		return 0;
+	state = flow->state;
+	if (state == BH_FLOW_RESET || bh_flow_expired(conf, flow, key, now) ||
+	    bh_flow_next_state(key->protocol, state, (uint8_t)direction == flow->opener, plain->tcp_flags) != state)
+		return 0;
+	if (flow->seen < now)
+		flow->seen = now;
+	flow->packets[direction & 1]++;
+	return flow;
+}
+
+/* True, and the verdict, if there is such a flow. */
 static inline __attribute__((always_inline)) bool bh_express(BH_CTX *ctx, const struct bh_conf *conf,
                                                              struct bh_plain *plain, uint32_t direction,
                                                              struct bh_verdict *verdict)
 {
-	struct bh_flow_key *key = &plain->key;
 	struct bh_flow *flow;
-	uint64_t now = plain->now;
-	uint8_t state;
 
 	if (!bh_plain_is_own(ctx, conf, plain, direction))
 		return false;
-	key->endpoint = conf->endpoint;
-	flow = bh_flow_at(ctx, key);
-	if (!flow || flow->generation != conf->generation || flow->blocked)
+	plain->key.endpoint = conf->endpoint;
+	flow = bh_plain_flow(ctx, conf, plain, direction);
+	if (!flow)
 		return false;
-	state = flow->state;
-	if (state == BH_FLOW_RESET || bh_flow_expired(conf, flow, key, now) ||
-	    bh_flow_next_state(key->protocol, state, (uint8_t)direction == flow->opener, plain->tcp_flags) != state)
-		return false;
-	if (flow->seen < now)
-		flow->seen = now;
-	flow->packets[direction & 1]++;
 	bh_decide(verdict, BH_ALLOW, BH_BY_FLOW);
 	verdict->audit = flow->audit;
 	verdict->rule = flow->rule;

@@ -115,6 +115,7 @@ MAP(bh_records, BPF_MAP_TYPE_ARRAY, uint32_t, struct bh_circle, 1, BPF_F_MMAPABL
 MAP(bh_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, uint32_t, struct scratch, 1, 0);
 
 #include "memo.h"
+#include "flow_memo.h"
 
 static inline uint64_t bh_now(BH_CTX *skb)
 {
@@ -185,7 +186,12 @@ static inline int bh_flow_remove(BH_CTX *skb, const struct bh_flow_key *key)
 {
 	struct scratch *scratch = in_map(key);
 
-	return scratch ? (int)bpf_map_delete_elem(&bh_flows, &scratch->key) : -1;
+	uint64_t *removals = removals_of(key->endpoint);
+	int rc = scratch ? (int)bpf_map_delete_elem(&bh_flows, &scratch->key) : -1;
+
+	if (!rc && removals)
+		__sync_fetch_and_add(removals, 1);
+	return rc;
 }
 
 static inline struct bh_flow_key *bh_ledger_find(BH_CTX *skb, const struct bh_ledger_key *key)
@@ -381,7 +387,7 @@ static inline __attribute__((always_inline)) int judge(struct __sk_buff *skb,
                                                        struct scratch *scratch, bool plain,
                                                        uint32_t direction, bool directly)
 {
-	if (!plain || !bh_express(skb, conf, &scratch->plain, direction, &scratch->verdict)) {
+	if (!plain || !express(skb, conf, &scratch->plain, scratch->tick, direction, &scratch->verdict)) {
 		__builtin_memset(&scratch->packet, 0, sizeof(scratch->packet));
 		scratch->packet.key.direction = direction & 1;
 		scratch->packet.checksum_at = scratch->plain.checksum_at;
@@ -424,7 +430,7 @@ SEC("tc")
 int bh_gate_out(struct __sk_buff *skb)
 {
 	struct now now = now_of();
-	const struct bh_conf *sender = conf_of(skb->ifindex, &now), *receiver = 0;
+	const struct bh_conf *sender = conf_of(skb->ifindex, BH_OUT, &now), *receiver = 0;
 	struct scratch *scratch = scratch_of();
 	uint32_t to;
 	bool plain;
@@ -433,7 +439,7 @@ int bh_gate_out(struct __sk_buff *skb)
 		return TC_ACT_SHOT;
 	to = peer_of(skb, sender, &now);
 	if (to)
-		receiver = conf_of(to, &now);
+		receiver = conf_of(to, BH_IN, &now);
 	if (receiver && receiver->flags & BH_CONF_SWITCHED)
 		receiver = 0;
 	scratch->plain.now = now_coarse(scratch);
@@ -457,7 +463,7 @@ SEC("tc")
 int bh_gate_in(struct __sk_buff *skb)
 {
 	struct now now = now_of();
-	const struct bh_conf *conf = conf_of(skb->ifindex, &now);
+	const struct bh_conf *conf = conf_of(skb->ifindex, BH_IN, &now);
 	struct scratch *scratch = scratch_of();
 	bool plain;
 
@@ -491,7 +497,7 @@ int bh_gate_probe(struct __sk_buff *skb)
 {
 	uint32_t port = skb->cb[BH_PROBE_PORT], direction = skb->cb[BH_PROBE_DIRECTION] & 1;
 	struct now now = now_of();
-	const struct bh_conf *conf = conf_of(port, &now);
+	const struct bh_conf *conf = conf_of(port, direction, &now);
 	struct scratch *scratch = scratch_of();
 	bool plain;
 	int rc;

@@ -35,7 +35,8 @@ struct forward_memo {
 	struct bh_forward forward; /* port 0: nobody */
 };
 
-MAP(bh_conf_memos, BPF_MAP_TYPE_PERCPU_ARRAY, uint32_t, struct conf_memo, MEMOS, 0);
+/* A packet may have to do with two ports at once, so each end has rows of its own. */
+MAP(bh_conf_memos, BPF_MAP_TYPE_PERCPU_ARRAY, uint32_t, struct conf_memo, 2 * MEMOS, 0);
 MAP(bh_forward_memos, BPF_MAP_TYPE_PERCPU_ARRAY, uint32_t, struct forward_memo, MEMOS, 0);
 
 static inline struct now now_of(void)
@@ -91,10 +92,10 @@ BH_GLOBAL int forward_recall(struct forward_memo *memo, uint64_t epoch, uint64_t
 	return 0;
 }
 
-/* The conf in force at a port, or 0. */
-static inline const struct bh_conf *conf_of(uint32_t port, const struct now *now)
+/* The conf in force at a port that a packet comes in by (BH_OUT) or is for (BH_IN); or 0. */
+static inline const struct bh_conf *conf_of(uint32_t port, uint32_t direction, const struct now *now)
 {
-	uint32_t row = port & (MEMOS - 1);
+	uint32_t row = (port >> 2 & (MEMOS - 1)) + (direction & 1) * MEMOS; /* ports have every fourth index */
 	struct conf_memo *memo = bpf_map_lookup_elem(&bh_conf_memos, &row);
 
 	if (!memo)
