@@ -50,7 +50,7 @@ void bh_evaluate(struct bh_env *env, const struct bh_conf *conf, enum bh_directi
 bool bh_evaluate_express(struct bh_env *env, const struct bh_conf *conf, enum bh_direction direction,
                          struct bh_verdict *verdict)
 {
-	struct bh_plain plain = {.checksum_at = 0};
+	struct bh_plain plain = {.now = env->now};
 
 	if (!bh_plain_read(env, &plain))
 		return false;

@@ -12,7 +12,6 @@
  *                                                        lie, or NULL if they do not lie together
  *   struct bh_flow *bh_flow_at(BH_CTX *ctx, const struct bh_flow_key *)   bh_flow_find(), of a key that is
  *                                                        no global function's parameter
- *   uint64_t bh_now_coarse(BH_CTX *ctx)                  bh_now(), at most some milliseconds late
  */
 #ifndef BH_FILTER_EXPRESS_H
 #define BH_FILTER_EXPRESS_H
@@ -57,13 +56,14 @@ _Static_assert(BH_KIND_FLOW == 0, "a plain packet's key has kind and direction 0
 
 static inline void bh_plain_put(void *to, uint32_t word)
 {
-	__builtin_memcpy(to, &word, sizeof(word));
+	__builtin_memcpy(__builtin_assume_aligned(to, sizeof(word)), &word, sizeof(word));
 }
 
 /* A plain packet: its flow's key but for the endpoint, seen from where it goes to or comes from. */
 struct bh_plain {
 	struct bh_flow_key key;
-	uint16_t checksum_at; /* as of struct bh_packet; the caller's to fill in */
+	uint64_t now;         /* bh_now(), at most some milliseconds late; the caller's to fill in */
+	uint16_t checksum_at; /* as of struct bh_packet; likewise */
 	uint8_t tcp_flags;
 };
 
@@ -171,31 +171,43 @@ static inline __attribute__((always_inline)) bool bh_plain_is_own(BH_CTX *ctx,
 	       (conf->addresses_count > 1 && bh_address_equal(&key->local, &conf->addresses[1]));
 }
 
-/* True, and the verdict, if the packet, turned as the direction wants it, belongs to a flow that it
- * does not change. */
+/* The flow that the packet, turned as the direction wants it, belongs to, if it is allowed by it and does not
+ * change it; else NULL. It is the flow's from here on. */
+static inline __attribute__((always_inline)) struct bh_flow *bh_plain_flow(BH_CTX *ctx,
+                                                                           const struct bh_conf *conf,
+                                                                           struct bh_plain *plain,
+                                                                           uint32_t direction)
+{
+	struct bh_flow_key *key = &plain->key;
+	struct bh_flow *flow = bh_flow_at(ctx, key);
+	uint64_t now = plain->now;
+	uint8_t state;
+
+	if (!flow || flow->generation != conf->generation || flow->blocked)
+		return 0;
+	state = flow->state;
+	if (state == BH_FLOW_RESET || bh_flow_expired(conf, flow, key, now) ||
+	    bh_flow_next_state(key->protocol, state, (uint8_t)direction == flow->opener, plain->tcp_flags) != state)
+		return 0;
+	if (flow->seen < now)
+		flow->seen = now;
+	flow->packets[direction & 1]++;
+	return flow;
+}
+
+/* True, and the verdict, if there is such a flow. */
 static inline __attribute__((always_inline)) bool bh_express(BH_CTX *ctx, const struct bh_conf *conf,
                                                              struct bh_plain *plain, uint32_t direction,
                                                              struct bh_verdict *verdict)
 {
-	struct bh_flow_key *key = &plain->key;
 	struct bh_flow *flow;
-	uint64_t now;
-	uint8_t state;
 
 	if (!bh_plain_is_own(ctx, conf, plain, direction))
 		return false;
-	key->endpoint = conf->endpoint;
-	flow = bh_flow_at(ctx, key);
-	if (!flow || flow->generation != conf->generation || flow->blocked)
+	plain->key.endpoint = conf->endpoint;
+	flow = bh_plain_flow(ctx, conf, plain, direction);
+	if (!flow)
 		return false;
-	state = flow->state;
-	now = bh_now_coarse(ctx);
-	if (state == BH_FLOW_RESET || bh_flow_expired(conf, flow, key, now) ||
-	    bh_flow_next_state(key->protocol, state, (uint8_t)direction == flow->opener, plain->tcp_flags) != state)
-		return false;
-	if (flow->seen < now)
-		flow->seen = now;
-	flow->packets[direction & 1]++;
 	bh_decide(verdict, BH_ALLOW, BH_BY_FLOW);
 	verdict->audit = flow->audit;
 	verdict->rule = flow->rule;

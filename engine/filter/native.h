@@ -76,11 +76,6 @@ static inline uint64_t bh_now(struct bh_env *env)
 	return env->now;
 }
 
-static inline uint64_t bh_now_coarse(struct bh_env *env)
-{
-	return env->now;
-}
-
 struct bh_flow *bh_flow_blank(struct bh_env *env);
 struct bh_flow *bh_flow_find(struct bh_env *env, const struct bh_flow_key *key);
 static inline struct bh_flow *bh_flow_at(struct bh_env *env, const struct bh_flow_key *key)

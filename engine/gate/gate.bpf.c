@@ -57,7 +57,6 @@ struct bh_key;
 struct bh_entry;
 
 static uint64_t bh_now(BH_CTX *skb);
-static uint64_t bh_now_coarse(BH_CTX *skb);
 static struct bh_flow *bh_flow_find(BH_CTX *skb, const struct bh_flow_key *key);
 static struct bh_flow *bh_flow_at(BH_CTX *skb, const struct bh_flow_key *key);
 static struct bh_flow *bh_flow_blank(BH_CTX *skb);
@@ -114,20 +113,19 @@ MAP(bh_hits, BPF_MAP_TYPE_HASH, struct bh_hit_key, uint64_t, BH_FLOWS_MAX, BPF_F
 MAP(bh_records, BPF_MAP_TYPE_ARRAY, uint32_t, struct bh_circle, 1, BPF_F_MMAPABLE);
 MAP(bh_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, uint32_t, struct scratch, 1, 0);
 
+#include "memo.h"
+#include "flow_memo.h"
+
 static inline uint64_t bh_now(BH_CTX *skb)
 {
 	return bpf_ktime_get_ns();
 }
 
 /* The clock costs as much as a row of a map: it is read once a tick. */
-static inline uint64_t bh_now_coarse(BH_CTX *skb)
+static inline uint64_t now_coarse(struct scratch *scratch)
 {
-	uint32_t zero = 0;
-	struct scratch *scratch = bpf_map_lookup_elem(&bh_scratch, &zero);
 	uint64_t tick = bpf_jiffies64();
 
-	if (!scratch)
-		return bpf_ktime_get_ns();
 	if (scratch->tick != tick) {
 		scratch->tick = tick;
 		scratch->tick_began = bpf_ktime_get_ns();
@@ -187,7 +185,12 @@ static inline int bh_flow_remove(BH_CTX *skb, const struct bh_flow_key *key)
 {
 	struct scratch *scratch = in_map(key);
 
-	return scratch ? (int)bpf_map_delete_elem(&bh_flows, &scratch->key) : -1;
+	uint64_t *removals = removals_of(key->endpoint);
+	int rc = scratch ? (int)bpf_map_delete_elem(&bh_flows, &scratch->key) : -1;
+
+	if (!rc && removals)
+		__sync_fetch_and_add(removals, 1);
+	return rc;
 }
 
 static inline struct bh_flow_key *bh_ledger_find(BH_CTX *skb, const struct bh_ledger_key *key)
@@ -330,22 +333,6 @@ static inline void record(struct __sk_buff *skb, const struct bh_conf *conf,
 		bh_record_put(circle, bh_now(skb), skb->len, conf, &scratch->packet, &scratch->verdict);
 }
 
-/* The epoch, which a packet reads once, before any port. */
-static inline uint64_t epoch_now(void)
-{
-	uint32_t zero = 0;
-	const struct bh_state *state = bpf_map_lookup_elem(&bh_state, &zero);
-
-	return state ? *(const volatile uint64_t *)&state->epoch : 0;
-}
-
-static inline struct bh_conf *conf_of(uint32_t port, uint64_t epoch)
-{
-	struct bh_slots *slots = bpf_map_lookup_elem(&bh_ports, &port);
-
-	return slots ? &slots->confs[bh_slot_in_force(slots, epoch) & 1] : 0;
-}
-
 /* What is read of a packet beside its bytes; where these fields are, the kernel's BTF says at load. */
 struct sk_buff {
 	uint8_t ip_summed : 2;
@@ -356,17 +343,30 @@ struct sk_buff {
 
 #define CHECKSUM_PARTIAL 3 /* of linux/skbuff.h */
 
+/* Linux 6.2 and newer let a program read the kernel's own packet, where older ones copy each field. */
+enum special_kfunc_type { KF_bpf_cast_to_kern_ctx };
+extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym __weak;
+
 /* Where in the frame a checksum is still to be written; 0 = nowhere. The sender says it, and may lie. */
 static inline uint16_t checksum_at(struct __sk_buff *skb)
 {
 	const struct sk_buff *kernel = (const void *)skb;
 	uint16_t start = 0, offset = 0, frame = 0;
 
-	if (BPF_CORE_READ_BITFIELD_PROBED(kernel, ip_summed) != CHECKSUM_PARTIAL)
-		return 0;
-	bpf_core_read(&start, sizeof(start), &kernel->csum_start);
-	bpf_core_read(&offset, sizeof(offset), &kernel->csum_offset);
-	bpf_core_read(&frame, sizeof(frame), &kernel->mac_header);
+	if (bpf_core_enum_value_exists(enum special_kfunc_type, KF_bpf_cast_to_kern_ctx)) {
+		kernel = bpf_cast_to_kern_ctx(skb);
+		if (BPF_CORE_READ_BITFIELD(kernel, ip_summed) != CHECKSUM_PARTIAL)
+			return 0;
+		start = kernel->csum_start;
+		offset = kernel->csum_offset;
+		frame = kernel->mac_header;
+	} else {
+		if (BPF_CORE_READ_BITFIELD_PROBED(kernel, ip_summed) != CHECKSUM_PARTIAL)
+			return 0;
+		bpf_core_read(&start, sizeof(start), &kernel->csum_start);
+		bpf_core_read(&offset, sizeof(offset), &kernel->csum_offset);
+		bpf_core_read(&frame, sizeof(frame), &kernel->mac_header);
+	}
 	return (uint32_t)start + offset > frame ? (uint16_t)(start + offset - frame) : 1;
 }
 
@@ -386,7 +386,7 @@ static inline __attribute__((always_inline)) int judge(struct __sk_buff *skb,
                                                        struct scratch *scratch, bool plain,
                                                        uint32_t direction, bool directly)
 {
-	if (!plain || !bh_express(skb, conf, &scratch->plain, direction, &scratch->verdict)) {
+	if (!plain || !express(skb, conf, &scratch->plain, scratch->tick, direction, &scratch->verdict)) {
 		__builtin_memset(&scratch->packet, 0, sizeof(scratch->packet));
 		scratch->packet.key.direction = direction & 1;
 		scratch->packet.checksum_at = scratch->plain.checksum_at;
@@ -405,23 +405,18 @@ static inline __attribute__((always_inline)) int judge(struct __sk_buff *skb,
  * say so: larger than the port takes, or of a sender that is a group or nobody. 0: none.
  */
 static inline __attribute__((always_inline)) uint32_t peer_of(struct __sk_buff *skb,
-                                                              const struct bh_conf *sender)
+                                                              const struct bh_conf *sender,
+                                                              const struct now *now)
 {
-	struct {
-		uint32_t network, high, low; /* struct bh_forward_key, by words: see bh_plain_put() */
-	} key;
 	const uint8_t *frame = bh_view(skb, 14);
-	struct bh_forward *forward;
+	const struct bh_forward *forward;
 
 	if (!frame || frame[0] & 1 || sender->flags & BH_CONF_SWITCHED)
 		return 0;
 	if (frame[6] & 1 || !(*(const uint16_t *)(frame + 6) | *(const uint32_t *)(frame + 8)))
 		return 0;
-	key.network = sender->network;
-	key.high = *(const uint32_t *)frame;
-	key.low = *(const uint16_t *)(frame + 4);
-	forward = bpf_map_lookup_elem(&bh_forwards, &key);
-	if (!forward || (!skb->gso_size && skb->len > forward->mtu + 14))
+	forward = forward_of(sender->network, *(const uint32_t *)frame, *(const uint16_t *)(frame + 4), now);
+	if (!forward || !forward->port || (!skb->gso_size && skb->len > forward->mtu + 14))
 		return 0;
 	return forward->port == skb->ifindex ? 0 : forward->port;
 }
@@ -433,19 +428,20 @@ static inline __attribute__((always_inline)) uint32_t peer_of(struct __sk_buff *
 SEC("tc")
 int bh_gate_out(struct __sk_buff *skb)
 {
-	uint64_t epoch = epoch_now();
-	struct bh_conf *sender = conf_of(skb->ifindex, epoch), *receiver = 0;
+	struct now now = now_of();
+	const struct bh_conf *sender = conf_of(skb->ifindex, BH_OUT, &now), *receiver = 0;
 	struct scratch *scratch = scratch_of();
 	uint32_t to;
 	bool plain;
 
 	if (!sender || !scratch)
 		return TC_ACT_SHOT;
-	to = peer_of(skb, sender);
+	to = peer_of(skb, sender, &now);
 	if (to)
-		receiver = conf_of(to, epoch);
+		receiver = conf_of(to, BH_IN, &now);
 	if (receiver && receiver->flags & BH_CONF_SWITCHED)
 		receiver = 0;
+	scratch->plain.now = now_coarse(scratch);
 	scratch->plain.checksum_at = checksum_at(skb);
 	plain = bh_plain_read(skb, &scratch->plain);
 	if (judge(skb, sender, scratch, plain, BH_OUT, receiver != 0) != TC_ACT_OK)
@@ -465,12 +461,14 @@ int bh_gate_out(struct __sk_buff *skb)
 SEC("tc")
 int bh_gate_in(struct __sk_buff *skb)
 {
-	struct bh_conf *conf = conf_of(skb->ifindex, epoch_now());
+	struct now now = now_of();
+	const struct bh_conf *conf = conf_of(skb->ifindex, BH_IN, &now);
 	struct scratch *scratch = scratch_of();
 	bool plain;
 
 	if (!conf || !scratch)
 		return TC_ACT_SHOT;
+	scratch->plain.now = now_coarse(scratch);
 	scratch->plain.checksum_at = 0; /* the sender's gate has seen to it, or the host itself sends */
 	plain = bh_plain_read(skb, &scratch->plain);
 	bh_plain_turn(&scratch->plain);
@@ -497,7 +495,8 @@ SEC("tc")
 int bh_gate_probe(struct __sk_buff *skb)
 {
 	uint32_t port = skb->cb[BH_PROBE_PORT], direction = skb->cb[BH_PROBE_DIRECTION] & 1;
-	struct bh_conf *conf = conf_of(port, epoch_now());
+	struct now now = now_of();
+	const struct bh_conf *conf = conf_of(port, direction, &now);
 	struct scratch *scratch = scratch_of();
 	bool plain;
 	int rc;
@@ -506,6 +505,7 @@ int bh_gate_probe(struct __sk_buff *skb)
 	skb->cb[BH_PROBE_BY] = BH_BY_DEFAULT;
 	if (!conf || !scratch)
 		return TC_ACT_SHOT;
+	scratch->plain.now = now_coarse(scratch);
 	scratch->plain.checksum_at = 0;
 	plain = bh_plain_read(skb, &scratch->plain);
 	if (direction == BH_IN)

@@ -28,12 +28,13 @@ static const _Alignas(8) unsigned char gate_object[] = {
 
 static const char *const map_names[MAPS] = {
 	"bh_ports", "bh_state", "bh_spots", "bh_chunks_1m", "bh_chunks_8m", "bh_chunks_64m",
-	"bh_flows", "bh_ledger", "bh_shares", "bh_rooms", "bh_forwards", "bh_counts", "bh_pending", "bh_hits",
-	"bh_records",
+	"bh_flows", "bh_flow_memos", "bh_removals", "bh_ledger", "bh_shares", "bh_rooms", "bh_forwards", "bh_counts",
+	"bh_pending", "bh_hits", "bh_records",
 };
 static const int map_layouts[MAPS] = {
 	[PORTS] = BH_ABI, [STATE] = BH_ABI, [SPOTS] = BH_ABI, [CHUNKS_1M] = BH_ABI,
-	[CHUNKS_8M] = BH_ABI, [CHUNKS_64M] = BH_ABI, [FLOWS] = BH_LAYOUT_FLOWS, [LEDGER] = BH_LAYOUT_FLOWS,
+	[CHUNKS_8M] = BH_ABI, [CHUNKS_64M] = BH_ABI, [FLOWS] = BH_LAYOUT_FLOWS,
+	[MEMOS] = BH_LAYOUT_FLOWS, [REMOVALS] = BH_LAYOUT_FLOWS, [LEDGER] = BH_LAYOUT_FLOWS,
 	[SHARES] = BH_LAYOUT_FLOWS, [ROOMS] = BH_LAYOUT_FLOWS, [FORWARDS] = BH_ABI, [COUNTS] = BH_LAYOUT_COUNTS,
 	[PENDING] = BH_LAYOUT_COUNTS, [HITS] = BH_LAYOUT_COUNTS, [RECORDS] = BH_LAYOUT_RECORDS,
 };

@@ -2,10 +2,13 @@
  * gate_flows.c - the flows that the kernel keeps, and the accounts they are charged to.
  */
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "../base/buffer.h"
+#include "../base/cleanup.h"
 #include "gate_part.h"
 
 static int count_share(const void *key, const void *value, void *arg)
@@ -77,32 +80,61 @@ int bh_gate_share_remove(struct bh_gate_kernel *gate, uint32_t compartment, stru
 	return gate_share_out(gate, known, -(int)removed, err);
 }
 
+/* Adds to a flow what processors let through by what they remember in one place. */
+static void add_memos(struct bh_flow *flow, const struct bh_flow_key *key, const struct bh_flow_memo *memos, int cpus)
+{
+	for (int cpu = 0; cpu < cpus; cpu++)
+		if (memos[cpu].created == flow->created && !memcmp(&memos[cpu].key, key, sizeof(*key)))
+			for (int d = 0; d < 2; d++)
+				flow->packets[d] += memos[cpu].packets[d];
+}
+
 int bh_gate_flow_read(struct bh_gate_kernel *gate, const struct bh_flow_key *key,
                       struct bh_flow *flow)
 {
-	return bpf_map_lookup_elem(gate->maps[FLOWS], key, flow) ? -errno : 0;
+	int cpus = libbpf_num_possible_cpus();
+	BH_AUTOFREE struct bh_flow_memo *memos = cpus > 0 ? calloc((size_t)cpus, sizeof(*memos)) : NULL;
+	uint32_t row = bh_flow_memo_row(key);
+
+	if (!memos)
+		return -ENOMEM;
+	if (bpf_map_lookup_elem(gate->maps[FLOWS], key, flow) || bpf_map_lookup_elem(gate->maps[MEMOS], &row, memos))
+		return -errno;
+	add_memos(flow, key, memos, cpus);
+	return 0;
 }
 
 struct flow_visit {
 	int (*visit)(const struct bh_flow_key *, const struct bh_flow *, void *);
 	void *arg;
+	struct bh_flow_memo *memos; /* of all places, each of all processors */
+	int cpus;
 };
 
 static int visit_flow(const void *key, const void *value, void *arg)
 {
 	struct flow_visit *each = arg;
+	struct bh_flow flow = *(const struct bh_flow *)value;
 
-	return each->visit(key, value, each->arg);
+	add_memos(&flow, key, each->memos + bh_flow_memo_row(key) * (size_t)each->cpus, each->cpus);
+	return each->visit(key, &flow, each->arg);
 }
 
 int bh_gate_flow_each(struct bh_gate_kernel *gate,
                       int (*visit)(const struct bh_flow_key *, const struct bh_flow *, void *),
                       void *arg, struct bh_error *err)
 {
-	struct flow_visit each = {visit, arg};
+	int cpus = libbpf_num_possible_cpus();
+	BH_AUTOFREE struct bh_flow_memo *memos = cpus > 0 ? calloc(BH_FLOW_MEMOS * (size_t)cpus, sizeof(*memos)) : NULL;
+	struct flow_visit each = {visit, arg, memos, cpus};
 
+	if (!memos)
+		return bh_error_set(err, -ENOMEM, "not enough memory to read flows");
+	for (uint32_t row = 0; row < BH_FLOW_MEMOS; row++)
+		if (bpf_map_lookup_elem(gate->maps[MEMOS], &row, memos + row * (size_t)cpus))
+			return bh_error_errno(err, -errno, "cannot read a map of the gate");
 	return bh_gate_map_each(gate->maps[FLOWS], sizeof(struct bh_flow_key), sizeof(struct bh_flow), visit_flow,
-	                &each, err);
+	                        &each, err);
 }
 
 /* Keys of an endpoint's rows, collected first: deleting during a walk restarts it. */

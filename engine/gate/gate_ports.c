@@ -25,6 +25,36 @@ static int counters_make(struct bh_gate_kernel *gate, uint32_t endpoint, struct 
 	return 0;
 }
 
+/*
+ * Around any change of what processors remember of these maps (memo.h in the gate's text). What a kill
+ * leaves half done leaves the number odd, and nothing is remembered until the next change is through.
+ */
+static void changes_begin(struct bh_gate_kernel *gate)
+{
+	__atomic_or_fetch(&gate->state->changes, 1, __ATOMIC_SEQ_CST);
+}
+
+static void changes_end(struct bh_gate_kernel *gate)
+{
+	uint64_t now = gate->state->changes;
+
+	while (!__atomic_compare_exchange_n(&gate->state->changes, &now, (now | 1) + 1, false, __ATOMIC_SEQ_CST,
+	                                    __ATOMIC_SEQ_CST))
+		;
+}
+
+/* As bpf_map_update_elem(), without `value` bpf_map_delete_elem(): 0 or -errno. */
+static int change(struct bh_gate_kernel *gate, int map, const void *key, const void *value, uint64_t flags)
+{
+	int rc;
+
+	changes_begin(gate);
+	rc = value ? bpf_map_update_elem(gate->maps[map], key, value, flags) : bpf_map_delete_elem(gate->maps[map], key);
+	rc = rc ? -errno : 0;
+	changes_end(gate);
+	return rc;
+}
+
 /* Fills in where the conf's tables are, and writes a port's slots. */
 static int put_slots(struct bh_gate_kernel *gate, uint32_t ifindex, struct bh_slots *slots, uint32_t slot,
                      const struct bh_conf *conf, struct bh_error *err)
@@ -34,9 +64,10 @@ static int put_slots(struct bh_gate_kernel *gate, uint32_t ifindex, struct bh_sl
 	slots->confs[slot] = *conf;
 	for (int i = 0; !rc && i < 2; i++)
 		rc = bh_chunks_find(&gate->chunks, &slots->confs[slot].tables[i], err);
-	if (!rc && bpf_map_update_elem(gate->maps[PORTS], &ifindex, slots, BPF_ANY))
-		rc = bh_error_errno(err, -errno, "cannot set the gate of endpoint %u", conf->endpoint);
-	return rc;
+	if (rc)
+		return rc;
+	rc = change(gate, PORTS, &ifindex, slots, BPF_ANY);
+	return rc ? bh_error_errno(err, rc, "cannot set the gate of endpoint %u", conf->endpoint) : 0;
 }
 
 int bh_gate_conf_put(struct bh_gate_kernel *gate, uint32_t ifindex, const struct bh_conf *conf,
@@ -90,8 +121,10 @@ int bh_gate_conf_unstage(struct bh_gate_kernel *gate, struct bh_error *err)
 		if (bpf_map_lookup_elem(gate->maps[PORTS], &port, &slots))
 			continue;
 		slots.since[!bh_slot_in_force(&slots, gate->state->epoch)] = 0;
-		if (bpf_map_update_elem(gate->maps[PORTS], &port, &slots, BPF_EXIST) && errno != ENOENT)
-			rc = bh_error_errno(err, -errno, "cannot take back what the gate of interface %u was to be", port);
+		rc = change(gate, PORTS, &port, &slots, BPF_EXIST);
+		rc = rc == -ENOENT ? 0 : rc;
+		if (rc)
+			bh_error_errno(err, rc, "cannot take back what the gate of interface %u was to be", port);
 	}
 	bh_buffer_clear(&staged.ports);
 	return rc;
@@ -131,10 +164,8 @@ int bh_gate_forward_put(struct bh_gate_kernel *gate, uint32_t ifindex, uint32_t 
 	if (rc)
 		return rc;
 	key = forward_key(&conf);
-	if (bpf_map_update_elem(gate->maps[FORWARDS], &key, &forward, BPF_ANY))
-		return bh_error_errno(err, -errno, "cannot put endpoint %u into the forwarding table",
-		                      conf.endpoint);
-	return 0;
+	rc = change(gate, FORWARDS, &key, &forward, BPF_ANY);
+	return rc ? bh_error_errno(err, rc, "cannot put endpoint %u into the forwarding table", conf.endpoint) : 0;
 }
 
 /* Its place in the forwarding table, unless another has it by now. */
@@ -144,7 +175,7 @@ static void forward_remove(struct bh_gate_kernel *gate, uint32_t ifindex, const 
 	struct bh_forward forward;
 
 	if (!bpf_map_lookup_elem(gate->maps[FORWARDS], &key, &forward) && forward.port == ifindex)
-		bpf_map_delete_elem(gate->maps[FORWARDS], &key);
+		change(gate, FORWARDS, &key, NULL, 0);
 }
 
 int bh_gate_conf_read(struct bh_gate_kernel *gate, uint32_t ifindex, struct bh_conf *conf,
@@ -158,7 +189,7 @@ int bh_gate_conf_read(struct bh_gate_kernel *gate, uint32_t ifindex, struct bh_c
 int bh_gate_conf_remove(struct bh_gate_kernel *gate, uint32_t ifindex, struct bh_error *err)
 {
 	struct bh_conf conf;
-	int rc;
+	int rc, gone;
 
 	if (bh_gate_conf_get(gate, ifindex, &conf))
 		return 0;
@@ -166,7 +197,8 @@ int bh_gate_conf_remove(struct bh_gate_kernel *gate, uint32_t ifindex, struct bh
 	rc = bh_gate_forget_flows(gate, &conf, err);
 	bpf_map_delete_elem(gate->maps[COUNTS], &conf.endpoint);
 	/* Last: it is what a removal that a crash cut short is found by. */
-	if (bpf_map_delete_elem(gate->maps[PORTS], &ifindex) && errno != ENOENT)
-		return bh_error_errno(err, -errno, "cannot remove the gate of endpoint %u", conf.endpoint);
+	gone = change(gate, PORTS, &ifindex, NULL, 0);
+	if (gone && gone != -ENOENT)
+		return bh_error_errno(err, gone, "cannot remove the gate of endpoint %u", conf.endpoint);
 	return rc;
 }

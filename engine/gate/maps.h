@@ -4,7 +4,7 @@
 #ifndef BH_GATE_MAPS_H
 #define BH_GATE_MAPS_H
 
-#include "../filter/conf.h"
+#include "../filter/flow.h"
 
 /* Room for flows of all compartments: 1,048,576 (16 MB of empty buckets, twice with the ledger). */
 #define BH_FLOWS_MAX (1u << 20)
@@ -44,10 +44,11 @@ struct bh_spot {
 
 /* What all gates of a state share. */
 struct bh_state {
-	uint64_t epoch;  /* which slot of each port is in force */
-	uint64_t tables; /* counts changes of where tables are */
-	uint64_t spots;  /* how many were ever in use; those behind are of none */
-	uint64_t shares; /* rows of that map, if `shares_known`: a kill may come between a row and its count */
+	uint64_t epoch;   /* which slot of each port is in force */
+	uint64_t changes; /* counts when ports and the forwarding table begin to change and end to: odd meanwhile */
+	uint64_t tables;  /* counts changes of where tables are */
+	uint64_t spots;   /* how many were ever in use; those behind are of none */
+	uint64_t shares;  /* rows of that map, if `shares_known`: a kill may come between a row and its count */
 	uint64_t shares_known;
 };
 
@@ -86,6 +87,39 @@ struct bh_pending {
 
 struct bh_pendings {
 	struct bh_pending of[BH_PENDING]; /* by the lowest bits of the endpoint's id */
+};
+
+/*
+ * What a processor remembers of a flow: flow_memo.h says how long it holds. Packets that passed by it are
+ * the flow's, too: who reads a flow adds what all processors have in its place.
+ */
+#define BH_FLOW_MEMOS 256
+#define BH_REMOVALS 256 /* a power of two */
+
+struct bh_flow_memo {
+	struct bh_flow_key key;
+	uint64_t tick;     /* it was read in; 0: never */
+	uint64_t removals; /* of the endpoint's flows, when it was read */
+	uint64_t created;  /* of the flow */
+	uint64_t packets[2]; /* not added to the flow yet, by direction */
+	uint32_t generation;
+	uint32_t rule;
+	uint8_t state, opener, audit;
+	uint8_t reserved[5];
+};
+
+/* The place of a flow's memo. */
+static inline uint32_t bh_flow_memo_row(const struct bh_flow_key *key)
+{
+	uint64_t mixed = key->local.lo ^ key->remote.lo ^ key->endpoint ^ key->local_port ^ (uint32_t)key->remote_port << 16;
+
+	_Static_assert(BH_FLOW_MEMOS == 1 << 8, "the row is the upper byte of a word");
+	return (uint32_t)mixed * 0x9e3779b1u >> 24;
+}
+
+/* How many flows of each endpoint were removed: counted by the lowest bits of its id. */
+struct bh_removals {
+	uint64_t of[BH_REMOVALS];
 };
 
 struct bh_hit_key {
