@@ -390,11 +390,11 @@ void bh_table_free(struct bh_table **table)
 
 /* ---- lookups ---- */
 
-static uint32_t search(const void *chunk, uint32_t bounds, uint32_t count, const struct bh_address *address)
+static uint64_t ranks(const void *chunk, uint32_t at, uint32_t domain, const struct bh_key *key)
 {
-	struct bh_place place = {chunk, bounds};
+	struct bh_place place = {chunk, at};
 
-	return bh_bound_below(&place, count, address, 0);
+	return bh_ranks_of(&place, domain, key, 0);
 }
 
 static long scan_step(uint32_t index, void *arg)
@@ -428,5 +428,5 @@ int bh_table_find(const void *bytes, const struct bh_key *key, struct bh_entry *
 {
 	struct bh_place place = {bytes, 0};
 
-	return bytes ? bh_place_lookup(&place, key, entry, search, far, run_blocks, 0) : 0;
+	return bytes ? bh_place_lookup(&place, key, entry, ranks, far, run_blocks, 0) : 0;
 }

@@ -89,26 +89,29 @@ struct bh_fork {
 };
 
 /*
- * The rank of an address is the index of the last bound that is not above it. A node cuts the bounds from
- * a first to a last one into cells of 2^shift high halves of addresses or, where all have the same high
- * half, low ones. A cell is the offset of a node or, with BH_RANK_DONE, the rank of its first address and,
- * from bit BH_RANK_MORE on, how many bounds are still in it.
+ * The rank of an address is the index of the last bound that is not above it. A node cuts its bounds into
+ * cells by two windows of bits of the high halves of addresses or, where all have the same high half, of
+ * the low ones. The bits above the windows and between them are the same in all its bounds. A cell is the
+ * offset of a node or, with BH_RANK_DONE, the rank of its first address and, from bit BH_RANK_MORE on,
+ * how many bounds are still in it.
  */
 struct bh_rank_node {
 	uint64_t high;         /* of the first bound; of all, if low halves are cut */
-	uint64_t first, span;  /* of the halves: the first, and the last less the first */
 	uint64_t low;          /* all ones if low halves are cut, else 0 */
-	uint32_t cells;        /* offset of uint32_t[(span >> shift) + 1] */
-	uint32_t shift;
-	uint32_t below, above; /* ranks of what is before the first and behind the last cell */
-	uint64_t reserved[2];
+	uint64_t first, last;  /* of the halves */
+	uint64_t fixed;        /* bits in which they are the same */
+	uint32_t cells;        /* offset of uint32_t[] */
+	uint32_t below, above; /* ranks of what is before the first and behind the last */
+	uint32_t beyond;       /* and of what has a higher high half, where low halves are cut */
+	uint16_t masks[2];     /* what of the halves, shifted, the index of a cell has of either window */
+	uint8_t shifts[2];
+	uint8_t reserved[2];
 };
 
 #define BH_RANK_LEVELS 4 /* nodes on a way */
 #define BH_RANK_DONE 0x80000000u
 #define BH_RANK_MORE 22
-#define BH_RANK_MOST 0x1ffu /* so many bounds in a cell or more: all are searched */
-#define BH_RANK_NEAR 3      /* bounds in a cell that are compared in line */
+#define BH_RANK_MOST 0x1ffu /* so many bounds in a cell or more: all there are are searched */
 
 /* Two lines of the cache have all that most lookups need beside the trees: this and the first root. */
 struct bh_domain {
@@ -152,7 +155,7 @@ static inline uint32_t bh_domain_of(uint32_t v6, uint32_t direction)
 typedef long bh_loop_step(uint32_t index, void *arg);
 /* The rare rest of a lookup is in functions of their own, which eBPF verifies by themselves. */
 typedef uint32_t bh_far_scan(const void *chunk, uint32_t leaf, uint32_t at, uint64_t local, uint64_t remote);
-typedef uint32_t bh_rank_search(const void *chunk, uint32_t bounds, uint32_t count, const struct bh_address *address);
+typedef uint64_t bh_rank_search(const void *chunk, uint32_t at, uint32_t domain, const struct bh_key *key);
 typedef uint32_t bh_run_lookup(const void *chunk, uint32_t blocks, uint32_t count, const struct bh_key *key);
 
 /* A table in a chunk of (`mask` + 64) bytes, a power of two; natively a chunk is the table alone. */
@@ -201,8 +204,8 @@ BH_INLINE uint32_t bh_reaches(const struct bh_address *address, const struct bh_
 	return (uint32_t)below ^ 1;
 }
 
-/* Index of the last bound, of those from the place on, that is not above the address. */
-BH_INLINE uint32_t bh_bound_below(const struct bh_place *place, uint32_t count,
+/* Index of the last of `count` bounds at an offset that is not above the address. */
+BH_INLINE uint32_t bh_bound_below(const struct bh_place *place, uint32_t offset, uint32_t count,
                                   const struct bh_address *address, uint32_t mask)
 {
 	uint32_t low = 0;
@@ -213,41 +216,53 @@ BH_INLINE uint32_t bh_bound_below(const struct bh_place *place, uint32_t count,
 		if (!half)
 			break;
 		BH_STEP(rank);
-		low += half & (0 - bh_reaches(address, BH_AT(place, (low + half) * 16, 16, mask)));
+		low += half & (0 - bh_reaches(address, BH_AT(place, offset + (low + half) * 16, 16, mask)));
 		count -= half;
 	}
 	return low;
 }
 
-/* The rank of an address. `search` calls bh_bound_below with the mask. */
+/* The rank of an address. */
 BH_INLINE uint32_t bh_rank_of(const struct bh_place *table, const struct bh_ranking *side,
-                              const struct bh_address *address, bh_rank_search *search, uint32_t mask)
+                              const struct bh_address *address, uint32_t mask)
 {
 	uint64_t high = address->hi, low = address->lo;
-	uint32_t cell = side->node, more, rank, reached = 0;
+	uint32_t cell = side->node, more = BH_RANK_MOST, rank = 0;
 
 	for (int i = 0; i < BH_RANK_LEVELS; i++) {
 		const struct bh_rank_node *node = BH_AT(table, cell, 64, mask);
-		uint64_t value = high ^ ((high ^ low) & node->low), above = value - node->first;
+		uint64_t value = high ^ ((high ^ low) & node->low), index;
 
 		BH_STEP(rank);
-		if (above > node->span || (high ^ node->high) & node->low)
-			return high < node->high || (high == node->high && value < node->first) ? node->below : node->above;
-		cell = *(const uint32_t *)BH_AT(table, node->cells + (uint32_t)(above >> (node->shift & 63)) * 4, 4, mask);
-		if (cell & BH_RANK_DONE)
+		if (((value ^ node->first) & node->fixed) | ((high ^ node->high) & node->low)) {
+			if (high < node->high || (high == node->high && value < node->first))
+				return node->below;
+			if ((high ^ node->high) & node->low)
+				return node->beyond;
+			if (value > node->last)
+				return node->above;
+			break; /* in a hole */
+		}
+		index = (value >> (node->shifts[0] & 63) & node->masks[0]) | (value >> (node->shifts[1] & 63) & node->masks[1]);
+		cell = *(const uint32_t *)BH_AT(table, node->cells + (uint32_t)index * 4, 4, mask);
+		if (cell & BH_RANK_DONE) {
+			more = cell >> BH_RANK_MORE & BH_RANK_MOST;
+			rank = more == BH_RANK_MOST ? 0 : cell & ((1u << BH_RANK_MORE) - 1);
 			break;
+		}
 	}
-	rank = cell & ((1u << BH_RANK_MORE) - 1);
-	more = cell >> BH_RANK_MORE & BH_RANK_MOST;
-	if (more == BH_RANK_MOST)
-		return search(table->chunk, table->at + side->bounds, side->count, address);
-	if (more > BH_RANK_NEAR)
-		return rank + search(table->chunk, table->at + side->bounds + rank * 16, more + 1, address);
-	for (uint32_t i = 0; i < more; i++) {
-		BH_STEP(rank);
-		reached += bh_reaches(address, BH_AT(table, side->bounds + (rank + 1 + i) * 16, 16, mask));
-	}
-	return rank + reached;
+	return rank + bh_bound_below(table, side->bounds + rank * 16, more == BH_RANK_MOST ? side->count : more + 1,
+	                             address, mask);
+}
+
+/* The ranks of a packet's addresses, the remote one's above the local one's. */
+BH_INLINE uint64_t bh_ranks_of(const struct bh_place *table, uint32_t at, const struct bh_key *key,
+                               uint32_t mask)
+{
+	const struct bh_domain *domain = BH_AT(table, at, 64, mask);
+
+	return bh_rank_of(table, &domain->ranks[0], &key->local, mask) |
+	       (uint64_t)bh_rank_of(table, &domain->ranks[1], &key->remote, mask) << 32;
 }
 
 /* Whether the packet is outside of the cube. */
@@ -382,11 +397,11 @@ BH_INLINE uint32_t bh_run_first(const struct bh_place *place, uint32_t count, co
 }
 
 /*
- * The winning entry: 1, or 0 if no rule of the table matches. `search` calls bh_bound_below, `far`
+ * The winning entry: 1, or 0 if no rule of the table matches. `ranks` calls bh_ranks_of, `far`
  * bh_scan_far and `blocks` bh_run_first, with the mask.
  */
 BH_INLINE int bh_place_lookup(const struct bh_place *table, const struct bh_key *key,
-                              struct bh_entry *entry, bh_rank_search *search, bh_far_scan *far,
+                              struct bh_entry *entry, bh_rank_search *ranks, bh_far_scan *far,
                               bh_run_lookup *blocks, uint32_t mask)
 {
 	uint32_t at = (uint32_t)sizeof(struct bh_table_head) +
@@ -397,8 +412,9 @@ BH_INLINE int bh_place_lookup(const struct bh_place *table, const struct bh_key 
 	struct bh_lanes packet;
 
 	if (key->v6 && domain->best[0] != BH_NO_LABEL) {
-		local = bh_rank_of(table, &domain->ranks[0], &key->local, search, mask);
-		remote = bh_rank_of(table, &domain->ranks[1], &key->remote, search, mask);
+		remote = ranks(table->chunk, table->at, at, key);
+		local = remote & 0xffffffff;
+		remote >>= 32;
 	}
 	packet = bh_lanes_of(bh_word_local(key, local), bh_word_remote(key, remote));
 	for (int t = 0; t < BH_TREES && trees; t++, trees >>= 1) {

@@ -34,17 +34,17 @@
 		return bh_scan_step(arg, (size_)-64);                                                     \
 	}                                                                                             \
 	BH_GLOBAL uint32_t name_##_scan(const struct name_##_bytes *chunk, uint32_t leaf, uint32_t at, \
-	                                uint64_t local, uint64_t remote)                                     \
+	                                uint64_t local, uint64_t remote)                              \
 	{                                                                                             \
-		BH_REQUIRE(chunk, BH_FOUND_NONE);                                                           \
+		BH_REQUIRE(chunk, BH_FOUND_NONE);                                                         \
 		struct bh_place place = {chunk->bytes, at};                                               \
                                                                                                   \
-		return bh_scan_far(&place, leaf, local, remote, name_##_scan_step, (size_)-64);                  \
+		return bh_scan_far(&place, leaf, local, remote, name_##_scan_step, (size_)-64);           \
 	}                                                                                             \
 	BH_INLINE uint32_t name_##_far(const void *chunk, uint32_t leaf, uint32_t at, uint64_t local, \
-	                                   uint64_t remote)                                               \
+	                                   uint64_t remote)                                           \
 	{                                                                                             \
-		return name_##_scan(chunk, leaf, at, local, remote);                                             \
+		return name_##_scan(chunk, leaf, at, local, remote);                                      \
 	}                                                                                             \
 	static long name_##_run_step(uint32_t index, void *arg)                                       \
 	{                                                                                             \
@@ -58,25 +58,25 @@
                                                                                                   \
 		return bh_run_first(&place, count, key, name_##_run_step);                                \
 	}                                                                                             \
-	BH_INLINE uint32_t name_##_blocks(const void *chunk, uint32_t blocks, uint32_t count,     \
+	BH_INLINE uint32_t name_##_blocks(const void *chunk, uint32_t blocks, uint32_t count,         \
 	                                      const struct bh_key *key)                               \
 	{                                                                                             \
 		return name_##_run(chunk, blocks, count, key);                                            \
 	}                                                                                             \
-	BH_GLOBAL uint32_t name_##_bound(const struct name_##_bytes *chunk, uint32_t bounds, uint32_t count, \
-	                                 const struct bh_address *address)                            \
+	BH_GLOBAL uint64_t name_##_ranks(const struct name_##_bytes *chunk, uint32_t at, uint32_t domain, \
+	                                 const struct bh_key *key)                                    \
 	{                                                                                             \
-		BH_REQUIRE(chunk && address, 0);                                                          \
-		struct bh_place place = {chunk->bytes, bounds};                                           \
+		BH_REQUIRE(chunk && key, 0);                                                              \
+		struct bh_place place = {chunk->bytes, at};                                               \
                                                                                                   \
-		return bh_bound_below(&place, count, address, (size_)-64);                                \
+		return bh_ranks_of(&place, domain, key, (size_)-64);                                      \
 	}                                                                                             \
-	BH_INLINE uint32_t name_##_search(const void *chunk, uint32_t bounds, uint32_t count,       \
-	                                    const struct bh_address *address)                         \
+	BH_INLINE uint64_t name_##_search(const void *chunk, uint32_t at, uint32_t domain,            \
+	                                const struct bh_key *key)                                     \
 	{                                                                                             \
-		return name_##_bound(chunk, bounds, count, address);                                      \
+		return name_##_ranks(chunk, at, domain, key);                                             \
 	}                                                                                             \
-	BH_INLINE int name_##_find(const struct bh_table_ref *ref, const struct bh_key *key,      \
+	BH_INLINE int name_##_find(const struct bh_table_ref *ref, const struct bh_key *key,          \
 	                               struct bh_entry *entry)                                        \
 	{                                                                                             \
 		uint32_t zero = 0, index = ref->chunk & 0xffff;                                           \
@@ -88,7 +88,7 @@
 		place.chunk = bpf_map_lookup_elem(chunk, &zero);                                          \
 		if (!place.chunk)                                                                         \
 			return 0;                                                                             \
-		return bh_place_lookup(&place, key, entry, name_##_search, name_##_far, name_##_blocks,    \
+		return bh_place_lookup(&place, key, entry, name_##_search, name_##_far, name_##_blocks,   \
 		                       (size_)-64);                                                       \
 	}
 

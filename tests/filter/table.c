@@ -25,11 +25,11 @@ static void report(const char *property, const char *shape, bool ok, const char 
 
 /* The lookup, instantiated here, where steps count. */
 
-static uint32_t search(const void *chunk, uint32_t bounds, uint32_t count, const struct bh_address *address)
+static uint64_t ranks(const void *chunk, uint32_t at, uint32_t domain, const struct bh_key *key)
 {
-	struct bh_place place = {chunk, bounds};
+	struct bh_place place = {chunk, at};
 
-	return bh_bound_below(&place, count, address, 0);
+	return bh_ranks_of(&place, domain, key, 0);
 }
 
 static long scan_step(uint32_t index, void *arg)
@@ -93,7 +93,7 @@ static void compare(enum shape shape, uint32_t count, uint32_t lookups)
 		key_of(&key, &packet);
 		want = bh_ruleset_lookup(ruleset, &key);
 		memset(&steps, 0, sizeof(steps));
-		found = bh_place_lookup(&place, &key, &entry, search, far, run_blocks, 0);
+		found = bh_place_lookup(&place, &key, &entry, ranks, far, run_blocks, 0);
 		wrong += found != (want != NULL) || (want && want->id != entry.rule);
 		over += !within(head);
 		matched += want != NULL;
@@ -191,7 +191,7 @@ static void marks(void)
 		key.remote.lo = BH_V4_MAPPED | (0x0a000000 + i);
 		key.local.lo = BH_V4_MAPPED | (0x0b000000 + i * 3);
 		memset(&steps, 0, sizeof(steps));
-		wrong += !bh_place_lookup(&place, &key, &entry, search, far, run_blocks, 0) || entry.rule != i + 1;
+		wrong += !bh_place_lookup(&place, &key, &entry, ranks, far, run_blocks, 0) || entry.rule != i + 1;
 		nodes += steps.node;
 		asked++;
 	}
