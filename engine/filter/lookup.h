@@ -7,6 +7,9 @@
  *   BH_COMPARE16(strips, strip, key)  BH_COMPARE16_BITS bits for each box of the strip, set if it matches
  *   BH_NAME(name)                the variant's name for a function
  *
+ * lookup_few.h and lookup_rows.h are parts of it. The functions of a form take a space; those for the usual
+ * packets (space.h) take the classifier, as bh_classifier_lookup() calls them.
+ *
  * In a forest there is no branch on data but "no match, and more blocks follow", "not a leaf yet" and
  * "a later tree cannot win", which are nearly always the same; nodes on a way are a constant of the tree, finished ways
  * go on through a dummy. Out of order, a processor then works on several packets at once.
@@ -231,8 +234,9 @@ static void BH_NAME(staged)(const struct bh_space *space, const struct bh_key *k
 		return BH_NAME(name##_one)(&classifier->usual, key);                                         \
 	}
 
-#define BH_ONE_AND_ALL(name, lookup)                                                                \
-	static inline uint32_t BH_NAME(name##_one)(const struct bh_space *space, const struct bh_key *key)      \
+/* The functions of a form: for a packet, for the usual one, for many. */
+#define BH_ONE_AND_ALL(name, lookup)                                                                 \
+	static inline uint32_t BH_NAME(name##_one)(const struct bh_space *space, const struct bh_key *key) \
 	{                                                                                                \
 		uint64_t words[2];                                                                           \
                                                                                                      \

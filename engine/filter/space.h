@@ -67,18 +67,19 @@ struct bh_classifier {
 	struct bh_few few[];    /* usual.few, if there is one: where it is found without a look */
 };
 
-/* Index of the last bound that is not above the address. No step depends on a guess. */
+/* Index of the last bound that is not above the address. No step depends on a guess, and each is short. */
 static inline uint32_t bh_rank(const struct bh_ranks *ranks, const struct bh_address *address)
 {
 	unsigned __int128 value = (unsigned __int128)address->hi << 64 | address->lo;
-	uint32_t at = 0;
+	const struct bh_address *at = ranks->bounds;
 
 	for (uint32_t n = ranks->count, half; n > 1; n -= half) {
-		const struct bh_address *bound = &ranks->bounds[at + (half = n / 2)];
+		const struct bh_address *bound = at + (half = n / 2);
+		bool reached = value >= ((unsigned __int128)bound->hi << 64 | bound->lo);
 
-		at += half & -(uint32_t)(value >= ((unsigned __int128)bound->hi << 64 | bound->lo));
+		at = __builtin_expect_with_probability(reached, 1, 0.5) ? bound : at;
 	}
-	return at;
+	return (uint32_t)(at - ranks->bounds);
 }
 
 /* bh_kind_of() IPv4. */

@@ -31,7 +31,7 @@ static void set_text(struct bh_rule *rule, const char *field, const char *text)
 		abort();
 }
 
-#define SHAPES 5
+#define SHAPES 7
 
 static uint32_t wide_address(void)
 {
@@ -58,9 +58,54 @@ static void wide_rule(struct bh_rule *rule)
 	set_text(rule, "local_port", text);
 }
 
+static void set_range(struct bh_rule *rule, const char *field, uint32_t first, uint32_t last)
+{
+	char text[24];
+
+	sprintf(text, "%u-%u", first, last);
+	set_text(rule, field, text);
+}
+
+/* As a container has them: both directions, some prefixes, some ports on either side, or none at all. */
+static void container_rule(struct bh_rule *rule)
+{
+	static const char *const ports[] = {"local_port", "remote_port"};
+	char text[24];
+
+	rule->direction = random_below(2) ? BH_IN : BH_OUT;
+	for (int side = 0; side < 2; side++) {
+		sprintf(text, random_below(2) ? "10.0.0.0/14" : "10.%u.0.0/16", random_below(4));
+		if (random_below(2))
+			set_text(rule, side ? "remote" : "local", text);
+	}
+	if (!random_below(6))
+		return;
+	set_text(rule, "protocol", random_below(3) ? "tcp" : "udp");
+	for (int side = 0; side < 2; side++) {
+		uint32_t first = 1 + random_below(4) * 1000 + random_below(3);
+
+		if (random_below(2))
+			set_range(rule, ports[side], first, random_below(2) ? first : first + random_below(3000));
+	}
+}
+
+/* Ranges that nearly all packets are in, or just not: nothing tells them apart. */
+static void overlapping_rule(struct bh_rule *rule)
+{
+	uint32_t low = random_below(200), high = 255 - random_below(50);
+	char text[40];
+
+	sprintf(text, "10.%u.0.0-10.%u.255.255", random_below(2), 2 + random_below(2));
+	if (random_below(8))
+		set_text(rule, random_below(2) ? "remote" : "local", text);
+	set_text(rule, "protocol", "tcp");
+	set_range(rule, "local_port", low * 16, high * 17);
+	set_range(rule, "remote_port", random_below(200) * 16, (255 - random_below(50)) * 17);
+}
+
 /*
- * Worst cases: everything matches; ranges in ranges; half of the rules without a remote address. The
- * last is the usual case at its usual size.
+ * Worst cases: everything matches; ranges in ranges; half of the rules without a remote address. Then
+ * the usual cases at their usual sizes, and one for which there is nothing but trying one after the other.
  */
 static void shaped_rule(struct bh_rule *rule, uint32_t id, uint32_t shape)
 {
@@ -77,8 +122,8 @@ static void shaped_rule(struct bh_rule *rule, uint32_t id, uint32_t shape)
 	set_text(rule, "priority", text);
 	if (shape == 1)
 		return;
-	if (shape == 4) {
-		wide_rule(rule);
+	if (shape >= 4) {
+		shape == 4 ? wide_rule(rule) : shape == 5 ? container_rule(rule) : overlapping_rule(rule);
 		return;
 	}
 	if (shape == 2 || random_below(2)) {
@@ -136,7 +181,7 @@ static uint32_t within(uint32_t first, uint32_t last)
 	return first + (uint32_t)((uint64_t)random_next() * ((uint64_t)last - first + 1) >> 32);
 }
 
-/* A packet that some rule of shape 4 has, or nearly. */
+/* A packet that some rule of shape 4 or later has, or nearly. */
 static void wide_key(struct bh_key *key, const struct bh_ruleset *ruleset)
 {
 	const struct bh_rule *rule = bh_ruleset_at(ruleset, random_below((uint32_t)bh_ruleset_count(ruleset)));
@@ -152,18 +197,20 @@ static void wide_key(struct bh_key *key, const struct bh_ruleset *ruleset)
 	memset(key, 0, sizeof(*key));
 	key->local = bh_address_v4(address[0]);
 	key->remote = bh_address_v4(address[1]);
-	key->direction = BH_IN;
+	key->direction = random_below(8) ? rule->direction : BH_OUT;
 	key->protocol = (uint8_t)(rule->protocol < 0 ? 6 : rule->protocol);
 	if (rule->local_port.count)
 		key->local_port = (uint16_t)within(rule->local_port.ranges[0].first, rule->local_port.ranges[0].last);
 	key->remote_port = (uint16_t)random_next();
+	if (rule->remote_port.count && random_below(8))
+		key->remote_port = (uint16_t)within(rule->remote_port.ranges[0].first, rule->remote_port.ranges[0].last);
 }
 
 static void some_key(struct bh_key *key, const struct bh_ruleset *ruleset, uint32_t shape)
 {
 	struct bh_notation packet;
 
-	if (shape == 4 && bh_ruleset_count(ruleset)) {
+	if (shape >= 4 && bh_ruleset_count(ruleset)) {
 		wide_key(key, ruleset);
 		return;
 	}
@@ -203,7 +250,7 @@ static uint32_t compare(struct bh_classifier *classifier, const struct bh_rulese
 
 static void compare_built(uint32_t lookups)
 {
-	static const uint32_t sizes[] = {0, 1, 5, 12, 16, 25, 64, 65, 130, 250, 700, 2500};
+	static const uint32_t sizes[] = {0, 1, 5, 12, 16, 25, 50, 65, 130, 250, 700, 2500};
 	uint32_t done = 0, wrong = 0;
 	char detail[80];
 
