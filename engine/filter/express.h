@@ -1,8 +1,8 @@
 /*
  * express.h - the verdict on a plain packet of a live flow, in one go.
  *
- * Nearly all packets are TCP segments in mid-stream or UDP datagrams, without options, extension
- * headers or fragments, of a flow that goes on. For these the steps of verdict.h come down to a few
+ * Nearly all packets are TCP segments but the first or UDP datagrams, without options, extension
+ * headers or fragments, of a flow that there is. For these the steps of verdict.h come down to a few
  * comparisons, done here without a copy, a call or a clock finer than needed. Whatever is the least
  * out of the ordinary is left to verdict.h: this says what that would have said, or nothing. A
  * property test holds the two together.
@@ -92,7 +92,7 @@ static inline __attribute__((always_inline)) bool bh_plain_transport(BH_CTX *ctx
 			return false;
 		size = (uint32_t)(frame[at + 12] >> 4) * 4;
 		plain->tcp_flags = frame[at + 13];
-		if (size < 20 || size > left || plain->tcp_flags & (BH_TCP_SYN | BH_TCP_FIN | BH_TCP_RST))
+		if (size < 20 || size > left || (plain->tcp_flags & (BH_TCP_SYN | BH_TCP_ACK)) == BH_TCP_SYN)
 			return false;
 	} else {
 		return false;
@@ -164,15 +164,14 @@ static inline __attribute__((always_inline)) bool bh_plain_is_own(BH_CTX *ctx,
 		mac += 6;
 	if (bh_wire32(mac) != bh_wire32(conf->mac) || bh_wire16(mac + 4) != bh_wire16(conf->mac + 4))
 		return false;
-	if (direction == BH_OUT && key->protocol == BH_PROTO_UDP &&
-	    (key->local_port == 67 || key->local_port == 547))
-		return false;
+	if (direction == BH_OUT && key->protocol == BH_PROTO_UDP && (key->remote_port == 68 || key->remote_port == 546))
+		return false; /* it may be an impostor's */
 	return (conf->addresses_count > 0 && bh_address_equal(&key->local, &conf->addresses[0])) ||
 	       (conf->addresses_count > 1 && bh_address_equal(&key->local, &conf->addresses[1]));
 }
 
-/* The flow that the packet, turned as the direction wants it, belongs to, if it is allowed by it and does not
- * change it; else NULL. It is the flow's from here on. */
+/* The flow that the packet, turned as the direction wants it, belongs to, if that allows it; else NULL. It
+ * is the flow's from here on. */
 static inline __attribute__((always_inline)) struct bh_flow *bh_plain_flow(BH_CTX *ctx,
                                                                            const struct bh_conf *conf,
                                                                            struct bh_plain *plain,
@@ -181,17 +180,10 @@ static inline __attribute__((always_inline)) struct bh_flow *bh_plain_flow(BH_CT
 	struct bh_flow_key *key = &plain->key;
 	struct bh_flow *flow = bh_flow_at(ctx, key);
 	uint64_t now = plain->now;
-	uint8_t state;
 
-	if (!flow || flow->generation != conf->generation || flow->blocked)
+	if (!flow || flow->generation != conf->generation || flow->blocked || bh_flow_expired(conf, flow, key, now))
 		return 0;
-	state = flow->state;
-	if (state == BH_FLOW_RESET || bh_flow_expired(conf, flow, key, now) ||
-	    bh_flow_next_state(key->protocol, state, (uint8_t)direction == flow->opener, plain->tcp_flags) != state)
-		return 0;
-	if (flow->seen < now)
-		flow->seen = now;
-	flow->packets[direction & 1]++;
+	bh_flow_touch(ctx, flow, key, (uint8_t)direction, plain->tcp_flags, flow->seen < now ? now : flow->seen);
 	return flow;
 }
 
