@@ -236,7 +236,8 @@ static void BH_NAME(staged)(const struct bh_space *space, const struct bh_key *k
 
 /* The functions of a form: for a packet, for the usual one, for many. */
 #define BH_ONE_AND_ALL(name, lookup)                                                                 \
-	static inline uint32_t BH_NAME(name##_one)(const struct bh_space *space, const struct bh_key *key) \
+	static inline __attribute__((always_inline)) uint32_t                                            \
+	BH_NAME(name##_one)(const struct bh_space *space, const struct bh_key *key)                      \
 	{                                                                                                \
 		uint64_t words[2];                                                                           \
                                                                                                      \

@@ -74,7 +74,8 @@ BH_NAME(rows256)(const struct bh_rows *rows, const struct bh_key *key)
 #undef BH_EACH_BYTE
 
 #define BH_ROWS_FORM(name)                                                                           \
-	static inline uint32_t BH_NAME(name##_one)(const struct bh_space *space, const struct bh_key *key) \
+	static inline __attribute__((always_inline)) uint32_t                                            \
+	BH_NAME(name##_one)(const struct bh_space *space, const struct bh_key *key)                      \
 	{                                                                                                \
 		return BH_NAME(name)(&space->rows, key);                                                     \
 	}                                                                                                \
