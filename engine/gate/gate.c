@@ -32,11 +32,11 @@ static const char *const map_names[MAPS] = {
 	"bh_pending", "bh_hits", "bh_records",
 };
 static const int map_layouts[MAPS] = {
-	[PORTS] = BH_ABI, [STATE] = BH_ABI, [SPOTS] = BH_ABI, [CHUNKS_1M] = BH_ABI,
-	[CHUNKS_8M] = BH_ABI, [CHUNKS_64M] = BH_ABI, [FLOWS] = BH_LAYOUT_FLOWS,
-	[MEMOS] = BH_LAYOUT_FLOWS, [REMOVALS] = BH_LAYOUT_FLOWS, [LEDGER] = BH_LAYOUT_FLOWS,
-	[SHARES] = BH_LAYOUT_FLOWS, [ROOMS] = BH_LAYOUT_FLOWS, [FORWARDS] = BH_ABI, [COUNTS] = BH_LAYOUT_COUNTS,
-	[PENDING] = BH_LAYOUT_COUNTS, [HITS] = BH_LAYOUT_COUNTS, [RECORDS] = BH_LAYOUT_RECORDS,
+	[PORTS] = BH_ABI, [STATE] = BH_ABI, [SPOTS] = BH_ABI, [CHUNKS_1M] = BH_ABI, [CHUNKS_8M] = BH_ABI,
+	[CHUNKS_64M] = BH_ABI, [FLOWS] = BH_LAYOUT_FLOWS, [MEMOS] = BH_LAYOUT_FLOWS, [REMOVALS] = BH_LAYOUT_FLOWS,
+	[LEDGER] = BH_LAYOUT_FLOWS, [SHARES] = BH_LAYOUT_FLOWS, [ROOMS] = BH_LAYOUT_FLOWS, [FORWARDS] = BH_ABI,
+	[COUNTS] = BH_LAYOUT_COUNTS, [PENDING] = BH_LAYOUT_COUNTS, [HITS] = BH_LAYOUT_COUNTS,
+	[RECORDS] = BH_LAYOUT_RECORDS,
 };
 static const char *const program_names[PROGRAMS] = {"bh_gate_out", "bh_gate_in", "bh_gate_probe",
                                                     "bh_gate_forget"};

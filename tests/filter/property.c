@@ -7,9 +7,7 @@
  * used: whole verdicts of random packets, flows and all, by the program itself (BPF_PROG_TEST_RUN)
  * against the same text in this process. Prints one line a property and the counts.
  */
-#include <bpf/bpf.h>
 #include <errno.h>
-#include <linux/pkt_cls.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/mount.h>
@@ -552,19 +550,14 @@ static void race_kernel(struct bh_gate_kernel *gate, uint32_t packets)
 	report("rows that raced can be replaced", passed_packets == 3 * LIMIT && !left, detail);
 }
 
-static void stay_on(int processor)
+/* Packets of endpoint `id` by the processor: each after the first is its flow's. */
+static void send_on(struct bh_gate_kernel *gate, uint32_t id, int processor, uint32_t packets)
 {
 	cpu_set_t set;
 
 	CPU_ZERO(&set);
 	CPU_SET((size_t)processor, &set);
 	sched_setaffinity(0, sizeof(set), &set);
-}
-
-/* Packets of endpoint `id` by the processor: each after the first is its flow's. */
-static void send_on(struct bh_gate_kernel *gate, uint32_t id, int processor, uint32_t packets)
-{
-	stay_on(processor);
 	for (uint32_t i = 0; i < packets; i++)
 		talk(gate, id, 0x0c000003, 80, BH_OUT);
 }
@@ -619,172 +612,6 @@ static void count_kernel(struct bh_gate_kernel *gate)
 	}
 	snprintf(detail, sizeof(detail), "%u wrong, %u times less than before", wrong, back);
 	report("counters are exact", !wrong && !back, detail);
-}
-
-/* An endpoint whose default blocks what it sends, or does not. */
-static struct bh_conf open_or_shut(uint32_t id, bool shut)
-{
-	struct bh_conf conf;
-
-	bh_conf_init(&conf);
-	conf.endpoint = conf.compartment = id;
-	conf.generation = 1 + shut;
-	conf.flags = shut ? BH_CONF_BLOCK_OUT : 0;
-	return conf;
-}
-
-/*
- * Ports that processors remember in one place take turns, each with its own conf; a change is met by the
- * next packet, and so is one that a kill cut short after it was made, and before it was told.
- */
-static void remember_kernel(struct bh_gate_kernel *gate, const char *directory)
-{
-	enum { ENDPOINT = 900040, SHARING = 4, ROUNDS = 50, APART = 256 };
-	uint32_t wrong = 0, zero = 0, id = ENDPOINT;
-	struct bh_slots slots = {.since = {1, 0}};
-	struct bh_state state;
-	char path[128], detail[80];
-	int map, ports;
-
-	for (uint32_t round = 0; round < ROUNDS; round++)
-		for (uint32_t i = 0; i < SHARING; i++) {
-			struct bh_conf conf = open_or_shut(ENDPOINT + i * APART, (round ^ i) & 1);
-
-			if ((!round && bh_gate_share_put(gate, conf.endpoint, NULL)) ||
-			    bh_gate_conf_put(gate, conf.endpoint, &conf, NULL))
-				abort();
-			for (uint32_t k = 0; round && k < SHARING; k++) /* those after the i-th are a round behind */
-				wrong += talk(gate, ENDPOINT + k * APART, 0x0c000004, 80, BH_OUT) ==
-				         (((round - (k > i)) ^ k) & 1);
-		}
-	for (uint32_t i = 1; i < SHARING; i++) {
-		bh_gate_conf_remove(gate, ENDPOINT + i * APART, NULL);
-		wrong += talk(gate, ENDPOINT + i * APART, 0x0c000004, 80, BH_OUT);
-	}
-	snprintf(path, sizeof(path), "%s/bh_state-%d", directory, BH_ABI);
-	map = bpf_obj_get(path);
-	snprintf(path, sizeof(path), "%s/bh_ports-%d", directory, BH_ABI);
-	ports = bpf_obj_get(path);
-	for (uint32_t i = 0; i < 2; i++) { /* by hand: begun, made, and not told */
-		wrong += bpf_map_lookup_elem(map, &zero, &state) != 0;
-		state.changes |= 1;
-		slots.confs[0] = open_or_shut(id, i);
-		wrong += bpf_map_update_elem(map, &zero, &state, BPF_ANY) != 0;
-		wrong += bpf_map_update_elem(ports, &id, &slots, BPF_ANY) != 0;
-		wrong += talk(gate, id, 0x0c000004, 80, BH_OUT) == i;
-	}
-	wrong += bh_gate_conf_put(gate, id, &slots.confs[0], NULL) != 0;
-	wrong += bpf_map_lookup_elem(map, &zero, &state) != 0 || state.changes & 1;
-	for (uint32_t i = 0; i < SHARING; i++) {
-		bh_gate_conf_remove(gate, ENDPOINT + i * APART, NULL);
-		bh_gate_share_remove(gate, ENDPOINT + i * APART, NULL);
-	}
-	close(map);
-	close(ports);
-	snprintf(detail, sizeof(detail), "%u wrong", wrong);
-	report("what is remembered is what stands", !wrong, detail);
-}
-
-static int add_packets(const struct bh_flow_key *key, const struct bh_flow *flow, void *arg)
-{
-	if (key->remote.lo == (BH_V4_MAPPED | 0x0c000005))
-		for (int d = 0; d < 2; d++)
-			((uint64_t *)arg)[d] += flow->packets[d];
-	return 0;
-}
-
-/*
- * Flows that processors remember: the packets of each are counted whoever let them through, though there be
- * more flows than places; and none is let through by a flow that was given up in the same tick.
- */
-static void recall_kernel(struct bh_gate_kernel *gate)
-{
-	enum { ENDPOINT = 900050, FLOWS = 700, ROUNDS = 3, EACH = 4, LIMIT = 4, PLACES = 300 };
-	uint64_t packets[2] = {0};
-	uint32_t wrong = 0, late = 0;
-	struct bh_conf conf = open_or_shut(ENDPOINT, false);
-	char detail[120];
-
-	conf.flags = BH_CONF_ANTISPOOF | BH_CONF_BLOCK_IN;
-	memcpy(conf.mac, (const uint8_t[6]){0x02, 0, 0, 0, 0, 0x02}, 6);
-	conf.addresses_count = 1;
-	conf.addresses[0] = conf.broadcasts[0] = bh_address_v4(0x0a000001);
-	if (bh_gate_share_put(gate, ENDPOINT, NULL) || bh_gate_conf_put(gate, ENDPOINT, &conf, NULL))
-		abort();
-	for (uint32_t round = 0; round < ROUNDS; round++)
-		for (uint16_t port = 1; port <= FLOWS; port++) {
-			stay_on((int)((round + port) % 2));
-			for (uint32_t i = 0; i < EACH; i++)
-				wrong += !talk(gate, ENDPOINT, 0x0c000005, port, BH_OUT) ||
-				         !talk(gate, ENDPOINT, 0x0c000005, port, BH_IN);
-		}
-	wrong += bh_gate_flow_each(gate, add_packets, packets, NULL) != 0;
-	wrong += packets[BH_OUT] != FLOWS * ROUNDS * EACH || packets[BH_IN] != FLOWS * ROUNDS * EACH;
-	bh_gate_conf_remove(gate, ENDPOINT, NULL);
-	bh_gate_share_remove(gate, ENDPOINT, NULL); /* with the gaps that so many flows leave in its lists */
-	conf.flows_limit = conf.flows_guaranteed = LIMIT;
-	wrong += bh_gate_share_put(gate, ENDPOINT, NULL) != 0;
-	wrong += bh_gate_conf_put(gate, ENDPOINT, &conf, NULL) != 0;
-	for (uint16_t port = 1; port <= PLACES; port++) {
-		for (uint32_t i = 0; i < EACH; i++)
-			wrong += !talk(gate, ENDPOINT, 0x0c000006, port, BH_OUT) || !talk(gate, ENDPOINT, 0x0c000006, port, BH_IN);
-		late += port > LIMIT && talk(gate, ENDPOINT, 0x0c000006, (uint16_t)(port - LIMIT), BH_IN);
-	}
-	bh_gate_conf_remove(gate, ENDPOINT, NULL);
-	bh_gate_share_remove(gate, ENDPOINT, NULL);
-	snprintf(detail, sizeof(detail), "%u wrong, %llu and %llu packets, %u let through by a flow that was gone", wrong,
-	         (unsigned long long)packets[BH_OUT], (unsigned long long)packets[BH_IN], late);
-	report("flows that are remembered are those that stand", !wrong && !late, detail);
-}
-
-/*
- * A packet that is judged for both its ends at once meets the conf of each, though they be remembered in
- * rows alike. A test run comes in by port 1, the loopback's.
- */
-static void both_kernel(struct bh_gate_kernel *gate, const char *directory)
-{
-	enum { SENDER = 1, RECEIVER = 257, ROUNDS = 4 };
-	static const uint8_t macs[2][6] = {{0x02, 0, 0, 0, 0, 0x01}, {0x02, 0, 0, 0, 0, 0x02}};
-	struct bh_notation packet = {.direction = BH_OUT, .protocol = BH_PROTO_UDP, .source_port = 7, .target_port = 7};
-	uint32_t ports[2] = {SENDER, RECEIVER}, wrong = 0;
-	uint8_t frame[BH_FRAME_MAX];
-	char path[128], detail[80];
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .repeat = 1);
-	int program;
-
-	snprintf(path, sizeof(path), "%s/bh_gate_out-%d", directory, BH_ABI);
-	program = bpf_obj_get(path);
-	for (uint32_t i = 0; i < 2; i++)
-		wrong += bh_gate_share_put(gate, ports[i], NULL) != 0;
-	for (uint32_t shut = 0; shut < 4; shut++)
-		for (uint32_t round = 0; round < ROUNDS; round++) {
-			for (uint32_t i = 0; !round && i < 2; i++) {
-				struct bh_conf conf;
-
-				bh_conf_init(&conf);
-				conf.endpoint = conf.compartment = ports[i];
-				conf.generation = 1 + shut;
-				conf.network = 1;
-				conf.flags |= !(shut >> i & 1) ? 0 : i ? BH_CONF_BLOCK_IN : BH_CONF_BLOCK_OUT;
-				memcpy(conf.mac, macs[i], 6);
-				conf.addresses_count = 1;
-				conf.addresses[0] = conf.broadcasts[0] = bh_address_v4(0x0a000001 + i);
-				wrong += bh_gate_conf_put(gate, ports[i], &conf, NULL) != 0;
-				wrong += bh_gate_forward_put(gate, ports[i], 1500, NULL) != 0;
-			}
-			packet.source = bh_address_v4(0x0a000001);
-			packet.target = bh_address_v4(0x0a000002);
-			opts.data_size_in = bh_notation_frame(&packet, macs[0], macs[1], frame);
-			wrong += bpf_prog_test_run_opts(program, &opts) ||
-			         opts.retval != (shut ? TC_ACT_SHOT : TC_ACT_REDIRECT);
-		}
-	for (uint32_t i = 0; i < 2; i++) {
-		bh_gate_conf_remove(gate, ports[i], NULL);
-		bh_gate_share_remove(gate, ports[i], NULL);
-	}
-	close(program);
-	snprintf(detail, sizeof(detail), "%u wrong", wrong);
-	report("both ends of a packet are judged, each as its own", !wrong, detail);
 }
 
 /* A table whose first rule blocks all of an endpoint's packets and has the version as its id. */
@@ -938,9 +765,6 @@ static void kernel_properties(uint32_t packets)
 		quota_kernel(gate);
 		race_kernel(gate, 2 * packets);
 		count_kernel(gate);
-		remember_kernel(gate, directory);
-		both_kernel(gate, directory);
-		recall_kernel(gate);
 	}
 	bh_gate_close(&gate);
 	umount2(directory, MNT_DETACH);
