@@ -28,6 +28,12 @@ ALL_CFLAGS := -std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wno-missing
 # Two are loaded when they are first called (engine/base/late.h), by the names that linking would use.
 LATE    := libnftables libpcap
 LIBS    := $(if $(HAVE),$(shell pkg-config --libs $(filter-out $(LATE),$(PKGS)))) -lm -ldl
+# What has an archive is linked in: a hook's process lives ten milliseconds, one of which would be the dynamic
+# linker's. SHARED=1 links everything as it is shared. Lua is there whole, and exported: modules in C call it.
+archive  = $(if $(SHARED),,$(filter /%,$(shell $(CC) -print-file-name=lib$(1).a)))
+linked   = $(or $(call archive,$(1)),-l$(1))
+MAINLIBS = $(call linked,sqlite3) $(call linked,bpf) -Wl,--whole-archive $(call linked,lua5.4) -Wl,--no-whole-archive \
+           $(filter-out -lsqlite3 -lbpf -llua5.4,$(LIBS)) -lelf -lz
 soname   = $(shell LC_ALL=C objdump -p $$($(CC) -print-file-name=$(1)) 2>/dev/null | sed -n 's/^ *SONAME *//p')
 $(B)/engine/platform/linux/nftables.o $(B)/older/engine/platform/linux/nftables.o: ALL_CFLAGS += -DBH_NFTABLES_SO='"$(or $(call soname,libnftables.so),libnftables.so.1)"'
 $(B)/bindings/capture.o $(B)/older/bindings/capture.o: ALL_CFLAGS += -DBH_PCAP_SO='"$(or $(call soname,libpcap.so),libpcap.so.1)"'
@@ -42,7 +48,7 @@ all: $(B)/bulkhead
 
 $(B)/bulkhead: $(OBJS)
 	@echo "  LD $@"
-	$(Q)$(CC) $(ALL_CFLAGS) -Wl,-E -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) -Wl,--export-dynamic-symbol='lua*' -o $@ $^ $(MAINLIBS)
 
 $(B)/%.o: %.c | packages
 	@mkdir -p $(@D)
@@ -97,7 +103,7 @@ $(B)/older/%.o: %.c | packages
 
 $(B)/bulkhead-older: $(OLDER_OBJS)
 	@echo "  LD $@"
-	$(Q)$(CC) $(ALL_CFLAGS) -Wl,-E -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) -Wl,--export-dynamic-symbol='lua*' -o $@ $^ $(MAINLIBS)
 
 tests: $(B)/bulkhead $(if $(SAN),,$(B)/bulkhead-older) $(TESTS) $(if $(shell command -v $(or $(ARM64),none)),$(B)/arm64/classifier)
 

@@ -3,6 +3,7 @@
  */
 #include "chunks.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <lauxlib.h>
 #include <stdbool.h>
@@ -53,14 +54,15 @@ static const struct bh_chunk *find(const char *text, size_t size)
 	return NULL;
 }
 
-/* The bytecode of what a file says; NULL if there is none, or the file cannot be read. */
-static const struct bh_chunk *find_file(const char *path)
+/* The bytecode of what a file says; NULL if there is none, or the file cannot be read, which is -errno in `rc`. */
+static const struct bh_chunk *find_file(const char *path, int *rc)
 {
 	static char text[BH_CHUNK_TEXT_MAX]; /* used for this alone */
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	size_t size = 0;
 	ssize_t n = -1;
 
+	*rc = fd < 0 ? -errno : 0;
 	while (fd >= 0 && size < sizeof(text) && (n = read(fd, text + size, sizeof(text) - size)) > 0)
 		size += (size_t)n;
 	if (fd >= 0)
@@ -68,34 +70,60 @@ static const struct bh_chunk *find_file(const char *path)
 	return n ? NULL : find(text, size);
 }
 
-int bh_chunk_load(lua_State *L, const char *path)
+static int load_file(lua_State *L, const char *path, int *rc)
 {
-	const struct bh_chunk *chunk = find_file(path);
+	const struct bh_chunk *chunk = find_file(path, rc);
 
+	if (*rc)
+		return LUA_ERRFILE;
 	if (!chunk || !is_same_lua(L))
 		return luaL_loadfile(L, path);
 	return luaL_loadbufferx(L, (const char *)chunk->bytes, chunk->count, path, "b");
 }
 
-/* The searcher of files: its upvalue is package.searchpath. */
+int bh_chunk_load(lua_State *L, const char *path)
+{
+	int rc, status = load_file(L, path, &rc);
+
+	return rc ? luaL_loadfile(L, path) : status; /* which says why it cannot be read */
+}
+
+/*
+ * The searcher of files: as Lua's own, but each file is opened once. Its upvalue is package.searchpath, which
+ * says where a module was looked for when there is none.
+ */
 static int search(lua_State *L)
 {
-	const char *name = luaL_checkstring(L, 1);
+	const char *name = luaL_checkstring(L, 1), *from;
 
+	lua_settop(L, 1);
+	luaL_gsub(L, name, ".", "/");
+	lua_getglobal(L, "package");
+	lua_getfield(L, -1, "path"); /* stays at 4 */
+	from = luaL_checkstring(L, 4);
+	while (*from) {
+		size_t length = strcspn(from, ";");
+		const char *path;
+		int rc, status;
+
+		lua_pushlstring(L, from, length);
+		path = luaL_gsub(L, lua_tostring(L, -1), "?", lua_tostring(L, 2));
+		status = load_file(L, path, &rc);
+		if (!rc && status != LUA_OK)
+			return luaL_error(L, "error loading module '%s' from file '%s':\n\t%s", name, path,
+			                  lua_tostring(L, -1));
+		if (!rc) {
+			lua_pushstring(L, path);
+			return 2;
+		}
+		lua_settop(L, 4);
+		from += length + (from[length] == ';');
+	}
 	lua_pushvalue(L, lua_upvalueindex(1));
 	lua_pushvalue(L, 1);
-	lua_getglobal(L, "package");
-	lua_getfield(L, -1, "path");
-	lua_remove(L, -2);
+	lua_pushvalue(L, 4);
 	lua_call(L, 2, 2);
-	if (lua_isnil(L, -2))
-		return 1; /* where it was looked for */
-	lua_pop(L, 1);
-	if (bh_chunk_load(L, lua_tostring(L, -1)) != LUA_OK)
-		return luaL_error(L, "error loading module '%s' from file '%s':\n\t%s", name, lua_tostring(L, -2),
-		                  lua_tostring(L, -1));
-	lua_insert(L, -2);
-	return 2;
+	return 1;
 }
 
 void bh_chunks_install(lua_State *L)

@@ -5,6 +5,7 @@
 
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -15,7 +16,9 @@
 #include "../filter/table.h"
 
 #define ALIGN 64
-#define BATCH 4096
+#define NONE UINT32_MAX
+#define PAGE 4096u
+#define SEEN_MORE 1024u /* spots, 4 pages */
 #define MEMBARRIER_GLOBAL 1 /* MEMBARRIER_CMD_GLOBAL: a grace period of the kernel's readers */
 
 static const uint32_t chunk_sizes[BH_CHUNK_CLASSES] = {BH_CHUNK_1M, BH_CHUNK_8M, BH_CHUNK_64M};
@@ -23,14 +26,61 @@ static const uint32_t chunk_counts[BH_CHUNK_CLASSES] = {BH_CHUNKS_1M, BH_CHUNKS_
 
 struct known {
 	struct bh_spot spot;
-	bool grave;
+	uint32_t slot; /* in the array */
 };
 
-/* All spots and graves, by where they are. */
-struct bh_spots {
+/* All spots in use, by where they are. */
+struct bh_known {
 	uint32_t count, room, graves;
+	uint32_t full; /* no slot before this one is free */
 	struct known *list;
 };
+
+/* ---- spots ---- */
+
+/* Maps what is in use, and one more. Only as much as that: each page costs. */
+static int see(struct bh_chunks *chunks, struct bh_error *err)
+{
+	uint64_t used = __atomic_load_n(chunks->used, __ATOMIC_ACQUIRE);
+	uint32_t seen = used + SEEN_MORE < BH_TABLES_MAX ? (uint32_t)used / SEEN_MORE * SEEN_MORE + SEEN_MORE : BH_TABLES_MAX;
+	void *memory;
+
+	if (seen <= chunks->seen)
+		return 0;
+	memory = mmap(NULL, seen * sizeof(struct bh_spot), PROT_READ | PROT_WRITE, MAP_SHARED, chunks->map, 0);
+	if (memory == MAP_FAILED)
+		return bh_error_errno(err, -errno, "cannot read where the gate's tables are");
+	if (chunks->seen)
+		munmap(chunks->spots, chunks->seen * sizeof(struct bh_spot));
+	chunks->spots = memory;
+	chunks->seen = seen;
+	return 0;
+}
+
+static uint32_t id_of(const struct bh_chunks *chunks, uint32_t slot)
+{
+	return __atomic_load_n(&chunks->spots[slot].id, __ATOMIC_ACQUIRE);
+}
+
+static void id_set(struct bh_chunks *chunks, uint32_t slot, uint32_t id)
+{
+	__atomic_store_n(&chunks->spots[slot].id, id, __ATOMIC_RELEASE);
+}
+
+/* The slot of a table, or NONE. Tables that were made one after another are asked for so. */
+static uint32_t slot_of(struct bh_chunks *chunks, uint32_t id)
+{
+	uint32_t used = (uint32_t)__atomic_load_n(chunks->used, __ATOMIC_ACQUIRE), slot = chunks->next;
+
+	used = used < chunks->seen ? used : chunks->seen;
+	if (slot >= used || id_of(chunks, slot) != id)
+		for (slot = 0; slot < used && id_of(chunks, slot) != id; slot++)
+			;
+	if (slot == used)
+		return NONE;
+	chunks->next = slot + 1;
+	return slot;
+}
 
 /* ---- what is known ---- */
 
@@ -45,6 +95,9 @@ static void forget(struct bh_chunks *chunks)
 void bh_chunks_clear(struct bh_chunks *chunks)
 {
 	forget(chunks);
+	if (chunks->seen)
+		munmap(chunks->spots, chunks->seen * sizeof(struct bh_spot));
+	chunks->seen = 0;
 }
 
 static bool before(const struct bh_spot *a, const struct bh_spot *b)
@@ -59,63 +112,44 @@ static int by_place(const void *a, const void *b)
 	return before(&x->spot, &y->spot) ? -1 : before(&y->spot, &x->spot);
 }
 
-static int append(struct bh_spots *spots, const struct bh_spot *spot, bool grave)
+static int make_place(struct bh_known *known)
 {
-	if (spots->count == spots->room) {
-		uint32_t room = spots->room ? spots->room * 2 : 64;
-		struct known *list = realloc(spots->list, room * sizeof(*list));
+	uint32_t room = known->room ? known->room * 2 : 64;
+	struct known *list;
 
-		if (!list)
-			return -ENOMEM;
-		spots->list = list;
-		spots->room = room;
-	}
-	spots->list[spots->count++] = (struct known){*spot, grave};
-	spots->graves += grave;
-	return 0;
-}
-
-/* Appends all of a map: values of `spots`, keys of `graves`. */
-static int append_map(struct bh_spots *spots, int fd, bool graves)
-{
-	size_t key_size = graves ? sizeof(struct bh_spot) : sizeof(uint32_t);
-	BH_AUTOFREE uint8_t *keys = malloc(BATCH * key_size);
-	BH_AUTOFREE struct bh_spot *values = malloc(BATCH * sizeof(*values));
-	uint32_t token = 0, *from = NULL;
-	int rc = 0;
-
-	if (!keys || !values)
+	if (known->count < known->room)
+		return 0;
+	list = realloc(known->list, room * sizeof(*list));
+	if (!list)
 		return -ENOMEM;
-	while (!rc) {
-		uint32_t count = BATCH, i;
-
-		rc = bpf_map_lookup_batch(fd, from, &token, keys, values, &count, NULL) ? -errno : 0;
-		if (rc && rc != -ENOENT)
-			return rc;
-		from = &token;
-		for (i = 0; i < count; i++)
-			if (append(spots, graves ? (struct bh_spot *)keys + i : &values[i], graves))
-				return -ENOMEM;
-	}
-	return rc == -ENOENT ? 0 : rc;
+	known->list = list;
+	known->room = room;
+	return 0;
 }
 
 static int know(struct bh_chunks *chunks, struct bh_error *err)
 {
-	int rc;
+	struct bh_known *known;
 
 	if (chunks->known && chunks->known_serial == *chunks->serial)
 		return 0;
 	forget(chunks);
-	chunks->known = calloc(1, sizeof(*chunks->known));
-	rc = chunks->known ? append_map(chunks->known, chunks->spots, false) : -ENOMEM;
-	rc = rc ? rc : append_map(chunks->known, chunks->graves, true);
-	if (rc) {
-		forget(chunks);
-		return bh_error_errno(err, rc, "cannot read where the gate's tables are");
+	known = chunks->known = calloc(1, sizeof(*chunks->known));
+	for (uint32_t slot = 0; known && slot < *chunks->used; slot++) {
+		if (!id_of(chunks, slot))
+			continue;
+		if (make_place(known)) {
+			forget(chunks);
+			known = NULL;
+			break;
+		}
+		known->graves += id_of(chunks, slot) == BH_GRAVE;
+		known->list[known->count++] = (struct known){chunks->spots[slot], slot};
 	}
-	if (chunks->known->count)
-		qsort(chunks->known->list, chunks->known->count, sizeof(struct known), by_place);
+	if (!known)
+		return bh_error_set(err, -ENOMEM, "not enough memory to see where the gate's tables are");
+	if (known->count)
+		qsort(known->list, known->count, sizeof(struct known), by_place);
 	chunks->known_serial = *chunks->serial;
 	return 0;
 }
@@ -155,16 +189,28 @@ static int chunk_make(const struct bh_chunks *chunks, uint32_t chunk)
 	return rc;
 }
 
-static void *chunk_map(const struct bh_chunks *chunks, uint32_t chunk, bool write)
+/* A table's bytes in the kernel, on pages that bytes_unmap() lets go. NULL and errno. */
+static uint8_t *bytes_map(const struct bh_chunks *chunks, const struct bh_spot *spot, bool write)
 {
-	int fd = chunk_open(chunks, chunk);
-	void *bytes;
+	int fd = chunk_open(chunks, spot->chunk);
+	uint32_t skip = spot->at % PAGE;
+	uint8_t *pages;
 
-	if (fd < 0)
+	if (fd < 0) {
+		errno = -fd;
 		return NULL;
-	bytes = mmap(NULL, chunk_sizes[chunk >> 16], write ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, 0);
+	}
+	pages = mmap(NULL, skip + spot->size, write ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd,
+	             spot->at - skip);
 	close(fd);
-	return bytes == MAP_FAILED ? NULL : bytes;
+	return pages == MAP_FAILED ? NULL : pages + skip;
+}
+
+static void bytes_unmap(uint8_t *bytes, const struct bh_spot *spot)
+{
+	uint32_t skip = spot->at % PAGE;
+
+	munmap(bytes - skip, skip + spot->size);
 }
 
 /* ---- room ---- */
@@ -176,7 +222,7 @@ static void *chunk_map(const struct bh_chunks *chunks, uint32_t chunk, bool writ
 static int find_room(const struct bh_chunks *chunks, uint32_t class, uint32_t size, struct bh_spot *spot,
                      uint32_t *position, uint32_t *unused)
 {
-	const struct bh_spots *known = chunks->known;
+	const struct bh_known *known = chunks->known;
 	uint32_t i = 0, chunk = class << 16;
 
 	*unused = UINT32_MAX;
@@ -200,7 +246,7 @@ static int find_room(const struct bh_chunks *chunks, uint32_t class, uint32_t si
 			continue;
 		}
 		if ((i < known->count && known->list[i].spot.chunk == chunk) || chunk_sizes[class] - end >= size) {
-			*spot = (struct bh_spot){chunk, end, size, 0};
+			*spot = (struct bh_spot){0, chunk, end, size};
 			*position = i;
 			return 0;
 		}
@@ -209,9 +255,9 @@ static int find_room(const struct bh_chunks *chunks, uint32_t class, uint32_t si
 }
 
 /* Waits until no packet reads what was removed before, and forgets graves and empty chunks. */
-static int bury(struct bh_chunks *chunks, struct bh_error *err)
+static void bury(struct bh_chunks *chunks)
 {
-	struct bh_spots *known = chunks->known;
+	struct bh_known *known = chunks->known;
 	uint32_t kept = 0;
 
 	if (syscall(SYS_membarrier, MEMBARRIER_GLOBAL, 0, 0))
@@ -220,19 +266,32 @@ static int bury(struct bh_chunks *chunks, struct bh_error *err)
 		uint32_t chunk = known->list[i].spot.chunk, index = chunk & 0xffff;
 		bool last = i + 1 == known->count || known->list[i + 1].spot.chunk != chunk;
 
-		if (!known->list[i].grave) {
+		if (known->list[i].spot.id != BH_GRAVE) {
 			known->list[kept++] = known->list[i];
 			continue;
 		}
-		if (bpf_map_delete_elem(chunks->graves, &known->list[i].spot) && errno != ENOENT)
-			return bh_error_errno(err, -errno, "cannot forget a removed table");
+		id_set(chunks, known->list[i].slot, 0);
 		if (last && (!kept || known->list[kept - 1].spot.chunk != chunk))
 			bpf_map_delete_elem(chunks->classes[chunk >> 16], &index);
 	}
 	known->count = kept;
-	known->graves = 0;
+	known->graves = known->full = 0;
 	changed(chunks);
-	return 0;
+}
+
+/* A slot that is of none, or NONE. */
+static uint32_t free_slot(struct bh_chunks *chunks)
+{
+	for (uint32_t slot = chunks->known->full; slot < BH_TABLES_MAX; slot++) {
+		if (slot >= *chunks->used || !id_of(chunks, slot)) {
+			chunks->known->full = slot;
+			return slot;
+		}
+	}
+	if (!chunks->known->graves)
+		return NONE;
+	bury(chunks);
+	return free_slot(chunks);
 }
 
 /* Finds or makes room; `position` is where the spot belongs in the list. */
@@ -249,9 +308,7 @@ static int make_room(struct bh_chunks *chunks, uint32_t size, struct bh_spot *sp
 		                    BH_CHUNK_64M);
 	rc = find_room(chunks, class, size, spot, position, &unused);
 	if (rc && chunks->known->graves) {
-		rc = bury(chunks, err);
-		if (rc)
-			return rc;
+		bury(chunks);
 		rc = find_room(chunks, class, size, spot, position, &unused);
 	}
 	if (!rc)
@@ -262,7 +319,7 @@ static int make_room(struct bh_chunks *chunks, uint32_t size, struct bh_spot *sp
 	rc = chunk_make(chunks, unused);
 	if (rc)
 		return bh_error_errno(err, rc, "the kernel has no room for another %u bytes of tables", chunk_sizes[class]);
-	*spot = (struct bh_spot){unused, 0, size, 0};
+	*spot = (struct bh_spot){0, unused, 0, size};
 	for (*position = 0; *position < chunks->known->count; ++*position)
 		if (!before(&chunks->known->list[*position].spot, spot))
 			break;
@@ -271,121 +328,146 @@ static int make_room(struct bh_chunks *chunks, uint32_t size, struct bh_spot *sp
 
 /* ---- tables ---- */
 
-int bh_chunks_remove(struct bh_chunks *chunks, uint32_t id, struct bh_error *err)
+static int slot_remove(struct bh_chunks *chunks, uint32_t slot, struct bh_error *err)
 {
-	struct bh_spot spot;
-	uint32_t none = 0;
-	int rc;
+	int rc = know(chunks, err);
 
-	if (bpf_map_lookup_elem(chunks->spots, &id, &spot))
-		return errno == ENOENT ? 0 : bh_error_errno(err, -errno, "cannot remove table %u", id);
-	rc = know(chunks, err);
 	if (rc)
 		return rc;
-	/* The grave first: what a crash leaves in both is found by both. */
-	if (bpf_map_update_elem(chunks->graves, &spot, &none, BPF_ANY) ||
-	    bpf_map_delete_elem(chunks->spots, &id))
-		return bh_error_errno(err, -errno, "cannot remove table %u", id);
+	id_set(chunks, slot, BH_GRAVE);
 	for (uint32_t i = 0; i < chunks->known->count; i++)
-		if (!memcmp(&chunks->known->list[i].spot, &spot, sizeof(spot)) && !chunks->known->list[i].grave) {
-			chunks->known->list[i].grave = true;
-			chunks->known->graves++;
-			break;
-		}
+		if (chunks->known->list[i].slot == slot)
+			chunks->known->list[i].spot.id = BH_GRAVE;
+	chunks->known->graves++;
 	changed(chunks);
 	return 0;
 }
 
-/* Whether the table is there as it should be. */
-static bool is_there(const struct bh_chunks *chunks, uint32_t id, const void *bytes, uint32_t size)
+int bh_chunks_remove(struct bh_chunks *chunks, uint32_t id, struct bh_error *err)
 {
-	struct bh_spot spot;
-	uint8_t *chunk;
+	int rc = see(chunks, err);
+	uint32_t slot = rc ? NONE : slot_of(chunks, id);
+
+	return rc || slot == NONE ? rc : slot_remove(chunks, slot, err);
+}
+
+/* Whether what stands there is as it should be. */
+static bool is_there(const struct bh_chunks *chunks, const struct bh_spot *spot, const void *bytes, uint32_t size)
+{
+	uint8_t *there = spot->size == size ? bytes_map(chunks, spot, false) : NULL;
 	bool same;
 
-	if (bpf_map_lookup_elem(chunks->spots, &id, &spot) || spot.size != size)
+	if (!there)
 		return false;
-	chunk = chunk_map(chunks, spot.chunk, false);
-	if (!chunk)
-		return false;
-	same = !memcmp(chunk + spot.at, bytes, size);
-	munmap(chunk, chunk_sizes[spot.chunk >> 16]);
+	same = !memcmp(there, bytes, size);
+	bytes_unmap(there, spot);
 	return same;
+}
+
+/* Finds room and makes it the table's own. Whose the space is comes first, so that no crash leaves it to nobody. */
+static int settle(struct bh_chunks *chunks, uint32_t id, uint32_t size, uint32_t *slot, struct bh_error *err)
+{
+	struct bh_spot spot;
+	uint32_t position;
+	struct known *list;
+	int rc = know(chunks, err);
+
+	if (rc)
+		return rc;
+	*slot = free_slot(chunks);
+	if (*slot == NONE)
+		return bh_error_set(err, -ENOSPC, "the gate has no room for another table (of %u)", BH_TABLES_MAX);
+	if (make_place(chunks->known))
+		return bh_error_set(err, -ENOMEM, "not enough memory to see where the gate's tables are");
+	rc = make_room(chunks, size, &spot, &position, err);
+	if (rc)
+		return rc;
+	chunks->spots[*slot] = spot;
+	if (*slot >= *chunks->used)
+		__atomic_store_n(chunks->used, *slot + 1, __ATOMIC_RELEASE);
+	id_set(chunks, *slot, id);
+	spot.id = id;
+	list = chunks->known->list;
+	memmove(&list[position + 1], &list[position], (chunks->known->count++ - position) * sizeof(*list));
+	list[position] = (struct known){spot, *slot};
+	changed(chunks);
+	return 0;
 }
 
 int bh_chunks_put(struct bh_chunks *chunks, uint32_t id, const void *bytes, uint32_t size,
                   struct bh_error *err)
 {
-	struct bh_spot spot;
-	uint32_t position;
-	uint8_t *chunk;
-	int rc;
+	int rc = see(chunks, err);
+	uint8_t *there;
+	uint32_t slot;
 
-	/* Of a change that a crash cut short. A whole one stays where it is: confs may name it already. */
-	if (is_there(chunks, id, bytes, size))
-		return 0;
-	rc = bh_chunks_remove(chunks, id, err);
-	rc = rc ? rc : know(chunks, err);
-	rc = rc ? rc : make_room(chunks, size, &spot, &position, err);
 	if (rc)
 		return rc;
-	/* Whose the space is comes first, so that no crash leaves it to nobody. */
-	if (bpf_map_update_elem(chunks->spots, &id, &spot, BPF_NOEXIST))
-		return bh_error_errno(err, -errno, "the kernel has no room for another table (of %u)", BH_TABLES_MAX);
-	rc = append(chunks->known, &spot, false);
-	if (rc) {
-		forget(chunks);
-	} else {
-		struct known *list = chunks->known->list;
-
-		memmove(&list[position + 1], &list[position], (chunks->known->count - 1 - position) * sizeof(*list));
-		list[position] = (struct known){spot, false};
-	}
-	changed(chunks);
-	chunk = chunk_map(chunks, spot.chunk, true);
-	if (!chunk) {
+	slot = slot_of(chunks, id);
+	/* Of a change that a crash cut short. A whole one stays where it is: confs may name it already. */
+	if (slot != NONE && is_there(chunks, &chunks->spots[slot], bytes, size))
+		return 0;
+	rc = slot == NONE ? 0 : slot_remove(chunks, slot, err);
+	rc = rc ? rc : settle(chunks, id, size, &slot, err);
+	if (rc)
+		return rc;
+	there = bytes_map(chunks, &chunks->spots[slot], true);
+	if (!there) {
 		rc = -errno;
-		bh_chunks_remove(chunks, id, NULL);
+		slot_remove(chunks, slot, NULL);
 		return bh_error_errno(err, rc, "cannot write table %u", id);
 	}
-	memcpy(chunk + spot.at, bytes, size);
-	munmap(chunk, chunk_sizes[spot.chunk >> 16]);
+	memcpy(there, bytes, size);
+	bytes_unmap(there, &chunks->spots[slot]);
 	return 0;
 }
 
-int bh_chunks_find(const struct bh_chunks *chunks, struct bh_table_ref *ref, struct bh_error *err)
+/* Where a table is. Readers take no lock: it may go meanwhile. */
+static int find(struct bh_chunks *chunks, uint32_t id, struct bh_spot *spot, struct bh_error *err)
+{
+	int rc = see(chunks, err);
+	uint32_t slot = rc ? NONE : slot_of(chunks, id);
+
+	if (rc)
+		return rc;
+	if (slot != NONE)
+		*spot = chunks->spots[slot];
+	atomic_thread_fence(memory_order_acquire);
+	if (slot == NONE || id_of(chunks, slot) != id)
+		return bh_error_set(err, -ENOENT, "table %u is not in the gate", id);
+	return 0;
+}
+
+int bh_chunks_find(struct bh_chunks *chunks, struct bh_table_ref *ref, struct bh_error *err)
 {
 	struct bh_spot spot;
+	int rc = ref->id ? find(chunks, ref->id, &spot, err) : 0;
 
-	if (!ref->id)
-		return 0;
-	if (bpf_map_lookup_elem(chunks->spots, &ref->id, &spot))
-		return bh_error_errno(err, -errno, "table %u is not in the gate", ref->id);
-	ref->chunk = spot.chunk;
-	ref->at = spot.at;
-	return 0;
+	if (!rc && ref->id) {
+		ref->chunk = spot.chunk;
+		ref->at = spot.at;
+	}
+	return rc;
 }
 
-int bh_chunks_read(const struct bh_chunks *chunks, const struct bh_table_ref *ref, void **bytes,
+int bh_chunks_read(struct bh_chunks *chunks, const struct bh_table_ref *ref, void **bytes,
                    struct bh_error *err)
 {
-	uint8_t *chunk, *copy;
+	uint8_t *there, *copy;
 	struct bh_spot spot;
-	int rc = 0;
+	int rc = find(chunks, ref->id, &spot, err);
 
-	if (bpf_map_lookup_elem(chunks->spots, &ref->id, &spot))
-		return bh_error_errno(err, -errno, "table %u is not in the gate", ref->id);
-	chunk = chunk_map(chunks, spot.chunk, false);
+	if (rc)
+		return rc;
+	there = bytes_map(chunks, &spot, false);
 	copy = malloc(spot.size);
-	if (!chunk || !copy)
-		rc = bh_error_errno(err, chunk ? -ENOMEM : -errno, "cannot read table %u", ref->id);
+	if (!there || !copy)
+		rc = bh_error_errno(err, there ? -ENOMEM : -errno, "cannot read table %u", ref->id);
 	else
-		memcpy(copy, chunk + spot.at, spot.size);
-	if (chunk)
-		munmap(chunk, chunk_sizes[spot.chunk >> 16]);
-	/* Readers take no lock: the table may have gone while it was read. */
-	if (!rc && bpf_map_lookup_elem(chunks->spots, &ref->id, &spot))
-		rc = bh_error_errno(err, -errno, "table %u is not in the gate", ref->id);
+		memcpy(copy, there, spot.size);
+	if (there)
+		bytes_unmap(there, &spot);
+	rc = rc ? rc : find(chunks, ref->id, &spot, err); /* it may have gone while it was read */
 	if (rc) {
 		free(copy);
 		return rc;

@@ -100,8 +100,7 @@ struct scratch {
 
 MAP(bh_ports, BPF_MAP_TYPE_HASH, uint32_t, struct bh_slots, BH_PORTS_MAX, BPF_F_NO_PREALLOC);
 MAP(bh_state, BPF_MAP_TYPE_ARRAY, uint32_t, struct bh_state, 1, BPF_F_MMAPABLE);
-MAP(bh_spots, BPF_MAP_TYPE_HASH, uint32_t, struct bh_spot, BH_TABLES_MAX, BPF_F_NO_PREALLOC);
-MAP(bh_graves, BPF_MAP_TYPE_HASH, struct bh_spot, uint32_t, BH_TABLES_MAX, BPF_F_NO_PREALLOC);
+MAP(bh_spots, BPF_MAP_TYPE_ARRAY, uint32_t, struct bh_spot, BH_TABLES_MAX, BPF_F_MMAPABLE);
 MAP(bh_flows, BPF_MAP_TYPE_HASH, struct bh_flow_key, struct bh_flow, BH_FLOWS_MAX, BPF_F_NO_PREALLOC);
 MAP(bh_ledger, BPF_MAP_TYPE_HASH, struct bh_ledger_key, struct bh_flow_key, BH_FLOWS_MAX,
     BPF_F_NO_PREALLOC);

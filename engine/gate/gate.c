@@ -27,12 +27,12 @@ static const _Alignas(8) unsigned char gate_object[] = {
 };
 
 static const char *const map_names[MAPS] = {
-	"bh_ports", "bh_state", "bh_spots", "bh_graves", "bh_chunks_1m", "bh_chunks_8m", "bh_chunks_64m",
+	"bh_ports", "bh_state", "bh_spots", "bh_chunks_1m", "bh_chunks_8m", "bh_chunks_64m",
 	"bh_flows", "bh_ledger", "bh_shares", "bh_rooms", "bh_forwards", "bh_counts", "bh_pending", "bh_hits",
 	"bh_records",
 };
 static const int map_layouts[MAPS] = {
-	[PORTS] = BH_ABI, [STATE] = BH_ABI, [SPOTS] = BH_ABI, [GRAVES] = BH_ABI, [CHUNKS_1M] = BH_ABI,
+	[PORTS] = BH_ABI, [STATE] = BH_ABI, [SPOTS] = BH_ABI, [CHUNKS_1M] = BH_ABI,
 	[CHUNKS_8M] = BH_ABI, [CHUNKS_64M] = BH_ABI, [FLOWS] = BH_LAYOUT_FLOWS, [LEDGER] = BH_LAYOUT_FLOWS,
 	[SHARES] = BH_LAYOUT_FLOWS, [ROOMS] = BH_LAYOUT_FLOWS, [FORWARDS] = BH_ABI, [COUNTS] = BH_LAYOUT_COUNTS,
 	[PENDING] = BH_LAYOUT_COUNTS, [HITS] = BH_LAYOUT_COUNTS, [RECORDS] = BH_LAYOUT_RECORDS,
@@ -123,12 +123,11 @@ static int gate_get(struct bh_gate_kernel *gate, const char *directory)
 	}
 	gate->state = map_memory(gate->maps[STATE], sizeof(*gate->state), PROT_READ | PROT_WRITE);
 	gate->room = map_memory(gate->maps[ROOMS], sizeof(*gate->room), PROT_READ | PROT_WRITE);
-	gate->circle = map_memory(gate->maps[RECORDS], sizeof(*gate->circle), PROT_READ);
-	if (!gate->state || !gate->room || !gate->circle)
+	if (!gate->state || !gate->room)
 		return -errno;
-	gate->chunks.spots = gate->maps[SPOTS];
-	gate->chunks.graves = gate->maps[GRAVES];
+	gate->chunks.map = gate->maps[SPOTS];
 	gate->chunks.serial = &gate->state->tables;
+	gate->chunks.used = &gate->state->spots;
 	for (int c = 0; c < BH_CHUNK_CLASSES; c++)
 		gate->chunks.classes[c] = gate->maps[CHUNKS_1M + c];
 	return 0;
@@ -387,8 +386,10 @@ void bh_gate_hit_move(struct bh_gate_kernel *gate, uint32_t endpoint, uint32_t f
 	bpf_map_delete_elem(gate->maps[HITS], &old);
 }
 
-const struct bh_circle *bh_gate_circle(const struct bh_gate_kernel *gate)
+const struct bh_circle *bh_gate_circle(struct bh_gate_kernel *gate)
 {
+	if (!gate->circle)
+		gate->circle = map_memory(gate->maps[RECORDS], sizeof(*gate->circle), PROT_READ);
 	return gate->circle;
 }
 

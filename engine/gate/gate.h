@@ -86,7 +86,7 @@ int bh_gate_share_read(struct bh_gate_kernel *gate, uint32_t compartment, struct
 /* What all compartments together borrow now. */
 void bh_gate_room_read(const struct bh_gate_kernel *gate, struct bh_room *room);
 /* The records, as the kernel writes them; they live as long as the gate is open. */
-const struct bh_circle *bh_gate_circle(const struct bh_gate_kernel *gate);
+const struct bh_circle *bh_gate_circle(struct bh_gate_kernel *gate);
 uint64_t bh_gate_now(void); /* CLOCK_MONOTONIC, as bpf_ktime_get_ns */
 
 /*

@@ -16,41 +16,65 @@ static int count_share(const void *key, const void *value, void *arg)
 	return 0;
 }
 
-/* What no guarantee can claim may be borrowed. Counted anew each time: a kill may have come between. */
-static int gate_share_out(struct bh_gate_kernel *gate, struct bh_error *err)
+/*
+ * What no guarantee can claim may be borrowed. The row was `added` or removed since they were last `known`;
+ * else they are counted.
+ */
+static int gate_share_out(struct bh_gate_kernel *gate, bool known, int added, struct bh_error *err)
 {
-	uint64_t shares = 0;
-	int rc = bh_gate_map_each(gate->maps[SHARES], sizeof(uint32_t), sizeof(struct bh_share), count_share, &shares, err);
+	struct bh_state *state = gate->state;
+	int rc = 0;
 
+	if (known) {
+		state->shares += (uint64_t)(int64_t)added;
+	} else {
+		state->shares = 0;
+		rc = bh_gate_map_each(gate->maps[SHARES], sizeof(uint32_t), sizeof(struct bh_share), count_share,
+		                      &state->shares, err);
+	}
 	if (rc)
 		return rc;
-	if (shares * BH_FLOWS_GUARANTEED > BH_FLOWS_MAX)
+	__atomic_store_n(&state->shares_known, 1, __ATOMIC_RELEASE);
+	if (state->shares * BH_FLOWS_GUARANTEED > BH_FLOWS_MAX)
 		return bh_error_set(err, -ENOSPC, "the flow table guarantees %d flows to at most %u compartments",
 		                    BH_FLOWS_GUARANTEED, BH_FLOWS_MAX / BH_FLOWS_GUARANTEED);
-	__atomic_store_n(&gate->room->capacity, BH_FLOWS_MAX - shares * BH_FLOWS_GUARANTEED, __ATOMIC_RELAXED);
+	__atomic_store_n(&gate->room->capacity, BH_FLOWS_MAX - state->shares * BH_FLOWS_GUARANTEED, __ATOMIC_RELAXED);
 	return 0;
+}
+
+/* Whether the rows' number is known, which it is not while they change. */
+static bool take_shares(struct bh_gate_kernel *gate)
+{
+	return __atomic_exchange_n(&gate->state->shares_known, 0, __ATOMIC_ACQ_REL);
 }
 
 int bh_gate_share_put(struct bh_gate_kernel *gate, uint32_t compartment, struct bh_error *err)
 {
 	struct bh_share share = {0};
+	bool known = take_shares(gate);
+	bool added = !bpf_map_update_elem(gate->maps[SHARES], &compartment, &share, BPF_NOEXIST);
 	int rc;
 
-	if (bpf_map_update_elem(gate->maps[SHARES], &compartment, &share, BPF_NOEXIST) && errno != EEXIST)
+	if (!added && errno != EEXIST)
 		return bh_error_errno(err, -errno, "cannot make the flow account of compartment %u",
 		                      compartment);
-	rc = gate_share_out(gate, err);
-	if (rc)
+	rc = gate_share_out(gate, known, added, err);
+	if (rc && added) {
+		take_shares(gate);
 		bpf_map_delete_elem(gate->maps[SHARES], &compartment);
+	}
 	return rc;
 }
 
 int bh_gate_share_remove(struct bh_gate_kernel *gate, uint32_t compartment, struct bh_error *err)
 {
-	if (bpf_map_delete_elem(gate->maps[SHARES], &compartment) && errno != ENOENT)
+	bool known = take_shares(gate);
+	bool removed = !bpf_map_delete_elem(gate->maps[SHARES], &compartment);
+
+	if (!removed && errno != ENOENT)
 		return bh_error_errno(err, -errno, "cannot remove the flow account of compartment %u",
 		                      compartment);
-	return gate_share_out(gate, err);
+	return gate_share_out(gate, known, -(int)removed, err);
 }
 
 int bh_gate_flow_read(struct bh_gate_kernel *gate, const struct bh_flow_key *key,

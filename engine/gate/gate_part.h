@@ -9,7 +9,7 @@
 #include "maps.h"
 
 enum {
-	PORTS, STATE, SPOTS, GRAVES, CHUNKS_1M, CHUNKS_8M, CHUNKS_64M, FLOWS, LEDGER, SHARES, ROOMS, FORWARDS, COUNTS,
+	PORTS, STATE, SPOTS, CHUNKS_1M, CHUNKS_8M, CHUNKS_64M, FLOWS, LEDGER, SHARES, ROOMS, FORWARDS, COUNTS,
 	PENDING, HITS, RECORDS, MAPS
 };
 enum { GATE_OUT, GATE_IN, GATE_PROBE, GATE_FORGET, PROGRAMS };
@@ -20,7 +20,7 @@ struct bh_gate_kernel {
 	struct bh_chunks chunks;
 	struct bh_state *state; /* the map's own memory: packets read it at the same time */
 	struct bh_room *room;   /* likewise: the kernel counts in it */
-	const struct bh_circle *circle; /* likewise */
+	const struct bh_circle *circle; /* likewise, mapped when first asked for */
 };
 
 /* All rows of a map, many at a time; `visit` returns non-zero to stop, which is then returned. */

@@ -32,18 +32,23 @@
 #define BH_CHUNK_CLASSES 3
 #define BH_TABLES_MAX 131072u
 
-/* Where a table is: the value of its id; of one that is gone, a key. */
+/* Where a table is. The id is written last, and alone when the table goes. */
 struct bh_spot {
+	uint32_t id;    /* 0 = of none; BH_GRAVE = of one that is gone, which packets may still read */
 	uint32_t chunk; /* class << 16 | index */
 	uint32_t at;
 	uint32_t size;
-	uint32_t reserved;
 };
+
+#define BH_GRAVE UINT32_MAX
 
 /* What all gates of a state share. */
 struct bh_state {
 	uint64_t epoch;  /* which slot of each port is in force */
 	uint64_t tables; /* counts changes of where tables are */
+	uint64_t spots;  /* how many were ever in use; those behind are of none */
+	uint64_t shares; /* rows of that map, if `shares_known`: a kill may come between a row and its count */
+	uint64_t shares_known;
 };
 
 /*

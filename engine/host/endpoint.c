@@ -58,30 +58,24 @@ static int check_mac(struct bh_host *host, const char *wish, int64_t network, ch
  * an address is where those who knew the former have it in their neighbour tables, which they would
  * believe for up to a minute.
  */
-static int make_mac(struct bh_host *host, uint32_t endpoint, int64_t network, struct bh_error *err)
+static int make_mac(struct bh_host *host, int64_t network, const struct bh_prefix *first,
+                    char text[BH_ADDRESS_TEXT], struct bh_error *err)
 {
-	struct bh_prefix addresses[BH_ADDRESSES_MAX];
 	uint64_t hash = 0xcbf29ce484222325ULL; /* FNV-1a */
 	uint8_t bytes[16], mac[6] = {0x02}; /* locally administered, unicast */
-	char text[BH_ADDRESS_TEXT];
-	size_t count = 0;
-	int rc = load_addresses(host, endpoint, addresses, &count, err);
 
-	if (rc)
-		return rc;
-	if (count)
-		for (size_t i = 0, size = bh_address_to_bytes(&addresses[0].address, bytes); i < size; i++)
+	if (first)
+		for (size_t i = 0, size = bh_address_to_bytes(&first->address, bytes); i < size; i++)
 			hash = (hash ^ bytes[i]) * 0x100000001b3ULL;
 	memcpy(mac + 1, &hash, 5);
 	bh_mac_format(mac, text);
-	while (!count || has_mac(host, network, text)) {
+	while (!first || has_mac(host, network, text)) {
 		if (getrandom(mac + 1, 5, 0) != 5)
 			return bh_error_errno(err, -errno, "cannot make a MAC address");
 		bh_mac_format(mac, text);
-		count = 1;
+		first = first ? first : &(struct bh_prefix){0};
 	}
-	return bh_store_run(host->store, err, "UPDATE endpoints SET mac = ? WHERE id = ?", "si", text,
-	                    (int64_t)endpoint);
+	return 0;
 }
 
 static int check_kind(const char *kind, bool hyperv, const char *container, struct bh_error *err)
@@ -141,7 +135,7 @@ static int check_free(struct bh_host *host, const struct bh_endpoint_spec *spec,
 static int find_ends(struct bh_host *host, const struct bh_endpoint_spec *spec, bool *hyperv,
                      int64_t *compartment, int64_t *network, struct bh_error *err)
 {
-	BH_AUTOSTATEMENT struct bh_statement *row = NULL;
+	BH_AUTOSTATEMENT struct bh_statement *row = NULL, *on = NULL;
 	int rc = bh_store_query(host->store, &row, err,
 	                        "SELECT type, compartment FROM containers WHERE id = ? AND status <> 'removing'", "s",
 	                        spec->container);
@@ -154,13 +148,17 @@ static int find_ends(struct bh_host *host, const struct bh_endpoint_spec *spec, 
 		return bh_error_set(err, -ENOENT, "there is no container '%.80s'", spec->container);
 	*hyperv = !strcmp(bh_statement_text(row, 0), "hyperv");
 	*compartment = bh_statement_int(row, 1);
-	*network = bh_store_number(host->store, 0,
-	                           "SELECT id FROM networks WHERE name = ? AND status <> 'removing'", "s",
-	                           spec->network);
-	if (!*network)
+	rc = bh_store_query(host->store, &on, err,
+	                    "SELECT id, status = 'rebuild' FROM networks WHERE name = ? AND status <> 'removing'", "s",
+	                    spec->network);
+	if (!rc)
+		rc = bh_statement_step(on, err);
+	if (rc < 0)
+		return rc;
+	if (rc == 0)
 		return bh_error_set(err, -ENOENT, "there is no network '%.80s'", spec->network);
-	if (bh_store_number(host->store, 0, "SELECT count(*) FROM networks WHERE id = ? AND status = 'rebuild'",
-	                    "i", *network))
+	*network = bh_statement_int(on, 0);
+	if (bh_statement_int(on, 1))
 		return bh_error_set(err, -ENODEV,
 		                    "network '%s' could not be made again after the host started; `bulkhead reconcile` says why",
 		                    spec->network);
@@ -200,11 +198,28 @@ static int insert_endpoint(struct bh_host *host, const struct bh_endpoint_spec *
 	                  spec->origin_out ? spec->origin_out : "", spec->attachment ? spec->attachment : "",
 	                  spec->reach ? spec->reach : "");
 	*id = bh_store_last_id(host->store);
+	if (rc || !hyperv)
+		return rc;
 	/* A persistent tap in a namespace that is not ours to drop: after a crash only its name finds it. */
-	return rc ? rc : bh_store_run(host->store, err,
-	                              "UPDATE endpoints SET interface = 'vm' || id WHERE id = ? AND interface = ''"
-	                              " AND kind = 'vmNIC' AND (SELECT adopt FROM compartments k"
-	                              " WHERE k.id = compartment) IS NOT NULL", "i", *id);
+	return bh_store_run(host->store, err, "UPDATE endpoints SET interface = 'vm' || id WHERE id = ? AND interface = ''"
+	                    " AND (SELECT adopt FROM compartments k WHERE k.id = compartment) IS NOT NULL", "i", *id);
+}
+
+/* What follows from the addresses: the MAC address, if none was wished for, and whether there is IPv6. */
+static int settle_addresses(struct bh_host *host, uint32_t endpoint, int64_t network, char mac[BH_ADDRESS_TEXT],
+                            struct bh_error *err)
+{
+	struct bh_prefix addresses[BH_ADDRESSES_MAX];
+	size_t count = 0;
+	bool v6 = false;
+	int rc = load_addresses(host, endpoint, addresses, &count, err);
+
+	if (!rc && !mac[0])
+		rc = make_mac(host, network, count ? addresses : NULL, mac, err);
+	for (size_t i = 0; i < count; i++)
+		v6 = v6 || !bh_address_is_v4(&addresses[i].address);
+	return rc ? rc : bh_store_run(host->store, err, "UPDATE endpoints SET mac = ?, ipv6 = ? WHERE id = ?", "sii",
+	                              mac, (int64_t)v6, (int64_t)endpoint);
 }
 
 int bh_endpoint_add(struct bh_host *host, const struct bh_endpoint_spec *spec, uint32_t *id,
@@ -236,12 +251,7 @@ int bh_endpoint_add(struct bh_host *host, const struct bh_endpoint_spec *spec, u
 		rc = bh_lease_static(host, &network, (uint32_t)endpoint, spec->addresses[i], err);
 	if (!rc && !spec->addresses_count)
 		rc = bh_lease_next(host, &network, (uint32_t)endpoint, err);
-	if (!rc && !spec->mac)
-		rc = make_mac(host, (uint32_t)endpoint, network_id, err);
-	if (!rc)
-		rc = bh_store_run(host->store, err,
-		                  "UPDATE endpoints SET ipv6 = EXISTS(SELECT 1 FROM addresses WHERE endpoint = ?1"
-		                  " AND address LIKE '%:%') WHERE id = ?1", "i", endpoint);
+	rc = rc ? rc : settle_addresses(host, (uint32_t)endpoint, network_id, mac, err);
 	rc = rc ? rc : bh_publish_check(host, (uint32_t)endpoint, err);
 	if (!rc)
 		*id = (uint32_t)endpoint;
@@ -292,13 +302,15 @@ static int new_own_table(struct bh_host *host, uint32_t endpoint, int64_t networ
  * Tables are immutable once published. An endpoint that is being made gets one, to which rules are
  * added; one that is there gets a new one, of a new generation, that replaces the old at commit.
  */
-static int own_table(struct bh_host *host, uint32_t endpoint, uint32_t *table, struct bh_error *err)
+static int own_table(struct bh_host *host, uint32_t endpoint, size_t more, uint32_t *table, struct bh_error *err)
 {
 	BH_AUTOSTATEMENT struct bh_statement *row = NULL;
 	int64_t network, own, generation;
+	size_t rules;
 	bool live;
 	int rc = bh_store_query(host->store, &row, err,
-	                        "SELECT network, ifnull(own, 0), generation, status = 'ready' FROM endpoints"
+	                        "SELECT network, ifnull(own, 0), generation, status = 'ready',"
+	                        " (SELECT count(*) FROM rules r WHERE r.tbl IN (e.shared, e.own)) FROM endpoints e"
 	                        " WHERE id = ? AND status <> 'removing'", "i", (int64_t)endpoint);
 
 	if (!rc)
@@ -307,6 +319,9 @@ static int own_table(struct bh_host *host, uint32_t endpoint, uint32_t *table, s
 		return rc;
 	if (rc == 0)
 		return bh_error_set(err, -ENOENT, "there is no endpoint %u", endpoint);
+	rules = (size_t)bh_statement_int(row, 4) + more;
+	if (rules > BH_RULES_MAX)
+		return bh_error_set(err, -E2BIG, "%zu rules; an endpoint may have at most %d", rules, BH_RULES_MAX);
 	network = bh_statement_int(row, 0);
 	own = bh_statement_int(row, 1);
 	live = bh_statement_int(row, 3) != 0;
@@ -327,18 +342,11 @@ int bh_endpoint_add_rules(struct bh_host *host, uint32_t endpoint, const struct 
                           size_t count, struct bh_error *err)
 {
 	uint32_t table = 0;
-	int64_t have;
 	int rc = bh_host_require_change(host, err);
 
 	if (rc || !count)
 		return rc;
-	have = bh_store_number(host->store, 0,
-	                       "SELECT count(*) FROM rules r JOIN endpoints e ON r.tbl IN (e.shared, e.own)"
-	                       " WHERE e.id = ?", "i", (int64_t)endpoint);
-	if ((size_t)have + count > BH_RULES_MAX)
-		return bh_error_set(err, -E2BIG, "%zu rules; an endpoint may have at most %d", (size_t)have + count,
-		                    BH_RULES_MAX);
-	rc = own_table(host, endpoint, &table, err);
+	rc = own_table(host, endpoint, count, &table, err);
 	return rc ? rc : bh_rules_append(host, table, rules, count, err);
 }
 

@@ -172,39 +172,23 @@ static int append_port(const struct bh_nic *nic, struct bh_statement *row, bool 
 	return rc;
 }
 
-/* Whether the ports of a container go to this endpoint of it. */
-static bool is_published_at(struct bh_host *host, uint32_t endpoint)
-{
-	return bh_store_number(host->store, 0,
-	                       "SELECT e.id FROM endpoints e JOIN networks n ON n.id = e.network"
-	                       " WHERE n.driver = 'nat'"
-	                       " AND e.container = (SELECT container FROM endpoints WHERE id = ?)"
-	                       " ORDER BY e.id LIMIT 1", "i", (int64_t)endpoint) == endpoint;
-}
-
-static bool has_published(struct bh_host *host, uint32_t endpoint)
-{
-	return bh_store_number(host->store, 0,
-	                       "SELECT EXISTS(SELECT 1 FROM published p JOIN endpoints e"
-	                       " ON e.container = p.container WHERE e.id = ?)", "i", (int64_t)endpoint) != 0;
-}
-
+/* The mappings of a container's ports, if it is this endpoint of it that they go to: the first on a `nat` network. */
 static int collect(struct bh_host *host, uint32_t endpoint, bool strict, struct bh_mapping **list,
                    size_t *count, struct bh_error *err)
 {
 	BH_AUTOSTATEMENT struct bh_statement *rows = NULL;
-	struct bh_nic nic;
-	int rc;
+	struct bh_nic nic = {0};
+	int rc = bh_store_query(host->store, &rows, err,
+	                        "SELECT p.address, p.host, p.port, p.protocol FROM endpoints e"
+	                        " JOIN published p ON p.container = e.container WHERE e.id = ?1"
+	                        " AND e.id = (SELECT min(o.id) FROM endpoints o JOIN networks n ON n.id = o.network"
+	                        "  WHERE o.container = e.container AND n.driver = 'nat') ORDER BY p.rowid", "i",
+	                        (int64_t)endpoint);
 
-	if (!has_published(host, endpoint) || !is_published_at(host, endpoint))
-		return 0;
-	rc = bh_endpoint_nic(host, endpoint, &nic, err);
-	rc = rc ? rc : bh_store_query(host->store, &rows, err,
-	                              "SELECT p.address, p.host, p.port, p.protocol FROM published p"
-	                              " JOIN endpoints e ON e.container = p.container WHERE e.id = ?"
-	                              " ORDER BY p.rowid", "i", (int64_t)endpoint);
-	while (!rc && (rc = bh_statement_step(rows, err)) == 1)
-		rc = append_port(&nic, rows, strict, list, count, err);
+	while (!rc && (rc = bh_statement_step(rows, err)) == 1) {
+		rc = nic.endpoint ? 0 : bh_endpoint_nic(host, endpoint, &nic, err);
+		rc = rc ? rc : append_port(&nic, rows, strict, list, count, err);
+	}
 	return rc;
 }
 
@@ -214,14 +198,15 @@ int bh_publish_collect(struct bh_host *host, uint32_t endpoint, struct bh_mappin
 	return collect(host, endpoint, false, list, count, err);
 }
 
-/* Refuses the network if the ports could not be mapped on it, nor are on another. */
+/* Refuses the network if there are ports that could not be mapped on it, nor are on another. */
 static int check_network(struct bh_host *host, uint32_t endpoint, struct bh_error *err)
 {
 	BH_AUTOSTATEMENT struct bh_statement *row = NULL;
 	int rc = bh_store_query(host->store, &row, err,
 	                        "SELECT c.name, n.name, n.driver FROM endpoints e"
 	                        " JOIN networks n ON n.id = e.network JOIN containers c ON c.id = e.container"
-	                        " WHERE e.id = ?1 AND NOT EXISTS (SELECT 1 FROM endpoints o"
+	                        " WHERE e.id = ?1 AND EXISTS (SELECT 1 FROM published p WHERE p.container = e.container)"
+	                        " AND NOT EXISTS (SELECT 1 FROM endpoints o"
 	                        "  JOIN networks m ON m.id = o.network"
 	                        "  WHERE o.container = e.container AND m.driver = 'nat')", "i",
 	                        (int64_t)endpoint);
@@ -239,11 +224,8 @@ int bh_publish_check(struct bh_host *host, uint32_t endpoint, struct bh_error *e
 {
 	BH_AUTOFREE struct bh_mapping *list = NULL;
 	size_t count = 0;
-	int rc;
+	int rc = check_network(host, endpoint, err);
 
-	if (!has_published(host, endpoint))
-		return 0;
-	rc = check_network(host, endpoint, err);
 	rc = rc ? rc : collect(host, endpoint, true, &list, &count, err);
 	for (size_t i = 0; !rc && i < count; i++)
 		rc = host->platform->ops->publish_check(host->platform, &list[i], err);

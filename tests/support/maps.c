@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "../../engine/gate/gate.h"
@@ -25,6 +26,16 @@ static void list_room(int map)
 	if (!bpf_map_lookup_elem(map, &zero, &room))
 		printf("guarantees %llu 0\n",
 		       (unsigned long long)(BH_FLOWS_MAX - room.capacity) / BH_FLOWS_GUARANTEED);
+}
+
+/* By the ids of their tables. */
+static void list_spots(int map)
+{
+	const struct bh_spot *spots = mmap(NULL, BH_TABLES_MAX * sizeof(*spots), PROT_READ, MAP_SHARED, map, 0);
+
+	for (uint32_t slot = 0; spots != MAP_FAILED && slot < BH_TABLES_MAX; slot++)
+		if (spots[slot].id && spots[slot].id != BH_GRAVE)
+			printf("bh_spots %u %u\n", spots[slot].id, spots[slot].chunk);
 }
 
 static void list(const char *name, int map)
@@ -74,6 +85,8 @@ int main(int argc, char **argv)
 			list(entry->d_name, fd);
 			if (!strncmp(entry->d_name, "bh_rooms", 8))
 				list_room(fd);
+			if (!strncmp(entry->d_name, "bh_spots", 8))
+				list_spots(fd);
 			close(fd);
 		}
 	}

@@ -60,7 +60,7 @@ describe("the gate of another version", function()
   --- Programs and maps that any version makes anew; the others it shares as long as they mean the same.
   local OWN = {
     bh_gate_out = true, bh_gate_in = true, bh_gate_probe = true, bh_gate_forget = true, bh_ports = true,
-    bh_state = true, bh_spots = true, bh_graves = true, bh_chunks_1m = true, bh_chunks_8m = true,
+    bh_state = true, bh_spots = true, bh_chunks_1m = true, bh_chunks_8m = true,
     bh_chunks_64m = true, bh_forwards = true,
   }
 

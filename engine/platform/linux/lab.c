@@ -147,7 +147,6 @@ static int lab_advance(struct bh_lab *lab, uint64_t ns, struct bh_error *err)
 static void lab_close(struct bh_lab *base)
 {
 	struct bh_linux_lab *lab = bh_linux_lab_of(base);
-	struct bh_visit back = {.home = lab->original + 1};
 
 	for (size_t i = 0; i < lab->listeners_count; i++)
 		bh_listener_close(&lab->listeners[i]);
@@ -155,10 +154,7 @@ static void lab_close(struct bh_lab *base)
 		bh_guest_stop(&lab->guests[i]);
 	bh_cleanup_fd(&lab->host);
 	bh_cleanup_fd(&lab->outside);
-	if (lab->entered)
-		bh_namespace_leave(&back);
-	else
-		bh_cleanup_fd(&lab->original);
+	bh_namespace_leave(&lab->stay);
 	free(lab);
 }
 
@@ -176,7 +172,6 @@ int bh_lab_linux_open(struct bh_lab **out, const struct bh_lab_options *options,
                       struct bh_error *err)
 {
 	struct bh_linux_lab *lab = calloc(1, sizeof(*lab));
-	struct bh_visit stay = {0};
 	int rc = 0;
 
 	if (geteuid()) {
@@ -187,21 +182,16 @@ int bh_lab_linux_open(struct bh_lab **out, const struct bh_lab_options *options,
 		return bh_error_set(err, -ENOMEM, "not enough memory for a lab");
 	lab->lab.ops = &lab_ops;
 	lab->host = lab->outside = -1;
-	lab->original = bh_namespace_current(err);
-	if (lab->original < 0)
-		rc = lab->original;
-	if (!rc && (lab->host = make_stack(err)) < 0)
+	if ((lab->host = make_stack(err)) < 0)
 		rc = lab->host;
 	if (!rc && (lab->outside = make_stack(err)) < 0)
 		rc = lab->outside;
 	rc = rc ? rc : make_uplink(lab, options, err);
-	rc = rc ? rc : bh_namespace_enter(&stay, lab->host, err);
+	rc = rc ? rc : bh_namespace_enter(&lab->stay, lab->host, err);
 	if (rc) {
 		lab_close(&lab->lab);
 		return rc;
 	}
-	close(stay.home - 1); /* lab->original is the way back */
-	lab->entered = true;
 	for (size_t i = 0; i < options->host_count; i++)
 		lab->outside_gateways[lab->gateways_count++] = options->host[i].address;
 	*out = &lab->lab;

@@ -28,8 +28,7 @@ struct bh_guest {
 
 struct bh_linux_lab {
 	struct bh_lab lab; /* first: the two are cast into each other */
-	int original;      /* namespace the process came from */
-	bool entered;      /* it has left that one */
+	struct bh_visit stay; /* of the process, in `host` */
 	int host;
 	int outside;
 	struct bh_address outside_gateways[4]; /* the host's addresses on the uplink */

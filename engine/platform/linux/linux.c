@@ -432,6 +432,7 @@ static void close_state(struct bh_platform *platform)
 	bh_cleanup_fd(&self->switch_namespace);
 	bh_cleanup_fd(&self->default_namespace);
 	bh_runtime_close(&self->runtime);
+	bh_namespace_release();
 	free(self);
 }
 
@@ -522,6 +523,7 @@ int bh_platform_linux_open(struct bh_platform **out, const char *tag, bool write
 	self = calloc(1, sizeof(*self));
 	if (!self)
 		return bh_error_set(err, -ENOMEM, "there is not enough memory to open the state");
+	bh_namespace_hold();
 	self->platform.ops = &ops;
 	self->write = write;
 	self->default_namespace = self->switch_namespace = -1;

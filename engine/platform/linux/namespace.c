@@ -58,18 +58,45 @@ bool bh_namespace_same(int a, int b)
 	       one.st_ino == other.st_ino;
 }
 
+/* Where the process is when it visits nobody: nothing else moves it. Open while it visits, and while held. */
+static int base = -1;
+static unsigned depth, holders;
+
+static void drop_base(void)
+{
+	if (depth || holders || base < 0)
+		return;
+	close(base);
+	base = -1;
+}
+
+void bh_namespace_hold(void)
+{
+	holders++;
+}
+
+void bh_namespace_release(void)
+{
+	holders--;
+	drop_base();
+}
+
 static int enter(struct bh_visit *visit, int namespace, struct bh_error *err)
 {
-	BH_AUTOFD int home = bh_namespace_current(err);
+	BH_AUTOFD int home = depth || base < 0 ? bh_namespace_current(err) : -1;
 	int rc;
 
-	if (home < 0)
+	if (home < 0 && (depth || base < 0))
 		return home;
+	if (!depth && base < 0)
+		base = bh_take_fd(&home);
 	rc = namespace < 0 ? unshare(CLONE_NEWNET) : setns(namespace, CLONE_NEWNET);
+	if (rc)
+		drop_base();
 	if (rc)
 		return bh_error_errno(err, -errno, namespace < 0 ? "cannot make a network namespace"
 		                                                 : "cannot enter a network namespace");
-	visit->home = bh_take_fd(&home) + 1;
+	visit->home = depth++ ? bh_take_fd(&home) + 1 : base + 1;
 	return 0;
 }
 
@@ -94,8 +121,16 @@ void bh_namespace_leave(struct bh_visit *visit)
 		       strerror(errno));
 		abort();
 	}
-	close(visit->home - 1);
+	depth--;
+	if (visit->home - 1 != base) {
+		close(visit->home - 1);
+		if (!depth) { /* visits that ended in another order than they began: we are not there */
+			close(base);
+			base = -1;
+		}
+	}
 	visit->home = 0;
+	drop_base();
 }
 
 int bh_namespace_cookie(int namespace, uint64_t *cookie, struct bh_error *err)

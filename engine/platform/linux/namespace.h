@@ -30,6 +30,10 @@ int bh_namespace_enter_new(struct bh_visit *visit, struct bh_error *err);
 void bh_namespace_leave(struct bh_visit *visit);
 #define BH_AUTOVISIT __attribute__((cleanup(bh_namespace_leave)))
 
+/* While held, the way home is kept open between visits, which are many in one change. */
+void bh_namespace_hold(void);
+void bh_namespace_release(void);
+
 /* Unique for this boot. */
 int bh_namespace_cookie(int namespace, uint64_t *cookie, struct bh_error *err);
 

@@ -101,7 +101,7 @@ static struct bh_ruleset *make_ruleset(void)
 struct kernel {
 	struct bpf_object *object;
 	struct bh_chunks chunks;
-	uint64_t serial;
+	uint64_t serial, used;
 	struct measured *measured;
 	int lookup, nothing;
 };
@@ -124,6 +124,7 @@ static void kernel_open(struct kernel *kernel)
 {
 	static const char *const classes[] = {"bh_chunks_1m", "bh_chunks_8m", "bh_chunks_64m"};
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = "bench");
+	LIBBPF_OPTS(bpf_map_create_opts, mapped, .map_flags = BPF_F_MMAPABLE);
 
 	libbpf_set_print(quiet);
 	kernel->object = bpf_object__open_mem(object_bytes, sizeof(object_bytes), &opts);
@@ -131,9 +132,10 @@ static void kernel_open(struct kernel *kernel)
 		die("the kernel does not load the program; are you root?");
 	for (int c = 0; c < BH_CHUNK_CLASSES; c++)
 		kernel->chunks.classes[c] = map_of(kernel, classes[c]);
-	kernel->chunks.spots = bpf_map_create(BPF_MAP_TYPE_HASH, "spots", 4, sizeof(struct bh_spot), 16, NULL);
-	kernel->chunks.graves = bpf_map_create(BPF_MAP_TYPE_HASH, "graves", sizeof(struct bh_spot), 4, 16, NULL);
+	kernel->chunks.map = bpf_map_create(BPF_MAP_TYPE_ARRAY, "spots", 4, sizeof(struct bh_spot), BH_TABLES_MAX,
+	                                    &mapped);
 	kernel->chunks.serial = &kernel->serial;
+	kernel->chunks.used = &kernel->used;
 	kernel->measured = mmap(NULL, sizeof(*kernel->measured), PROT_READ | PROT_WRITE, MAP_SHARED,
 	                        map_of(kernel, "measured"), 0);
 	if (kernel->measured == MAP_FAILED)
