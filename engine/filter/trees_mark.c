@@ -7,7 +7,7 @@
  */
 #include "trees_part.h"
 
-#define LOOKS 400 /* children and cubes that are looked at for one cube in one tree */
+#define LOOKS 120 /* children and cubes that are looked at for one cube in one tree */
 #define MARKED (1u << (BH_FOUND_TREES + BH_TREES - 1)) /* no tree's bit: a cube that has been here */
 
 struct asking {
