@@ -92,6 +92,10 @@ static void take_heap(void)
 		return;
 	mallopt(M_TOP_PAD, HEAP_BYTES + BELOW);
 	first = malloc(1);
+	if (!first && sbrk(0) == start - BELOW) { /* the process may not have so much */
+		mallopt(M_TOP_PAD, 128 << 10); /* as ever */
+		sbrk(end - (start - BELOW));
+	}
 	if (first >= start - BELOW && first < start) { /* else malloc() is not libc's own */
 		madvise(start, HEAP_BYTES, MADV_HUGEPAGE);
 		madvise(start, HEAP_BYTES, MADV_POPULATE_WRITE);

@@ -154,8 +154,11 @@ static int know(struct bh_chunks *chunks, struct bh_error *err)
 	return 0;
 }
 
-/* Another process knows by the serial that something changed; this one makes the same change. */
-static void changed(struct bh_chunks *chunks)
+/*
+ * Another process knows by the serial that something changes; this one makes the same change. Called before
+ * it, so that none that a kill cut short goes unnoticed.
+ */
+static void changing(struct bh_chunks *chunks)
 {
 	chunks->known_serial = ++*chunks->serial;
 }
@@ -260,6 +263,7 @@ static void bury(struct bh_chunks *chunks)
 	struct bh_known *known = chunks->known;
 	uint32_t kept = 0;
 
+	changing(chunks);
 	if (syscall(SYS_membarrier, MEMBARRIER_GLOBAL, 0, 0))
 		usleep(1000000); /* a kernel of isolated processors refuses; none runs a packet that long */
 	for (uint32_t i = 0; i < known->count; i++) {
@@ -276,7 +280,6 @@ static void bury(struct bh_chunks *chunks)
 	}
 	known->count = kept;
 	known->graves = known->full = 0;
-	changed(chunks);
 }
 
 /* A slot that is of none, or NONE. */
@@ -334,12 +337,12 @@ static int slot_remove(struct bh_chunks *chunks, uint32_t slot, struct bh_error 
 
 	if (rc)
 		return rc;
+	changing(chunks);
 	id_set(chunks, slot, BH_GRAVE);
 	for (uint32_t i = 0; i < chunks->known->count; i++)
 		if (chunks->known->list[i].slot == slot)
 			chunks->known->list[i].spot.id = BH_GRAVE;
 	chunks->known->graves++;
-	changed(chunks);
 	return 0;
 }
 
@@ -382,6 +385,7 @@ static int settle(struct bh_chunks *chunks, uint32_t id, uint32_t size, uint32_t
 	rc = make_room(chunks, size, &spot, &position, err);
 	if (rc)
 		return rc;
+	changing(chunks);
 	chunks->spots[*slot] = spot;
 	if (*slot >= *chunks->used)
 		__atomic_store_n(chunks->used, *slot + 1, __ATOMIC_RELEASE);
@@ -390,7 +394,6 @@ static int settle(struct bh_chunks *chunks, uint32_t id, uint32_t size, uint32_t
 	list = chunks->known->list;
 	memmove(&list[position + 1], &list[position], (chunks->known->count++ - position) * sizeof(*list));
 	list[position] = (struct known){spot, *slot};
-	changed(chunks);
 	return 0;
 }
 

@@ -191,8 +191,11 @@ int bh_gate_conf_remove(struct bh_gate_kernel *gate, uint32_t ifindex, struct bh
 	struct bh_conf conf;
 	int rc, gone;
 
-	if (bh_gate_conf_get(gate, ifindex, &conf))
+	if (bh_gate_conf_get(gate, ifindex, &conf)) {
+		if (gate->state->changes & 1) /* a removal that a kill cut short at its end */
+			changes_end(gate);
 		return 0;
+	}
 	forward_remove(gate, ifindex, &conf);
 	rc = bh_gate_forget_flows(gate, &conf, err);
 	bpf_map_delete_elem(gate->maps[COUNTS], &conf.endpoint);

@@ -112,6 +112,12 @@ static void ports(struct bh_gate_kernel *gate, const char *directory)
 		bh_gate_conf_remove(gate, ENDPOINT + i * APART, NULL);
 		bh_gate_share_remove(gate, ENDPOINT + i * APART, NULL);
 	}
+	/* A removal, made and not told, ends when it is made again: else nothing would be remembered from here on. */
+	wrong += bpf_map_lookup_elem(map, &zero, &state) != 0;
+	state.changes |= 1;
+	wrong += bpf_map_update_elem(map, &zero, &state, BPF_ANY) != 0;
+	wrong += bh_gate_conf_remove(gate, id, NULL) != 0;
+	wrong += bpf_map_lookup_elem(map, &zero, &state) != 0 || state.changes & 1;
 	close(map);
 	close(rows);
 	snprintf(detail, sizeof(detail), "%u wrong", wrong);

@@ -1,5 +1,6 @@
 --- cli_spec.lua - the command line: exit statuses and sentences.
 local cli = require "tests.support.cli"
+local namespaces = require "tests.support.namespaces"
 local json = require "json"
 
 --- Runs and holds the answer to the contract: the status, and one sentence where it is not 0.
@@ -245,6 +246,21 @@ return 7]]
     refused(1, { "run", name })
     refused(2, { "run" })
     refused(2, { "run", "--frob", name })
+  end)
+end)
+
+describe("the program", function()
+  it("needs no more memory than it uses, though it takes a large page where it may", function()
+    local function run(kilobytes)
+      return namespaces.shell(("ulimit -d %d; '%s' help"):format(kilobytes, cli.program()))
+    end
+    if select(2, run(32000)) ~= 0 then
+      pending "sanitizers take more than may be given"
+    end
+    for kilobytes = 2000, 4500, 250 do
+      local text, status = run(kilobytes)
+      assert.equal(0, status, ("%d KB: %s"):format(kilobytes, text))
+    end
   end)
 end)
 
