@@ -4,7 +4,7 @@
 #ifndef BH_GATE_MAPS_H
 #define BH_GATE_MAPS_H
 
-#include "../filter/flow.h"
+#include "../filter/packet.h"
 
 /* Room for flows of all compartments: 1,048,576 (16 MB of empty buckets, twice with the ledger). */
 #define BH_FLOWS_MAX (1u << 20)
