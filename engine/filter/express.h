@@ -187,6 +187,15 @@ static inline __attribute__((always_inline)) struct bh_flow *bh_plain_flow(BH_CT
 	return flow;
 }
 
+/* The verdict of a flow, by what it says of the rule that let it in. */
+static inline __attribute__((always_inline)) void bh_plain_allow(struct bh_verdict *verdict,
+                                                                 uint32_t rule, uint8_t audit)
+{
+	bh_decide(verdict, BH_ALLOW, BH_BY_FLOW);
+	verdict->audit = audit;
+	verdict->rule = rule;
+}
+
 /* True, and the verdict, if there is such a flow. */
 static inline __attribute__((always_inline)) bool bh_express(BH_CTX *ctx, const struct bh_conf *conf,
                                                              struct bh_plain *plain, uint32_t direction,
@@ -200,9 +209,7 @@ static inline __attribute__((always_inline)) bool bh_express(BH_CTX *ctx, const 
 	flow = bh_plain_flow(ctx, conf, plain, direction);
 	if (!flow)
 		return false;
-	bh_decide(verdict, BH_ALLOW, BH_BY_FLOW);
-	verdict->audit = flow->audit;
-	verdict->rule = flow->rule;
+	bh_plain_allow(verdict, flow->rule, flow->audit);
 	return true;
 }
 

@@ -55,9 +55,7 @@ static inline __attribute__((always_inline)) bool recall(struct bh_flow_memo *me
 	        memo->state)
 		return false;
 	memo->packets[direction & 1]++;
-	bh_decide(verdict, BH_ALLOW, BH_BY_FLOW);
-	verdict->audit = memo->audit;
-	verdict->rule = memo->rule;
+	bh_plain_allow(verdict, memo->rule, memo->audit);
 	return true;
 }
 
@@ -105,9 +103,7 @@ static inline __attribute__((always_inline)) bool express(BH_CTX *ctx, const str
 	flow = bh_plain_flow(ctx, conf, plain, direction);
 	if (!flow)
 		return false;
-	bh_decide(verdict, BH_ALLOW, BH_BY_FLOW);
-	verdict->audit = flow->audit;
-	verdict->rule = flow->rule;
+	bh_plain_allow(verdict, flow->rule, flow->audit);
 	remember(ctx, memo, flow, &plain->key, tick, before);
 	return true;
 }
