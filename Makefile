@@ -32,8 +32,10 @@ LIBS    := $(if $(HAVE),$(shell pkg-config --libs $(filter-out $(LATE),$(PKGS)))
 # linker's. SHARED=1 links everything as it is shared. Lua is there whole, and exported: modules in C call it.
 archive  = $(if $(SHARED),,$(filter /%,$(shell $(CC) -print-file-name=lib$(1).a)))
 linked   = $(or $(call archive,$(1)),-l$(1))
+# libbpf's own needs; where they are not all known, its archive is linked with them shared.
+ELF     := $(or $(shell pkg-config --static --libs-only-l libelf 2>/dev/null),-lelf -lz)
 MAINLIBS = $(call linked,sqlite3) $(call linked,bpf) -Wl,--whole-archive $(call linked,lua5.4) -Wl,--no-whole-archive \
-           $(filter-out -lsqlite3 -lbpf -llua5.4,$(LIBS)) -lelf -lz
+           $(filter-out -lsqlite3 -lbpf -llua5.4,$(LIBS)) $(foreach l,$(ELF),$(call linked,$(l:-l%=%)))
 soname   = $(shell LC_ALL=C objdump -p $$($(CC) -print-file-name=$(1)) 2>/dev/null | sed -n 's/^ *SONAME *//p')
 $(B)/engine/platform/linux/nftables.o $(B)/older/engine/platform/linux/nftables.o: ALL_CFLAGS += -DBH_NFTABLES_SO='"$(or $(call soname,libnftables.so),libnftables.so.1)"'
 $(B)/bindings/capture.o $(B)/older/bindings/capture.o: ALL_CFLAGS += -DBH_PCAP_SO='"$(or $(call soname,libpcap.so),libpcap.so.1)"'

@@ -3,19 +3,17 @@
 --- A set is stored by its whole path, so that it is found again whatever the working directory.
 --- What people read (origins of rules, messages of handlers) names it from the program's root or
 --- from where they stand: `policies/default/container/process.lua:12`. Both are decided here.
-local lfs = require "lfs"
-
 local policies = {}
+
+--- The rest of a path below a directory; nil if it does not lie there.
+local function below(dir, base)
+  return base and base ~= "/" and dir:sub(1, #base + 1) == base .. "/" and dir:sub(#base + 2) or nil
+end
 
 --- The directory as people write it: relative to the program's root or the working directory where
 --- it lies under one of them.
 function policies.name(dir)
-  for _, base in ipairs { arg.root, lfs.currentdir() } do
-    if base and base ~= "/" and dir:sub(1, #base + 1) == base .. "/" then
-      return dir:sub(#base + 2)
-    end
-  end
-  return dir
+  return below(dir, arg.root) or below(dir, require("lfs").currentdir()) or dir
 end
 
 --- Files that stand for others while something is tried out: { path, as people know it }.

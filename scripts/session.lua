@@ -1,5 +1,4 @@
 --- session.lua - what one run of the program knows: platform, state, policies, where output goes.
-local lfs = require "lfs"
 local refuse = require "refuse"
 
 local session = {
@@ -20,7 +19,7 @@ end
 
 --- Whether anything was ever made in this session's state.
 function session.exists()
-  return session.platform ~= "linux" or lfs.attributes(session.state() .. "/state.db", "mode") ~= nil
+  return session.platform ~= "linux" or require("lfs").attributes(session.state() .. "/state.db", "mode") ~= nil
 end
 
 --- Opens the host of this session.
@@ -55,7 +54,7 @@ end
 
 --- A path without `.`, `..` and doubled slashes, from the root; symbolic links stay.
 function session.absolute(path)
-  local whole = path:sub(1, 1) == "/" and path or lfs.currentdir() .. "/" .. path
+  local whole = path:sub(1, 1) == "/" and path or require("lfs").currentdir() .. "/" .. path
   local parts = {}
   for part in whole:gmatch "[^/]+" do
     if part == ".." then
@@ -70,7 +69,7 @@ end
 --- The whole path of a directory that an argument names; refuses what is none.
 function session.directory(path)
   local dir = session.absolute(path)
-  if lfs.attributes(dir, "mode") ~= "directory" then
+  if require("lfs").attributes(dir, "mode") ~= "directory" then
     refuse.input(("%s is not a directory"):format(require("validate").quoted(path)))
   end
   return dir

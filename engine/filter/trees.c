@@ -540,9 +540,10 @@ void bh_trees_grow(struct bh_trees *trees, struct bh_domain *domain, const struc
 
 			top[a] = first > top[a] ? first : top[a];
 		}
+	growing.cells = malloc(2 * SAMPLE * sizeof(*growing.cells));
 	growing.loads = calloc(1u << FORK_BITS, sizeof(*growing.loads));
 	growing.stamps = calloc(1u << FORK_BITS, sizeof(*growing.stamps));
-	trees->failed = trees->failed || !growing.loads || !growing.stamps || !parts;
+	trees->failed = trees->failed || !growing.cells || !growing.loads || !growing.stamps || !parts;
 	for (size_t p = 0; p <= trials && !trees->failed; p++) {
 		size_t which = p < trials ? p : best;
 		uint32_t wide[2] = {WIDE, WIDE};
@@ -570,6 +571,7 @@ void bh_trees_grow(struct bh_trees *trees, struct bh_domain *domain, const struc
 	trees->most_nodes = growing.all_nodes > trees->most_nodes ? growing.all_nodes : trees->most_nodes;
 	trees->most_cubes = growing.all_cubes > trees->most_cubes ? growing.all_cubes : trees->most_cubes;
 	put_roots(trees, domain);
+	free(growing.cells);
 	free(growing.loads);
 	free(growing.stamps);
 }

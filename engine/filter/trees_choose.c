@@ -6,7 +6,6 @@
 
 #include <string.h>
 
-#define SAMPLE 128 /* boxes of a node that candidates are tried on */
 
 /* ---- which children a box reaches ---- */
 
@@ -120,8 +119,7 @@ static double try_choice(struct growing *growing, const struct choice *choice, c
 {
 	uint32_t step = count > SAMPLE ? count / SAMPLE : 1, n = 0, everywhere = 0, total = 0;
 	double sum = 0, width = (double)(1u << choice->bits);
-	static _Thread_local uint32_t cells[SAMPLE * 2][CELLS_MAX];
-	uint32_t counts[SAMPLE * 2];
+	uint32_t (*cells)[CELLS_MAX] = growing->cells, counts[SAMPLE * 2];
 
 	for (uint32_t i = 0; i < count; i += step, n++) {
 		counts[n] = bh_trees_cells(growing, choice, &parts[i], cells[n]);

@@ -8,6 +8,7 @@
 
 #define VALUES_MAX 64                /* of one word: a box with more goes to all children */
 #define CELLS_MAX (VALUES_MAX * 4)   /* children that a box is said to reach one by one */
+#define SAMPLE 128                   /* boxes of a node that candidates are tried on, to twice as many */
 #define FORK_BITS 17                 /* children of a node at most, as a power of 2 */
 #define EVERYWHERE UINT32_MAX
 
@@ -42,6 +43,7 @@ struct choice {
 struct growing {
 	struct bh_trees *trees;
 	const struct bh_lanes_box *boxes;
+	uint32_t (*cells)[CELLS_MAX]; /* of a candidate, by box of the sample */
 	uint32_t *loads;  /* of a candidate's cells */
 	uint32_t *stamps; /* of cells that a box was seen to reach, with the number of the asking */
 	uint32_t stamp;

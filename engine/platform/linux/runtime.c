@@ -24,23 +24,9 @@
 #include "namespace.h"
 
 #define TOP "/run/bulkhead"
+#define ANCESTORS_MAX 1024 /* processes deep */
 
 /* --- the mount namespace that counts --- */
-
-static pid_t parent_of(pid_t pid)
-{
-	char path[32], line[512];
-	BH_AUTOFILE FILE *file = NULL;
-	const char *rest;
-	int parent = 0;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	file = fopen(path, "re");
-	if (!file || !fgets(line, sizeof(line), file))
-		return 0;
-	rest = strrchr(line, ')'); /* the name before it may hold anything */
-	return rest && sscanf(rest + 1, " %*c %d", &parent) == 1 ? parent : 0;
-}
 
 static int open_of(pid_t pid, const char *what, int flags)
 {
@@ -50,29 +36,42 @@ static int open_of(pid_t pid, const char *what, int flags)
 	return open(path, flags | O_CLOEXEC);
 }
 
-/* Pid 1, else the outermost ancestor we may look into, else ourselves. */
-static pid_t anchor(void)
+/* 0 if nobody knows. */
+static pid_t parent_of(pid_t pid)
 {
-	pid_t best = getpid(), pid = 1;
-	BH_AUTOFD int first = open_of(pid, "ns/mnt", O_RDONLY);
+	char line[512];
+	BH_AUTOFD int fd = open_of(pid, "stat", O_RDONLY);
+	ssize_t n = fd < 0 ? -1 : read(fd, line, sizeof(line) - 1);
+	const char *rest;
+	int parent = 0;
 
-	if (first >= 0)
-		return 1;
-	for (pid = getppid(); pid > 1; pid = parent_of(pid)) {
-		int fd = open_of(pid, "ns/mnt", O_RDONLY);
+	line[n > 0 ? n : 0] = '\0';
+	rest = strrchr(line, ')'); /* the name before it may hold anything */
+	return rest && sscanf(rest + 1, " %*c %d", &parent) == 1 ? parent : 0;
+}
 
-		if (fd < 0)
-			continue;
-		best = pid;
-		close(fd);
+/* The mount namespace of pid 1, else of the outermost ancestor we may look into, else our own; and whose it is. */
+static int open_anchor(pid_t *whose)
+{
+	pid_t lineage[ANCESTORS_MAX], pid = getppid();
+	int fd = open_of(1, "ns/mnt", O_RDONLY), n = 0;
+
+	*whose = 1;
+	if (fd >= 0)
+		return fd;
+	for (lineage[n++] = getpid(); pid > 1 && n < ANCESTORS_MAX; pid = parent_of(pid))
+		lineage[n++] = pid;
+	while (fd < 0 && n > 0) {
+		*whose = lineage[--n];
+		fd = open_of(*whose, "ns/mnt", O_RDONLY);
 	}
-	return best;
+	return fd;
 }
 
 static int open_mounts(struct bh_runtime *runtime, struct bh_error *err)
 {
-	pid_t pid = anchor();
-	BH_AUTOFD int theirs = open_of(pid, "ns/mnt", O_RDONLY);
+	pid_t pid;
+	BH_AUTOFD int theirs = open_anchor(&pid);
 	BH_AUTOFD int ours = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
 	BH_AUTOFD int root = -1;
 	struct stat a, b;
