@@ -159,7 +159,7 @@ local function perform(words, here)
   if command.lua then
     package.path, package.cpath = here.path, here.cpath
   end
-  session.json = args.json or false
+  session.json, session.brief = args.json or false, command.brief or false
   if not command.brief then
     collectgarbage "restart" -- it is stopped while the program starts
   end

@@ -5,6 +5,7 @@ local session = {
   ---@type "linux"|"memory" where `run` and `repl` make things; commands are always about linux
   platform = "linux",
   json = false, -- was --json given
+  brief = false, -- ends as soon as its command has: what it holds goes with the process
 }
 
 --- The directory that scripts/ and policies/ are in.
@@ -40,12 +41,14 @@ function session.host(write, options)
   }
 end
 
---- Opens the host and gives it to `body`; closes it however that ends. Refuses where it cannot be
---- opened.
+--- Opens the host and gives it to `body`; closes it however that ends, but leaves that to the end of a
+--- brief process where all went well. Refuses where it cannot be opened.
 function session.with_host(write, body, options)
   local host <const> = refuse.check(session.host(write, options))
   local result = table.pack(pcall(body, host))
-  host:close()
+  if not (session.brief and result[1]) then
+    host:close()
+  end
   if not result[1] then
     error(result[2], 0)
   end
