@@ -34,13 +34,7 @@ end
 
 --- Opens the host and gives it to `body`.
 local function with_host(write, body)
-  local host <const> = check(session.host(write))
-  local result = table.pack(pcall(body, host))
-  host:close()
-  if not result[1] then
-    error(result[2], 0)
-  end
-  return table.unpack(result, 2, result.n)
+  return session.use(check(session.host(write)), body)
 end
 
 --- Ports of the runtime and of the annotation; what both name counts once.

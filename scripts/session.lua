@@ -41,10 +41,9 @@ function session.host(write, options)
   }
 end
 
---- Opens the host and gives it to `body`; closes it however that ends, but leaves that to the end of a
---- brief process where all went well. Refuses where it cannot be opened.
-function session.with_host(write, body, options)
-  local host <const> = refuse.check(session.host(write, options))
+--- Gives an open host to `body` and closes it however that ends, but leaves that to the end of a brief
+--- process where all went well.
+function session.use(host, body)
   local result = table.pack(pcall(body, host))
   if not (session.brief and result[1]) then
     host:close()
@@ -53,6 +52,11 @@ function session.with_host(write, body, options)
     error(result[2], 0)
   end
   return table.unpack(result, 2, result.n)
+end
+
+--- Opens the host for `body`. Refuses where it cannot be opened.
+function session.with_host(write, body, options)
+  return session.use(refuse.check(session.host(write, options)), body)
 end
 
 --- A path without `.`, `..` and doubled slashes, from the root; symbolic links stay.
