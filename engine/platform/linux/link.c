@@ -11,6 +11,7 @@
 
 #include <linux/if.h>
 #include <linux/if_link.h>
+#include <linux/ip.h>
 #include <linux/neighbour.h>
 #include <linux/veth.h>
 
@@ -237,6 +238,13 @@ void bh_link_add_route(struct bh_netlink *netlink, uint32_t index, const struct 
 	put_route(netlink, index, prefix, gateway, false, what);
 }
 
+/* What a link is asked for: not its counters, which are most of what the kernel would say. */
+static void put_request(struct nlmsghdr *message, uint32_t index)
+{
+	put_ifinfo(message, index);
+	mnl_attr_put_u32(message, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+}
+
 static int attr_kind(const struct nlattr *attr, void *arg)
 {
 	struct bh_link *link = arg;
@@ -244,6 +252,23 @@ static int attr_kind(const struct nlattr *attr, void *arg)
 	if (mnl_attr_get_type(attr) == IFLA_INFO_KIND)
 		snprintf(link->kind, sizeof(link->kind), "%s", mnl_attr_get_str(attr));
 	return MNL_CB_OK;
+}
+
+/* IPv4's settings of an interface are an array, the first at 0. */
+static int attr_inet(const struct nlattr *attr, void *arg)
+{
+	struct bh_link *link = arg;
+	const uint32_t *values = mnl_attr_get_payload(attr);
+
+	if (mnl_attr_get_type(attr) == IFLA_INET_CONF &&
+	    mnl_attr_get_payload_len(attr) >= IPV4_DEVCONF_FORWARDING * sizeof(*values))
+		link->forwards4 = values[IPV4_DEVCONF_FORWARDING - 1] != 0;
+	return MNL_CB_OK;
+}
+
+static int attr_family(const struct nlattr *attr, void *arg)
+{
+	return mnl_attr_get_type(attr) == AF_INET ? mnl_attr_parse_nested(attr, attr_inet, arg) : MNL_CB_OK;
 }
 
 static int attr_link(const struct nlattr *attr, void *arg)
@@ -263,6 +288,9 @@ static int attr_link(const struct nlattr *attr, void *arg)
 	case IFLA_LINKINFO:
 		mnl_attr_parse_nested(attr, attr_kind, link);
 		break;
+	case IFLA_AF_SPEC:
+		mnl_attr_parse_nested(attr, attr_family, link);
+		break;
 	}
 	return MNL_CB_OK;
 }
@@ -275,6 +303,7 @@ static bool parse_link(const struct nlmsghdr *message, struct bh_link *link)
 	if (message->nlmsg_type != RTM_NEWLINK)
 		return false;
 	link->index = (uint32_t)info->ifi_index;
+	link->loopback = info->ifi_flags & IFF_LOOPBACK;
 	mnl_attr_parse(message, sizeof(*info), attr_link, link);
 	return true;
 }
@@ -294,7 +323,7 @@ static int get_link(struct bh_netlink *netlink, const char *name, uint32_t index
 	                                          name ? name : "by its index");
 	int rc;
 
-	put_ifinfo(message, index);
+	put_request(message, index);
 	if (name)
 		mnl_attr_put_strz(message, IFLA_IFNAME, name);
 	rc = bh_netlink_run(netlink, visit_found, &found, err);
@@ -345,7 +374,7 @@ int bh_link_each(struct bh_netlink *netlink, int (*visit)(const struct bh_link *
 {
 	struct each each = {visit, arg};
 
-	put_ifinfo(bh_netlink_add(netlink, RTM_GETLINK, NLM_F_DUMP, "list the interfaces"), 0);
+	put_request(bh_netlink_add(netlink, RTM_GETLINK, NLM_F_DUMP, "list the interfaces"), 0);
 	return bh_netlink_run(netlink, visit_each, &each, err);
 }
 

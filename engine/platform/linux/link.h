@@ -31,6 +31,8 @@ struct bh_link {
 	char name[BH_IFNAME_SIZE];
 	char kind[16]; /* "veth", "tun", "" */
 	bool up;       /* operationally: what is sent is not lost */
+	bool loopback;
+	bool forwards4; /* IPv4 that comes in by it */
 };
 
 void bh_link_add_veth(struct bh_netlink *netlink, const struct bh_veth *veth);

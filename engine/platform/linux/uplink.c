@@ -280,12 +280,21 @@ int bh_uplink_apply(struct bh_platform *platform, const struct bh_uplink *uplink
 	return lock < 0 ? lock : apply(self, uplink, err);
 }
 
-/* Stops at a vNIC of ours that forwards: some network is routed. */
-static int is_routed_vnic(const struct bh_link *link, void *arg)
-{
-	const struct bh_linux *self = arg;
+struct survey {
+	const char *tag;
+	bool routed;    /* a vNIC of ours forwards: some network is routed */
+	bool unrouting; /* an interface does not: it must not lead anywhere then */
+};
 
-	return bh_switch_owns(self->tag, link->name) && forwards(4, link->name);
+static int survey_link(const struct bh_link *link, void *arg)
+{
+	struct survey *survey = arg;
+
+	if (bh_switch_owns(survey->tag, link->name))
+		survey->routed = survey->routed || link->forwards4;
+	else if (!link->loopback && !bh_switch_is_vnic(link))
+		survey->unrouting = survey->unrouting || !link->forwards4;
+	return 0;
 }
 
 /* Whether the table refuses exactly where it should by now. */
@@ -305,17 +314,19 @@ bool bh_uplink_intact(struct bh_platform *platform)
 {
 	struct bh_linux *self = bh_linux_of(platform);
 	BH_AUTOVISIT struct bh_visit visit = {0};
+	struct survey survey = {.tag = self->tag};
 	struct bh_uplinks routed;
 
 	if (bh_linux_filter(self, NULL) || !bh_nat_intact(&self->filter_link, self->tag) ||
 	    bh_namespace_enter(&visit, self->default_namespace, NULL) || !is_lent_intact(self))
 		return false;
-	if (bh_link_each(&self->default_link, is_routed_vnic, self, NULL) != 1)
+	if (bh_link_each(&self->default_link, survey_link, &survey, NULL) || !survey.routed || !survey.unrouting)
 		return true;
+	/* Routes may be a million; they are asked for only where one may be in question. */
 	if (find_routed(self, 4, &routed, NULL))
 		return true;
 	for (size_t i = 0; i < routed.count; i++)
-		if (!forwards(4, routed.links[i].name))
+		if (!routed.links[i].forwards4)
 			return false;
 	return true;
 }
