@@ -63,7 +63,7 @@ SCRIPTS := $(sort $(wildcard scripts/*.lua scripts/commands/*.lua)) \
 
 $(B)/compile: bindings/compile/compile.c bindings/chunks.h | packages
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $< $(LIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $< $(call linked,lua5.4) $(filter-out -llua5.4,$(LIBS))
 
 $(B)/bindings/chunks.inc: $(B)/compile $(SCRIPTS)
 	@mkdir -p $(@D)
@@ -71,6 +71,7 @@ $(B)/bindings/chunks.inc: $(B)/compile $(SCRIPTS)
 	$(Q)$(B)/compile $(SCRIPTS) > $@.new && mv $@.new $@
 
 $(B)/bindings/chunks.o $(B)/older/bindings/chunks.o: $(B)/bindings/chunks.inc
+$(B)/bindings/chunks.o $(B)/older/bindings/chunks.o: ALL_CFLAGS += $(if $(call archive,lua5.4),-DBH_LUA_LINKED)
 
 # Test programs in C: each .c below tests/ that has a main of its own.
 TESTS   := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/filter/*.c tests/fuzz/*.c tests/host/*.c tests/support/*.c))

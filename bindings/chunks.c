@@ -11,6 +11,14 @@
 
 #include "bindings/chunks.inc"
 
+#ifdef BH_LUA_LINKED
+/* The Lua that compiled is in this program. */
+static bool is_same_lua(lua_State *L)
+{
+	(void)L;
+	return true;
+}
+#else
 struct comparison {
 	const unsigned char *bytes;
 	size_t left;
@@ -43,6 +51,7 @@ static bool is_same_lua(lua_State *L)
 	lua_pop(L, 1);
 	return known > 0;
 }
+#endif
 
 static const struct bh_chunk *find(const char *text, size_t size)
 {

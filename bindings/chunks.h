@@ -3,8 +3,8 @@
  * still the same: to read Lua's grammar would be a fifth of what a hook takes.
  *
  * Whoever changes a script, here or where it is installed, has what is written there. Bytecode is only
- * good for the Lua that wrote it, which another may have replaced since; whether it is the same is seen by
- * its canary, a text with what the language has, which must compile to the same bytes.
+ * good for the Lua that wrote it. Where Lua is a shared library another may have replaced it since; whether
+ * it is the same is seen by its canary, a text with what the language has, which must compile to the same bytes.
  */
 #ifndef BH_BINDINGS_CHUNKS_H
 #define BH_BINDINGS_CHUNKS_H
