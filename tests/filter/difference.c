@@ -15,14 +15,7 @@
 #include "../../engine/filter/difference.h"
 #include "../../engine/filter/evaluate.h"
 #include "../support/random.h"
-
-static int passed, failed;
-
-static void report(const char *property, bool ok, const char *detail)
-{
-	printf("%s %s%s%s\n", ok ? "ok" : "FAILED", property, *detail ? ": " : "", detail);
-	*(ok ? &passed : &failed) += 1;
-}
+#include "../support/report.h"
 
 static void add_rule(struct bh_ruleset *ruleset, struct bh_rule *rule)
 {
@@ -340,6 +333,5 @@ int main(int argc, char **argv)
 	random_state = argc > 3 ? (uint64_t)atol(argv[3]) : 20250101;
 	random_pairs(rounds);
 	large_pair(large);
-	printf("%d passed, %d failed, 0 skipped\n", passed, failed);
-	return failed != 0;
+	return report_counts();
 }

@@ -16,6 +16,7 @@ static struct bh_flow_key *find_held(struct bh_env *env, const struct bh_ledger_
 #define bh_ledger_find find_held
 #include "../../engine/filter/evaluate.h"
 #include "../../engine/filter/flowtable.h"
+#include "../support/report.h"
 #undef bh_ledger_insert
 #undef bh_ledger_find
 
@@ -26,14 +27,6 @@ static struct bh_conf conf;
 static enum { NOT_HELD, HELD_INSERTING, HELD_PASSED } held;
 static struct bh_ledger_key held_place;
 static struct bh_flow_key held_key;
-static int passed, failed;
-
-static void report(const char *property, bool ok, const char *detail)
-{
-	printf("%s %s: %s\n", ok ? "ok" : "FAILED", property, detail);
-	*(ok ? &passed : &failed) += 1;
-}
-
 static struct bh_flow_key key_of(uint32_t number)
 {
 	struct bh_flow_key key = {0};
@@ -151,6 +144,5 @@ int main(void)
 	conf.flows_limit = conf.flows_guaranteed = LIMIT;
 	row_comes_late();
 	row_comes_between();
-	printf("%d passed, %d failed, 0 skipped\n", passed, failed);
-	return failed != 0;
+	return report_counts();
 }

@@ -8,24 +8,14 @@
 #include <linux/pkt_cls.h>
 #include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <unistd.h>
 
 #include "../../engine/filter/evaluate.h"
 #include "../../engine/filter/notation.h"
-#include "../../engine/gate/gate.h"
 #include "../../engine/gate/maps.h"
+#include "../support/pinned.h"
 #include "../support/talk.h"
-
-static int passed, failed, skipped;
-
-static void report(const char *property, bool ok, const char *detail)
-{
-	printf("%s %s: %s\n", ok ? "ok" : "FAILED", property, detail);
-	*(ok ? &passed : &failed) += 1;
-}
 
 static void stay_on(int processor)
 {
@@ -208,29 +198,16 @@ static void both_ends(struct bh_gate_kernel *gate, const char *directory)
 	report("both ends of a packet are judged, each as its own", !wrong, detail);
 }
 
-/* Pins go to a bpffs in a mount namespace of this process: nothing is left behind. */
+static void remember(struct bh_gate_kernel *gate, const char *directory, void *arg)
+{
+	(void)arg;
+	ports(gate, directory);
+	flows(gate);
+	both_ends(gate, directory);
+}
+
 int main(void)
 {
-	struct bh_gate_kernel *gate = NULL;
-	char directory[] = "/tmp/bulkhead-test-XXXXXX";
-	struct bh_error err;
-
-	if (geteuid() || unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
-	    !mkdtemp(directory)) {
-		printf("skipped what is remembered is what stands: needs root\n");
-		skipped++;
-	} else {
-		if (mount("bpf", directory, "bpf", 0, NULL) || bh_gate_open(&gate, directory, true, &err)) {
-			report("what is remembered is what stands", false, "no gate");
-		} else {
-			ports(gate, directory);
-			flows(gate);
-			both_ends(gate, directory);
-		}
-		bh_gate_close(&gate);
-		umount2(directory, MNT_DETACH);
-		rmdir(directory);
-	}
-	printf("%d passed, %d failed, %d skipped\n", passed, failed, skipped);
-	return failed != 0;
+	with_pinned("what is remembered is what stands", &(struct pinned){.gate = remember});
+	return report_counts();
 }

@@ -8,26 +8,11 @@
  * against the same text in this process. Prints one line a property and the counts.
  */
 #include <errno.h>
-#include <sched.h>
 #include <stdlib.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "../../engine/filter/evaluate.h"
-#include "../../engine/gate/gate.h"
-#include "../../engine/gate/maps.h"
+#include "../support/pinned.h"
 #include "../support/shapes.h"
-#include "../support/talk.h"
-
-static int passed, failed, skipped;
-
-static void report(const char *property, bool ok, const char *detail)
-{
-	printf("%s %s%s%s\n", ok ? "ok" : "FAILED", property, *detail ? ": " : "", detail);
-	*(ok ? &passed : &failed) += 1;
-}
 
 static struct bh_ruleset *random_ruleset(uint32_t count)
 {
@@ -247,17 +232,20 @@ static void next_packet(struct bh_notation *packet, const struct bh_conf *conf)
 	*slot = *packet;
 }
 
-static void compare_kernel(struct bh_gate_kernel *gate, uint32_t packets)
+static const char in_kernel[] = "linear = compiled = in the kernel";
+
+static void compare_kernel(struct bh_gate_kernel *gate, const char *directory, void *arg)
 {
 	/* Half of the gates are of the little world, where identity is checked too. */
 	static const enum shape shapes[] = {SHAPE_LITTLE, SHAPE_HOSTS, SHAPE_LITTLE, SHAPE_WALL, SHAPE_LITTLE,
 	                                    SHAPE_WILDCARD, SHAPE_LITTLE, SHAPE_NESTED, SHAPE_LITTLE, SHAPE_LISTS,
 	                                    SHAPE_LITTLE, SHAPE_ICMP};
 	static const uint8_t mac[6] = {0x02, 0, 0, 0, 0, 0x02}, peer[6] = {0x02, 0, 0, 0, 0, 0x01};
-	uint32_t wrong = 0, by[BH_BY_COUNT] = {0};
+	uint32_t packets = *(uint32_t *)arg, wrong = 0, by[BH_BY_COUNT] = {0};
 	char detail[300] = "";
 	struct bh_error err = {0};
 
+	(void)directory;
 	for (uint32_t done = 0, id = 2; done < packets; id += 2) {
 		struct bh_flow_table *flows = NULL;
 		enum shape shape = shapes[id / 2 % 12];
@@ -269,7 +257,7 @@ static void compare_kernel(struct bh_gate_kernel *gate, uint32_t packets)
 		if (bh_flow_table_new(&flows, 1 << 19, NULL) || bh_flow_table_add_share(flows, id, NULL) ||
 		    bh_gate_share_put(gate, id, &err) || bh_gate_table_put(gate, id, tables[0], &err) ||
 		    bh_gate_table_put(gate, id + 1, tables[1], &err) || bh_gate_conf_put(gate, id, &conf, &err)) {
-			report("linear = compiled = in the kernel", false, err.message);
+			report(in_kernel, false, err.message);
 			return;
 		}
 		for (int i = 0; i < 400; i++, done++) {
@@ -293,7 +281,7 @@ static void compare_kernel(struct bh_gate_kernel *gate, uint32_t packets)
 			if (rc == -EINVAL && env.size < 54 && here.by == BH_BY_MALFORMED)
 				continue; /* less than an IP header: some kernels do not run that */
 			if (rc) {
-				report("linear = compiled = in the kernel", false, err.message);
+				report(in_kernel, false, err.message);
 				return;
 			}
 			by[here.by]++;
@@ -321,7 +309,7 @@ static void compare_kernel(struct bh_gate_kernel *gate, uint32_t packets)
 		for (int b = 0; b < BH_BY_COUNT; b++)
 			snprintf(detail + strlen(detail), sizeof(detail) - strlen(detail), "%s%u by %s", b ? ", " : "",
 			         by[b], bh_by_name(b));
-	report("linear = compiled = in the kernel", !wrong, detail);
+	report(in_kernel, !wrong, detail);
 }
 
 static int differs(const struct bh_flow_key *key, const struct bh_flow *flow, void *arg)
@@ -405,354 +393,6 @@ static void compare_express(uint32_t packets)
 	report("in one go = by all steps", !wrong && expressed >= packets / 200, detail);
 }
 
-struct counting {
-	uint32_t endpoint;
-	uint32_t count;
-};
-
-static int count_flow(const struct bh_flow_key *key, const struct bh_flow *flow, void *arg)
-{
-	struct counting *counting = arg;
-
-	(void)flow;
-	counting->count += key->endpoint == counting->endpoint;
-	return 0;
-}
-
-static uint32_t kernel_flows(struct bh_gate_kernel *gate, uint32_t endpoint)
-{
-	struct counting counting = {endpoint, 0};
-
-	bh_gate_flow_each(gate, count_flow, &counting, NULL);
-	return counting.count;
-}
-
-/* `count` UDP packets out of an endpoint, each a flow of its own; how many were let through. */
-static uint32_t kernel_flood(struct bh_gate_kernel *gate, uint32_t endpoint, uint32_t count)
-{
-	static const uint8_t mac[6] = {0x02, 0, 0, 0, 0, 0x02};
-	struct bh_notation packet = {.direction = BH_OUT, .protocol = BH_PROTO_UDP};
-	uint32_t passed_packets = 0;
-
-	packet.source = bh_address_v4(0x0a000001);
-	for (uint32_t i = 0; i < count; i++) {
-		uint8_t frame[BH_FRAME_MAX];
-		struct bh_verdict verdict = {0};
-
-		packet.target = bh_address_v4(0x0b000000 + i / 50000);
-		packet.source_port = (uint16_t)(1 + i % 50000);
-		packet.target_port = 53;
-		if (bh_gate_test_run(gate, endpoint, BH_OUT, frame, bh_notation_frame(&packet, mac, mac, frame), &verdict,
-		                     NULL))
-			break;
-		passed_packets += verdict.action == BH_ALLOW;
-	}
-	return passed_packets;
-}
-
-/* One compartment's flood costs no other a flow; what is removed is given back. */
-static void quota_kernel(struct bh_gate_kernel *gate)
-{
-	struct bh_conf conf[2];
-	char detail[120];
-	uint32_t quiet, flooding, let_through, after;
-
-	for (uint32_t i = 0; i < 2; i++) {
-		bh_conf_init(&conf[i]);
-		conf[i].endpoint = conf[i].compartment = 900001 + i;
-		conf[i].flags = 0;
-		conf[i].flows_limit = i ? 3000 : 500;
-		conf[i].flows_guaranteed = i ? 1024 : 500;
-		if (bh_gate_share_put(gate, 900001 + i, NULL) || bh_gate_conf_put(gate, 900001 + i, &conf[i], NULL))
-			abort();
-	}
-	kernel_flood(gate, 900001, 400);
-	let_through = kernel_flood(gate, 900002, 20000);
-	quiet = kernel_flows(gate, 900001);
-	flooding = kernel_flows(gate, 900002);
-	bh_gate_conf_remove(gate, 900002, NULL);
-	after = kernel_flows(gate, 900002) + kernel_flows(gate, 900001);
-	bh_gate_conf_remove(gate, 900001, NULL);
-	bh_gate_share_remove(gate, 900001, NULL);
-	bh_gate_share_remove(gate, 900002, NULL);
-	snprintf(detail, sizeof(detail), "%u of 20000 packets passed; %u flows beside %u undisturbed ones, then %u",
-	         let_through, flooding, quiet, after);
-	report("a flood costs no other compartment a flow",
-	       let_through == 20000 && quiet == 400 && flooding == 3000 && after == 400, detail);
-}
-
-/* Questions and answers of many conversations, as fast as it goes. */
-static void stress(struct bh_gate_kernel *gate, uint32_t endpoint, uint32_t packets, uint64_t seed)
-{
-	random_state = seed;
-	for (uint32_t i = 0; i < packets; i++)
-		talk(gate, endpoint, 0x0c000001, (uint16_t)(1 + random_below(400)), random_below(2));
-}
-
-static int count_stressed(const struct bh_flow_key *key, const struct bh_flow *flow, void *arg)
-{
-	(void)flow;
-	*(uint32_t *)arg += key->remote.lo == (BH_V4_MAPPED | 0x0c000001);
-	return 0;
-}
-
-/*
- * Two processors open, answer and replace the same conversations at once. Whatever races there were,
- * no row may be left that cannot be replaced: as many answered conversations replace them all.
- */
-static void race_kernel(struct bh_gate_kernel *gate, uint32_t packets)
-{
-	enum { ENDPOINT = 900010, LIMIT = 256, PROCESSES = 4 };
-	uint32_t left = 0, passed_packets = 0;
-	struct bh_conf conf;
-	char detail[120];
-
-	bh_conf_init(&conf);
-	conf.endpoint = conf.compartment = ENDPOINT;
-	conf.flags = BH_CONF_BLOCK_IN;
-	conf.flows_limit = conf.flows_guaranteed = LIMIT;
-	if (bh_gate_share_put(gate, ENDPOINT, NULL) || bh_gate_conf_put(gate, ENDPOINT, &conf, NULL))
-		abort();
-	fflush(stdout);
-	for (int i = 0; i < PROCESSES; i++)
-		if (fork() == 0) {
-			stress(gate, ENDPOINT, packets / PROCESSES, 77 + (uint64_t)i);
-			_exit(0);
-		}
-	while (wait(NULL) > 0)
-		;
-	for (uint16_t port = 1; port <= 3 * LIMIT; port++)
-		passed_packets += talk(gate, ENDPOINT, 0x0c000002, port, BH_OUT) &&
-		                  talk(gate, ENDPOINT, 0x0c000002, port, BH_IN);
-	bh_gate_flow_each(gate, count_stressed, &left, NULL);
-	bh_gate_conf_remove(gate, ENDPOINT, NULL);
-	bh_gate_share_remove(gate, ENDPOINT, NULL);
-	snprintf(detail, sizeof(detail), "%u of %d packets passed after %u that raced, %u of their rows left",
-	         passed_packets, 3 * LIMIT, packets, left);
-	report("rows that raced can be replaced", passed_packets == 3 * LIMIT && !left, detail);
-}
-
-/* Packets of endpoint `id` by the processor: each after the first is its flow's. */
-static void send_on(struct bh_gate_kernel *gate, uint32_t id, int processor, uint32_t packets)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET((size_t)processor, &set);
-	sched_setaffinity(0, sizeof(set), &set);
-	for (uint32_t i = 0; i < packets; i++)
-		talk(gate, id, 0x0c000003, 80, BH_OUT);
-}
-
-/*
- * Endpoints that share a row of what is not in their counters yet take turns on every processor there
- * is: read while it goes on, their counters never go back, and afterwards they are exact.
- */
-static void count_kernel(struct bh_gate_kernel *gate)
-{
-	enum { ENDPOINT = 900030, SHARING = 3, ROUNDS = 300, MORE = 2 };
-	static const uint8_t mac[6] = {0x02, 0, 0, 0, 0, 0x02};
-	struct bh_counters counters = {0}, before = {0};
-	uint32_t wrong = 0, back = 0;
-	pid_t child;
-	char detail[120];
-
-	for (uint32_t i = 0; i < SHARING; i++) {
-		uint32_t id = ENDPOINT + i * BH_PENDING;
-		struct bh_conf conf;
-
-		bh_conf_init(&conf);
-		conf.endpoint = conf.compartment = id;
-		memcpy(conf.mac, mac, 6);
-		conf.addresses[0] = conf.broadcasts[0] = bh_address_v4(0x0a000001);
-		conf.addresses_count = 1;
-		if (bh_gate_share_put(gate, id, NULL) || bh_gate_conf_put(gate, id, &conf, NULL))
-			abort();
-	}
-	fflush(stdout);
-	child = fork();
-	if (!child) {
-		for (uint32_t round = 0; round < ROUNDS; round++)
-			for (uint32_t i = 0; i < SHARING; i++)
-				send_on(gate, ENDPOINT + i * BH_PENDING, (int)(round % 2), i + MORE);
-		_exit(0);
-	}
-	while (!waitpid(child, NULL, WNOHANG)) {
-		wrong += bh_gate_counters_read(gate, ENDPOINT, &counters, NULL) != 0;
-		back += counters.packets[BH_OUT] < before.packets[BH_OUT] || counters.bytes[BH_OUT] < before.bytes[BH_OUT];
-		before = counters;
-	}
-	for (uint32_t i = 0; i < SHARING; i++) {
-		uint32_t id = ENDPOINT + i * BH_PENDING;
-
-		if (bh_gate_counters_read(gate, id, &counters, NULL) ||
-		    counters.packets[BH_OUT] != ROUNDS * (i + MORE) || counters.packets[BH_IN] ||
-		    counters.bytes[BH_OUT] % (ROUNDS * (i + MORE)) || !counters.bytes[BH_OUT])
-			wrong++;
-		bh_gate_conf_remove(gate, id, NULL);
-		bh_gate_share_remove(gate, id, NULL);
-	}
-	snprintf(detail, sizeof(detail), "%u wrong, %u times less than before", wrong, back);
-	report("counters are exact", !wrong && !back, detail);
-}
-
-/* A table whose first rule blocks all of an endpoint's packets and has the version as its id. */
-static void put_version(struct bh_gate_kernel *gate, uint32_t table, uint32_t version)
-{
-	struct bh_ruleset *ruleset = shape_ruleset(SHAPE_HOSTS, 50 + random_below(400));
-	struct bh_table *compiled;
-	struct bh_rule rule;
-
-	bh_rule_init(&rule, BH_BLOCK, BH_IN);
-	rule.id = 100000 + version;
-	rule.priority = 0;
-	if (bh_ruleset_add(ruleset, &rule, NULL) || bh_table_compile(&compiled, ruleset, 64u << 20, NULL) ||
-	    bh_gate_table_put(gate, table, compiled, NULL))
-		abort();
-	bh_table_free(&compiled);
-	bh_ruleset_free(&ruleset);
-}
-
-/* The version that a packet to the endpoint meets. */
-static uint32_t version_met(struct bh_gate_kernel *gate, uint32_t endpoint)
-{
-	static const uint8_t mac[6] = {0x02, 0, 0, 0, 0, 0x02};
-	struct bh_notation packet = {.direction = BH_IN, .protocol = BH_PROTO_TCP, .tcp_flags = BH_TCP_SYN};
-	struct bh_verdict verdict = {0};
-	uint8_t frame[BH_FRAME_MAX];
-
-	packet.source = bh_address_v4(0x0a000001);
-	packet.target = bh_address_v4(0x0a000002);
-	if (bh_gate_test_run(gate, endpoint, BH_IN, frame, bh_notation_frame(&packet, mac, mac, frame), &verdict, NULL))
-		return 0;
-	return verdict.by == BH_BY_RULE && verdict.rule > 100000 ? verdict.rule - 100000 : 0;
-}
-
-enum { REPLACED = 900020, REPLACED_COUNT = 40, VERSIONS = 400 };
-
-static void replaced_conf(struct bh_conf *conf, uint32_t i, uint32_t version)
-{
-	bh_conf_init(conf);
-	conf->endpoint = conf->compartment = REPLACED + i;
-	conf->generation = version;
-	conf->flags = 0;
-	conf->tables[0].id = REPLACED + 100 + version; /* one table for all */
-}
-
-/* Goes round the endpoints as long as they have a policy: versions may only grow. Exit status 0, 1. */
-static int watch(struct bh_gate_kernel *gate)
-{
-	uint32_t last = 1, seen = 0;
-
-	while (last < VERSIONS) {
-		uint32_t version = version_met(gate, REPLACED + seen++ % REPLACED_COUNT);
-
-		if (version < last)
-			return 1;
-		last = version;
-	}
-	return 0;
-}
-
-/*
- * Forty endpoints get a new policy 400 times while packets go round them: each packet meets a whole
- * table, and once one endpoint has the new policy all have. Every tenth is staged, then never put in force.
- */
-static void replace_kernel(struct bh_gate_kernel *gate)
-{
-	uint32_t stale = 0, refused = 0;
-	struct bh_conf conf;
-	char detail[120];
-	int status[2] = {0};
-
-	put_version(gate, REPLACED + 101, 1);
-	for (uint32_t i = 0; i < REPLACED_COUNT; i++) {
-		replaced_conf(&conf, i, 1);
-		if (bh_gate_share_put(gate, REPLACED + i, NULL) || bh_gate_conf_put(gate, REPLACED + i, &conf, NULL))
-			abort();
-	}
-	fflush(stdout);
-	for (int i = 0; i < 2; i++)
-		if (fork() == 0)
-			_exit(watch(gate));
-	for (uint32_t version = 2; version <= VERSIONS; version++) {
-		bool never = version % 10 == 0 && version < VERSIONS;
-
-		put_version(gate, REPLACED + 100 + version, version);
-		refused += bh_gate_conf_unstage(gate, NULL) != 0;
-		for (uint32_t i = 0; i < REPLACED_COUNT; i++) {
-			replaced_conf(&conf, i, version);
-			refused += bh_gate_conf_stage(gate, REPLACED + i, &conf, NULL) != 0;
-		}
-		if (!never)
-			bh_gate_conf_commit(gate);
-		for (uint32_t i = 0; i < REPLACED_COUNT; i++)
-			stale += version_met(gate, REPLACED + i) != version - never;
-		refused += bh_gate_table_remove(gate, REPLACED + 100 + version - !never, NULL) != 0;
-		if (never) /* its table is gone: the next is on top of the last that was in force */
-			put_version(gate, REPLACED + 100 + version, version);
-		if (version > 2 && (version - 1) % 10 == 0)
-			refused += bh_gate_table_remove(gate, REPLACED + 100 + version - 2, NULL) != 0;
-	}
-	for (int i = 0; i < 2; i++)
-		wait(&status[i]);
-	for (uint32_t i = 0; i < REPLACED_COUNT; i++) {
-		bh_gate_conf_remove(gate, REPLACED + i, NULL);
-		bh_gate_share_remove(gate, REPLACED + i, NULL);
-	}
-	bh_gate_table_remove(gate, REPLACED + 100 + VERSIONS, NULL);
-	snprintf(detail, sizeof(detail), "%u of %u packets met another policy than the one in force, %u operations failed%s",
-	         stale, (VERSIONS - 1) * REPLACED_COUNT, refused, status[0] || status[1] ? ", half of one was seen" : "");
-	report("policies are replaced at once or not at all", !stale && !refused && !status[0] && !status[1], detail);
-}
-
-/* Pins of a later layout are named, and nothing is loaded beside them. */
-static void refuse_layout(const char *directory)
-{
-	struct bh_gate_kernel *gate = NULL;
-	struct bh_error err = {0};
-	char path[64];
-	int rc;
-
-	snprintf(path, sizeof(path), "%s/bh_gate_out-%d", directory, BH_ABI + 1);
-	if (mkdir(path, 0700))
-		abort();
-	rc = bh_gate_open(&gate, directory, true, &err);
-	rmdir(path);
-	snprintf(path, sizeof(path), "(layout %d, this one knows %d)", BH_ABI + 1, BH_ABI);
-	report("pins of a later layout are refused and named", rc == -EPROTO && !gate && strstr(err.message, path),
-	       err.message);
-}
-
-/* Pins go to a bpffs in a mount namespace of this process: nothing is left behind. */
-static void kernel_properties(uint32_t packets)
-{
-	struct bh_gate_kernel *gate = NULL;
-	char directory[] = "/tmp/bulkhead-test-XXXXXX";
-	struct bh_error err;
-
-	if (geteuid() || unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
-	    !mkdtemp(directory)) {
-		printf("skipped linear = compiled = in the kernel: needs root\n");
-		skipped++;
-		return;
-	}
-	if (!mount("bpf", directory, "bpf", 0, NULL))
-		refuse_layout(directory);
-	if (bh_gate_open(&gate, directory, true, &err)) {
-		report("linear = compiled = in the kernel", false, err.message);
-	} else {
-		compare_kernel(gate, packets);
-		replace_kernel(gate);
-		quota_kernel(gate);
-		race_kernel(gate, 2 * packets);
-		count_kernel(gate);
-	}
-	bh_gate_close(&gate);
-	umount2(directory, MNT_DETACH);
-	rmdir(directory);
-}
-
 int main(int argc, char **argv)
 {
 	uint32_t native = argc > 1 ? (uint32_t)atol(argv[1]) : 1000000;
@@ -762,7 +402,6 @@ int main(int argc, char **argv)
 	compare_native(native);
 	compare_wide();
 	compare_express(native / 2);
-	kernel_properties(kernel);
-	printf("%d passed, %d failed, %d skipped\n", passed, failed, skipped);
-	return failed != 0;
+	with_pinned(in_kernel, &(struct pinned){.gate = compare_kernel, .arg = &kernel});
+	return report_counts();
 }

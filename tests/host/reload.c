@@ -12,14 +12,7 @@
 #include <string.h>
 
 #include "../../engine/host/host.h"
-
-static int passed, failed;
-
-static void report(const char *what, bool ok, const char *detail)
-{
-	printf("%s %s%s%s\n", ok ? "ok" : "FAILED", what, *detail ? ": " : "", detail);
-	*(ok ? &passed : &failed) += 1;
-}
+#include "../support/report.h"
 
 static void must(int rc, const struct bh_error *err)
 {
@@ -216,6 +209,5 @@ int main(void)
 {
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
 		step_fails(i);
-	printf("%d passed, %d failed, 0 skipped\n", passed, failed);
-	return failed != 0;
+	return report_counts();
 }
