@@ -1,5 +1,5 @@
 /*
- * gate.c - loads, pins, opens and attaches the gate, and reads and writes its maps. See gate.h.
+ * gate.c - loads, pins and opens the gate, and reads and writes its maps. See gate.h.
  *
  * The object is embedded in the program. Everything is pinned by name and layout in one directory;
  * opening is getting each pin. What another version left there is upgrade.h's.
@@ -9,6 +9,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,7 @@
 #include <unistd.h>
 
 #include "../base/cleanup.h"
-#include "attach.h"
+#include "../base/log.h"
 #include "gate_part.h"
 #include "upgrade.h"
 
@@ -40,6 +41,17 @@ static const int map_layouts[MAPS] = {
 };
 static const char *const program_names[PROGRAMS] = {"bh_gate_out", "bh_gate_in", "bh_gate_probe",
                                                     "bh_gate_forget"};
+
+/* libbpf's words go where ours do; most are for BULKHEAD_DEBUG. */
+static int print(enum libbpf_print_level level, const char *format, va_list args)
+{
+	char text[512];
+
+	(void)level;
+	vsnprintf(text, sizeof(text), format, args);
+	bh_log(BH_LOG_DEBUG, "%s", text);
+	return 0;
+}
 
 static struct bh_gate_kernel *gate_new(void)
 {
@@ -211,7 +223,7 @@ int bh_gate_open(struct bh_gate_kernel **out, const char *directory, bool create
 	struct bh_gate_kernel *gate = gate_new();
 	int rc, other;
 
-	bh_attach_quiet();
+	libbpf_set_print(print);
 	if (!gate)
 		return bh_error_set(err, -ENOMEM, "not enough memory for the gate");
 	rc = gate_get(gate, directory);
@@ -236,11 +248,9 @@ int bh_gate_open(struct bh_gate_kernel **out, const char *directory, bool create
 	return 0;
 }
 
-int bh_gate_attach(struct bh_gate_kernel *gate, unsigned ifindex, struct bh_error *err)
+int bh_gate_program(const struct bh_gate_kernel *gate, enum bh_direction direction)
 {
-	int rc = bh_attach_program(ifindex, BPF_TC_INGRESS, gate->programs[GATE_OUT], err);
-
-	return rc ? rc : bh_attach_program(ifindex, BPF_TC_EGRESS, gate->programs[GATE_IN], err);
+	return gate->programs[direction == BH_OUT ? GATE_OUT : GATE_IN];
 }
 
 #define BATCH 4096

@@ -26,10 +26,12 @@ int bh_gate_open(struct bh_gate_kernel **out, const char *directory, bool create
                  struct bh_error *err);
 void bh_gate_close(struct bh_gate_kernel **gate);
 
-/* clsact with the gate in both directions on an interface of the current namespace. */
-int bh_gate_attach(struct bh_gate_kernel *gate, unsigned ifindex, struct bh_error *err);
-/* Joins two interfaces of the current namespace: what one receives the other sends. */
-int bh_gate_splice(unsigned a, unsigned b, struct bh_error *err);
+/* The program for what an endpoint sends (BH_OUT), at its port's ingress, or is to receive, at its egress: a
+ * descriptor, the gate's. */
+int bh_gate_program(const struct bh_gate_kernel *gate, enum bh_direction direction);
+/* A program that has the interface `to` of its namespace send what another receives: a descriptor, the
+ * caller's; or -errno. */
+int bh_gate_splice(unsigned to, struct bh_error *err);
 
 /* The conf of the port `ifindex`; packets at a port without one are dropped. */
 int bh_gate_conf_put(struct bh_gate_kernel *gate, uint32_t ifindex, const struct bh_conf *conf,

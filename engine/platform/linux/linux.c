@@ -17,6 +17,7 @@
 
 #include "../../base/cleanup.h"
 #include "../../gate/upgrade.h"
+#include "clsact.h"
 #include "compartment.h"
 #include "mapping.h"
 #include "nic.h"
@@ -182,7 +183,6 @@ static int gate_renew(struct bh_platform *platform, const struct bh_conf *conf, 
 {
 	struct bh_linux *self = bh_linux_of(platform);
 	uint32_t port = bh_switch_index(BH_INDEX_PORT, conf->endpoint);
-	BH_AUTOVISIT struct bh_visit visit = {0};
 	struct bh_link link;
 	int rc = bh_linux_writable(self, err);
 
@@ -194,8 +194,7 @@ static int gate_renew(struct bh_platform *platform, const struct bh_conf *conf, 
 	rc = bh_linux_switches(self, false, err);
 	if (rc || bh_link_probe(&self->switch_link, port, &link))
 		return rc == -ENOENT ? 0 : rc;
-	rc = bh_namespace_enter(&visit, self->switch_namespace, err);
-	rc = rc ? rc : bh_gate_attach(self->gate, port, err);
+	rc = bh_clsact_guard(&self->switch_link, port, self->gate, err);
 	return rc ? rc : bh_gate_forward_put(self->gate, port, link.mtu, err);
 }
 

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "../../base/cleanup.h"
+#include "clsact.h"
 #include "conntrack.h"
 #include "linux.h"
 #include "switch.h"
@@ -108,7 +109,6 @@ static int make_port(struct making *making, struct bh_error *err)
 static int put_gate(struct making *making, struct bh_error *err)
 {
 	struct bh_gate_kernel *kernel = making->self->gate;
-	BH_AUTOVISIT struct bh_visit visit = {0};
 	int rc = 0;
 
 	for (size_t i = 0; i < 2 && !rc; i++) {
@@ -120,9 +120,7 @@ static int put_gate(struct making *making, struct bh_error *err)
 	}
 	if (!rc)
 		rc = bh_gate_conf_put(kernel, making->port, &making->gate->conf, err);
-	if (!rc)
-		rc = bh_namespace_enter(&visit, making->self->switch_namespace, err);
-	return rc ? rc : bh_gate_attach(kernel, making->port, err);
+	return rc ? rc : bh_clsact_guard(&making->self->switch_link, making->port, kernel, err);
 }
 
 static bool on_link(const struct bh_nic *nic, const struct bh_address *gateway)
@@ -184,6 +182,21 @@ static int configure_host_vnic(struct making *making, struct bh_error *err)
 	return bh_netlink_run(&making->link, NULL, NULL, err);
 }
 
+/* What one of two interfaces receives the other sends. */
+static int join(struct bh_netlink *link, uint32_t a, uint32_t b, struct bh_error *err)
+{
+	BH_AUTOFD int to_b = bh_gate_splice(b, err);
+	BH_AUTOFD int to_a = to_b < 0 ? -1 : bh_gate_splice(a, err);
+
+	if (to_b < 0 || to_a < 0)
+		return to_b < 0 ? to_b : to_a;
+	bh_clsact_add(link, a);
+	bh_clsact_add_program(link, a, true, to_b, "bh_splice");
+	bh_clsact_add(link, b);
+	bh_clsact_add_program(link, b, true, to_a, "bh_splice");
+	return bh_netlink_run(link, NULL, NULL, err);
+}
+
 /* The guest has the addresses; on this side nothing may speak. */
 static int configure_synthetic(struct making *making, struct bh_error *err)
 {
@@ -203,7 +216,7 @@ static int configure_synthetic(struct making *making, struct bh_error *err)
 	if (!rc)
 		rc = bh_link_find(&making->link, making->far, &far, err);
 	if (!rc)
-		rc = bh_gate_splice(tap.index, far.index, err);
+		rc = join(&making->link, tap.index, far.index, err);
 	if (rc)
 		return rc;
 	making->far_index = far.index;
