@@ -151,11 +151,10 @@ void bh_set_flag(lua_State *L, const char *field, bool value)
 	lua_setfield(L, -2, field);
 }
 
-void bh_set_list(lua_State *L, const char *field, const char *text)
+void bh_append_list(lua_State *L, const char *text)
 {
-	int n = 0;
+	lua_Integer n = (lua_Integer)lua_rawlen(L, -1);
 
-	lua_newtable(L);
 	while (text && *text) {
 		size_t length = strcspn(text, ",");
 
@@ -163,6 +162,12 @@ void bh_set_list(lua_State *L, const char *field, const char *text)
 		lua_rawseti(L, -2, ++n);
 		text += length + (text[length] == ',');
 	}
+}
+
+void bh_set_list(lua_State *L, const char *field, const char *text)
+{
+	lua_newtable(L);
+	bh_append_list(L, text);
 	lua_setfield(L, -2, field);
 }
 

@@ -45,7 +45,9 @@ size_t bh_field_texts(lua_State *L, int index, const char *field, const char **t
 void bh_set_text(lua_State *L, const char *field, const char *text);
 void bh_set_integer(lua_State *L, const char *field, lua_Integer value);
 void bh_set_flag(lua_State *L, const char *field, bool value);
-/* t[field] = list of the texts that `text` holds with commas. */
+/* The texts that `text` holds with commas, at the end of the list at the top. */
+void bh_append_list(lua_State *L, const char *text);
+/* t[field] = list of them. */
 void bh_set_list(lua_State *L, const char *field, const char *text);
 
 /*

@@ -37,18 +37,18 @@ static void set_columns(lua_State *L, struct bh_statement *row, const struct col
 }
 
 /* Appends a query's rows, each finished by `more`, to the list at the top. */
-static int append_rows(lua_State *L, struct bh_store *store, const struct column *columns,
-                       int (*more)(lua_State *, struct bh_store *, struct bh_error *),
+static int append_rows(lua_State *L, struct bh_host *host, const struct column *columns,
+                       int (*more)(lua_State *, struct bh_host *, struct bh_error *),
                        struct bh_error *err, const char *sql, const char *argument)
 {
 	struct bh_statement *rows = NULL;
-	int rc = bh_store_query(store, &rows, err, sql, argument ? "s" : "", argument);
+	int rc = bh_store_query(bh_host_store(host), &rows, err, sql, argument ? "s" : "", argument);
 	lua_Integer n = (lua_Integer)lua_rawlen(L, -1);
 
 	while (!rc && (rc = bh_statement_step(rows, err)) == 1) {
 		lua_newtable(L);
 		set_columns(L, rows, columns);
-		rc = more ? more(L, store, err) : 0;
+		rc = more ? more(L, host, err) : 0;
 		lua_rawseti(L, -2, ++n);
 		if (rc)
 			break;
@@ -58,12 +58,12 @@ static int append_rows(lua_State *L, struct bh_store *store, const struct column
 }
 
 /* Pushes the list of a query's rows. */
-static int push_rows(lua_State *L, struct bh_store *store, const struct column *columns,
-                     int (*more)(lua_State *, struct bh_store *, struct bh_error *),
+static int push_rows(lua_State *L, struct bh_host *host, const struct column *columns,
+                     int (*more)(lua_State *, struct bh_host *, struct bh_error *),
                      struct bh_error *err, const char *sql, const char *argument)
 {
 	lua_newtable(L);
-	return append_rows(L, store, columns, more, err, sql, argument);
+	return append_rows(L, host, columns, more, err, sql, argument);
 }
 
 /* t[field] = rows of a query about the id (an integer or a text) of the table at the top. */
@@ -90,26 +90,34 @@ static int set_rows(lua_State *L, struct bh_store *store, const char *field, con
 	return rc;
 }
 
-static int network_more(lua_State *L, struct bh_store *store, struct bh_error *err)
+/* Its subnets; and in `reach`, beside its own (`own_reach`), what policies of its endpoints let it reach. */
+static int network_more(lua_State *L, struct bh_host *host, struct bh_error *err)
 {
-	static const struct column columns[] = {{"prefix", 't'}, {"gateway", 't'}, {NULL, 0}};
-	struct bh_prefix parsed;
-	int rc = set_rows(L, store, "subnets",
-	                  "SELECT prefix, gateway FROM subnets WHERE network = ? ORDER BY rowid", columns, err);
+	uint32_t id = (uint32_t)bh_field_integer(L, -1, "id", 0);
+	struct bh_switch network;
+	struct bh_statement *rows = NULL;
+	char text[BH_ADDRESS_TEXT];
+	int rc = bh_network_load(host, id, &network, err);
 
-	lua_getfield(L, -1, "name");
-	lua_getfield(L, -2, "subnets");
-	for (lua_Integer i = 1, n = (lua_Integer)lua_rawlen(L, -1); !rc && i <= n; i++) {
-		lua_rawgeti(L, -1, i);
-		for (int c = 0; !rc && c < 2; c++, lua_pop(L, 1)) {
-			lua_getfield(L, -1, columns[c].field);
-			rc = bh_prefix_parse(&parsed, lua_tostring(L, -1), false, err);
-			if (rc)
-				bh_error_prefix(err, "the store: network '%s'", lua_tostring(L, -5));
-		}
-		lua_pop(L, 1);
+	if (rc)
+		return rc;
+	lua_newtable(L);
+	for (size_t i = 0; i < network.subnets_count; i++) {
+		lua_newtable(L);
+		bh_set_text(L, "prefix", bh_prefix_format(&network.subnets[i].prefix, text));
+		bh_set_text(L, "gateway", bh_address_format(&network.subnets[i].gateway, text));
+		lua_rawseti(L, -2, (lua_Integer)i + 1);
 	}
-	lua_pop(L, 2);
+	lua_setfield(L, -2, "subnets");
+	lua_getfield(L, -1, "reach");
+	rc = bh_store_query(bh_host_store(host), &rows, err, "SELECT DISTINCT reach FROM endpoints WHERE network = ?"
+	                    " AND reach <> '' AND status <> 'removing'", "i", (int64_t)id);
+	while (!rc && (rc = bh_statement_step(rows, err)) == 1) {
+		bh_append_list(L, bh_statement_text(rows, 0));
+		rc = 0;
+	}
+	bh_statement_close(&rows);
+	lua_pop(L, 1);
 	return rc;
 }
 
@@ -120,13 +128,10 @@ int bh_rows_networks(lua_State *L, struct bh_host *host, const char *name, struc
 		{"own_reach", 'l'}, {"status", 't'}, {NULL, 0},
 	};
 
-#define NETWORKS                                                                                        \
-	"SELECT id, name, driver, mtu, dns, trim(reach || ',' || coalesce((SELECT"                       \
-	" group_concat(DISTINCT e.reach) FROM endpoints e WHERE e.network = networks.id"                 \
-	" AND e.reach <> '' AND e.status <> 'removing'), ''), ','), reach, status FROM networks "
+#define NETWORKS "SELECT id, name, driver, mtu, dns, reach, reach, status FROM networks "
 
-	return push_rows(L, bh_host_store(host), columns, network_more, err,
-	                 name ? NETWORKS "WHERE name = ?1" : NETWORKS "ORDER BY id", name);
+	return push_rows(L, host, columns, network_more, err, name ? NETWORKS "WHERE name = ?1" : NETWORKS "ORDER BY id",
+	                 name);
 }
 
 /* A list of integers from a list of texts, in place. */
@@ -142,9 +147,9 @@ static void to_integers(lua_State *L, const char *field)
 	lua_pop(L, 1);
 }
 
-static int endpoints_to_integers(lua_State *L, struct bh_store *store, struct bh_error *err)
+static int endpoints_to_integers(lua_State *L, struct bh_host *host, struct bh_error *err)
 {
-	(void)store;
+	(void)host;
 	(void)err;
 	to_integers(L, "endpoints");
 	return 0;
@@ -157,7 +162,7 @@ int bh_rows_compartments(lua_State *L, struct bh_host *host, struct bh_error *er
 		{"endpoints", 'l'}, {"status", 't'}, {NULL, 0},
 	};
 
-	return push_rows(L, bh_host_store(host), columns, endpoints_to_integers, err,
+	return push_rows(L, host, columns, endpoints_to_integers, err,
 	                 "SELECT id, guid, description, type,"
 	                 " (SELECT group_concat(id) FROM (SELECT id FROM containers c WHERE c.compartment = k.id"
 	                 "  ORDER BY seq)),"
@@ -165,64 +170,74 @@ int bh_rows_compartments(lua_State *L, struct bh_host *host, struct bh_error *er
 	                 "  ORDER BY id)), status FROM compartments k ORDER BY id", NULL);
 }
 
-/* t[field] = { key = value } of one kind of property. */
-static int set_properties(lua_State *L, struct bh_store *store, bool lost, const char *field,
-                          const char *kind, struct bh_error *err)
+/* t.annotations and t.labels, each { key = value }, from a query about the id. */
+static int set_properties(lua_State *L, struct bh_store *store, const char *sql, struct bh_error *err)
 {
 	struct bh_statement *rows = NULL;
-	int rc;
+	int rc = bh_store_query(store, &rows, err, sql, "s", bh_field_text(L, -1, "id", ""));
 
-	lua_getfield(L, -1, "id");
-	rc = bh_store_query(store, &rows, err,
-	                    lost ? "SELECT key, value FROM lost_properties WHERE container = ? AND kind = ?"
-	                         : "SELECT key, value FROM properties WHERE container = ? AND kind = ?",
-	                    "ss", lua_tostring(L, -1), kind);
-	lua_pop(L, 1);
+	lua_newtable(L);
 	lua_newtable(L);
 	while (!rc && (rc = bh_statement_step(rows, err)) == 1) {
-		bh_set_text(L, bh_statement_text(rows, 0), bh_statement_text(rows, 1));
+		const char *kind = bh_statement_text(rows, 0), *key = bh_statement_text(rows, 1);
+
+		rc = 0;
+		if (!kind || !key)
+			continue; /* what we never wrote */
+		lua_pushstring(L, bh_statement_text(rows, 2));
+		lua_setfield(L, strcmp(kind, "label") ? -3 : -2, key);
+	}
+	bh_statement_close(&rows);
+	lua_setfield(L, -3, "labels");
+	lua_setfield(L, -2, "annotations");
+	return rc;
+}
+
+static const struct column published_columns[] = {
+	{"address", 't'}, {"host", 'i'}, {"container", 'i'}, {"protocol", 't'}, {NULL, 0},
+};
+
+static int container_more(lua_State *L, struct bh_host *host, struct bh_error *err)
+{
+	struct bh_store *store = bh_host_store(host);
+	struct bh_statement *rows = NULL;
+	int rc, n = 0;
+
+	rc = set_properties(L, store, "SELECT kind, key, value FROM properties WHERE container = ?", err);
+	rc = rc ? rc : set_rows(L, store, "published",
+	                        "SELECT address, host, port, protocol FROM published WHERE container = ? ORDER BY n",
+	                        published_columns, err);
+	rc = rc ? rc : bh_store_query(store, &rows, err, "SELECT id FROM endpoints WHERE container = ? ORDER BY id", "s",
+	                              bh_field_text(L, -1, "id", ""));
+	lua_newtable(L);
+	while (!rc && (rc = bh_statement_step(rows, err)) == 1) {
+		lua_pushinteger(L, bh_statement_int(rows, 0));
+		lua_rawseti(L, -2, ++n);
 		rc = 0;
 	}
 	bh_statement_close(&rows);
-	lua_setfield(L, -2, field);
+	lua_setfield(L, -2, "endpoints");
 	return rc;
 }
 
-/* What a container came with: of one that is there, or of one that a reboot took. */
-static int set_details(lua_State *L, struct bh_store *store, bool lost, struct bh_error *err)
-{
-	static const struct column columns[] = {
-		{"address", 't'}, {"host", 'i'}, {"container", 'i'}, {"protocol", 't'}, {NULL, 0},
-	};
-	int rc = set_properties(L, store, lost, "annotations", "annotation", err);
+#define OF_LOST(list) " FROM lost l, json_each(l." list ") j WHERE l.id = ? ORDER BY j.key"
+#define ITEM(n) "json_extract(j.value, '$[" #n "]')"
 
-	rc = rc ? rc : set_properties(L, store, lost, "labels", "label", err);
-	return rc ? rc : set_rows(L, store, "published", lost
-	                          ? "SELECT address, host, port, protocol FROM lost_published WHERE container = ?"
-	                            " ORDER BY rowid"
-	                          : "SELECT address, host, port, protocol FROM published WHERE container = ?"
-	                            " ORDER BY rowid", columns, err);
-}
-
-static int container_more(lua_State *L, struct bh_store *store, struct bh_error *err)
-{
-	int rc = set_details(L, store, false, err);
-
-	to_integers(L, "endpoints");
-	return rc;
-}
-
-static int lost_more(lua_State *L, struct bh_store *store, struct bh_error *err)
+static int lost_more(lua_State *L, struct bh_host *host, struct bh_error *err)
 {
 	static const struct column columns[] = {
 		{"id", 'i'}, {"container", 't'}, {"network", 't'}, {"driver", 't'}, {"mac", 't'},
 		{"addresses", 'l'}, {"phase", 't'}, {NULL, 0},
 	};
-	int rc = set_details(L, store, true, err);
+	struct bh_store *store = bh_host_store(host);
+	int rc = set_properties(L, store, "SELECT " ITEM(0) ", " ITEM(1) ", " ITEM(2) OF_LOST("properties"), err);
 
+	rc = rc ? rc : set_rows(L, store, "published",
+	                        "SELECT " ITEM(0) ", " ITEM(1) ", " ITEM(2) ", " ITEM(3) OF_LOST("published"),
+	                        published_columns, err);
 	return rc ? rc : set_rows(L, store, "endpoints",
-	                          "SELECT id, holder, network, driver, mac, address, phase FROM lost_endpoints"
-	                          " WHERE container = ? ORDER BY id", columns, err);
+	                          "SELECT " ITEM(0) ", " ITEM(1) ", " ITEM(2) ", " ITEM(3) ", " ITEM(4) ", " ITEM(5)
+	                          ", " ITEM(6) OF_LOST("endpoints"), columns, err);
 }
 
 int bh_rows_lost(lua_State *L, struct bh_host *host, struct bh_error *err)
@@ -232,7 +247,11 @@ int bh_rows_lost(lua_State *L, struct bh_host *host, struct bh_error *err)
 		{NULL, 0},
 	};
 
-	return push_rows(L, bh_host_store(host), columns, lost_more, err,
+	if (!bh_store_number(bh_host_store(host), 1, "SELECT EXISTS(SELECT 1 FROM lost)", "")) {
+		lua_newtable(L); /* nearly always */
+		return 0;
+	}
+	return push_rows(L, host, columns, lost_more, err,
 	                 "SELECT id, name, type, policies, policy, phase FROM lost ORDER BY seq", NULL);
 }
 
@@ -241,31 +260,22 @@ int bh_rows_containers(lua_State *L, struct bh_host *host, const char *id, struc
 	static const struct column columns[] = {
 		{"id", 't'}, {"name", 't'}, {"type", 't'}, {"compartment", 'i'}, {"policies", 't'},
 		{"policy", 't'}, {"owner", 't'}, {"netns", 't'}, {"phase", 't'},
-		{"status", 't'}, {"endpoints", 'l'}, {NULL, 0},
+		{"status", 't'}, {NULL, 0},
 	};
 
-#define CONTAINERS                                                                                      \
-	"SELECT id, name, type, compartment, policies, policy, owner, netns, phase, status,"             \
-	" (SELECT group_concat(id) FROM (SELECT id FROM endpoints e WHERE e.container = c.id"            \
-	"  ORDER BY id)) FROM containers c "
+#define CONTAINERS \
+	"SELECT id, name, type, compartment, policies, policy, owner, netns, phase, status FROM containers "
 
-	return push_rows(L, bh_host_store(host), columns, container_more, err,
+	return push_rows(L, host, columns, container_more, err,
 	                 id ? CONTAINERS "WHERE id = ?1" : CONTAINERS "ORDER BY seq", id);
 }
 
-/* Gateways of the subnets it has an address in, and what its flags and timeouts mean. */
-static int endpoint_more(lua_State *L, struct bh_store *store, struct bh_error *err)
+/* What its flags and timeouts mean. */
+static void set_options(lua_State *L)
 {
-	uint32_t flags;
-	const char *timeouts;
+	uint32_t flags = (uint32_t)bh_field_integer(L, -1, "flags", 0);
+	const char *timeouts = bh_field_text(L, -1, "timeouts", NULL);
 
-	(void)store;
-	(void)err;
-	lua_getfield(L, -1, "flags");
-	flags = (uint32_t)lua_tointeger(L, -1);
-	lua_pop(L, 1);
-	lua_pushnil(L);
-	lua_setfield(L, -2, "flags");
 	bh_set_flag(L, "antispoof", flags & BH_CONF_ANTISPOOF);
 	bh_set_flag(L, "router", flags & BH_CONF_ROUTER);
 	bh_set_flag(L, "dhcp_server", flags & BH_CONF_DHCP_SERVER);
@@ -273,8 +283,6 @@ static int endpoint_more(lua_State *L, struct bh_store *store, struct bh_error *
 	bh_set_flag(L, "direct", !(flags & BH_CONF_SWITCHED));
 	bh_set_text(L, "default_inbound", flags & BH_CONF_BLOCK_IN ? "block" : "allow");
 	bh_set_text(L, "default_outbound", flags & BH_CONF_BLOCK_OUT ? "block" : "allow");
-	lua_getfield(L, -1, "timeouts");
-	timeouts = lua_tostring(L, -1);
 	lua_newtable(L);
 	for (int t = 0; t < BH_TIMEOUT_COUNT && timeouts; t++) {
 		unsigned seconds = 0;
@@ -284,50 +292,83 @@ static int endpoint_more(lua_State *L, struct bh_store *store, struct bh_error *
 		timeouts = strchr(timeouts, ',');
 		timeouts = timeouts ? timeouts + 1 : NULL;
 	}
-	lua_setfield(L, -3, "timeouts");
-	lua_pop(L, 1);
+	lua_setfield(L, -2, "timeouts");
+	lua_pushnil(L);
+	lua_setfield(L, -2, "flags");
+}
+
+/* Its addresses, and the gateways of its network. */
+static int set_addresses(lua_State *L, struct bh_host *host, struct bh_error *err)
+{
+	uint32_t id = (uint32_t)bh_field_integer(L, -1, "id", 0);
+	uint32_t on = (uint32_t)bh_field_integer(L, -1, "network_id", 0);
+	struct bh_prefix addresses[BH_ADDRESSES_MAX];
+	struct bh_switch network;
+	char text[BH_ADDRESS_TEXT], with_length[BH_ADDRESS_TEXT + 8];
+	size_t count = 0;
+	int rc = bh_endpoint_addresses(host, id, addresses, &count, err);
+
+	rc = rc ? rc : bh_network_load(host, on, &network, err);
+	if (rc)
+		return rc;
+	lua_newtable(L);
+	for (size_t i = 0; i < count; i++) {
+		snprintf(with_length, sizeof(with_length), "%s/%u", bh_address_format(&addresses[i].address, text),
+		         addresses[i].length);
+		lua_pushstring(L, with_length);
+		lua_rawseti(L, -2, (lua_Integer)i + 1);
+	}
+	lua_setfield(L, -2, "addresses");
+	lua_newtable(L);
+	for (size_t i = 0; i < network.subnets_count; i++) {
+		lua_pushstring(L, bh_address_format(&network.subnets[i].gateway, text));
+		lua_rawseti(L, -2, (lua_Integer)i + 1);
+	}
+	lua_setfield(L, -2, "gateways");
+	bh_set_text(L, "network", network.name);
+	bh_set_text(L, "driver", bh_driver_names[network.driver]);
+	lua_pushnil(L);
+	lua_setfield(L, -2, "network_id");
 	return 0;
+}
+
+static int endpoint_more(lua_State *L, struct bh_host *host, struct bh_error *err)
+{
+	set_options(L);
+	return set_addresses(L, host, err);
 }
 
 int bh_rows_endpoints(lua_State *L, struct bh_host *host, enum bh_endpoints_by by, const char *key,
                       struct bh_error *err)
 {
 	static const struct column columns[] = {
-		{"id", 'i'}, {"container", 't'}, {"compartment", 'i'}, {"network", 't'}, {"driver", 't'},
-		{"kind", 't'}, {"interface", 't'}, {"mac", 't'}, {"addresses", 'l'}, {"gateways", 'l'},
-		{"ipv6", 'f'}, {"flags", 'i'}, {"timeouts", 't'}, {"flows_limit", 'i'},
-		{"default_inbound_origin", 't'}, {"default_outbound_origin", 't'}, {"generation", 'i'},
-		{"attachment", 't'}, {"phase", 't'}, {"status", 't'}, {"reach", 'l'}, {NULL, 0},
+		{"id", 'i'}, {"container", 't'}, {"compartment", 'i'}, {"network_id", 'i'}, {"kind", 't'},
+		{"interface", 't'}, {"mac", 't'}, {"ipv6", 'f'}, {"flags", 'i'}, {"timeouts", 't'},
+		{"flows_limit", 'i'}, {"default_inbound_origin", 't'}, {"default_outbound_origin", 't'},
+		{"generation", 'i'}, {"attachment", 't'}, {"phase", 't'}, {"status", 't'}, {"reach", 'l'}, {NULL, 0},
 	};
 
 #define ENDPOINTS                                                                                       \
-	"SELECT e.id, e.container, e.compartment, n.name, n.driver, e.kind, e.interface, e.mac,"         \
-	" (SELECT group_concat(address || '/' || length) FROM (SELECT * FROM addresses a"                \
-	"  WHERE a.endpoint = e.id ORDER BY address LIKE '%:%', address)),"                              \
-	" (SELECT group_concat(gateway) FROM subnets s WHERE s.network = n.id),"                         \
-	" e.ipv6, e.flags, e.timeouts, e.flows, e.origin_in, e.origin_out, e.generation, e.attachment,"  \
-	" e.phase, e.status, e.reach"                                                                       \
-	" FROM endpoints e JOIN networks n ON n.id = e.network "
+	"SELECT id, container, compartment, network, kind, interface, mac, ipv6, flags, timeouts, flows,"   \
+	" origin_in, origin_out, generation, attachment, phase, status, reach FROM endpoints "
 
-	/* Which they are: to compile the long statement once for each way to ask would take longer. */
 	static const char *const ids[] = {
 		[BH_ENDPOINTS_OF_CONTAINER] = "SELECT id FROM endpoints e WHERE e.container = ?1"
 			" OR (e.compartment = (SELECT compartment FROM containers WHERE id = ?1)"
 			" AND NOT EXISTS (SELECT 1 FROM endpoints o WHERE o.container = ?1)) ORDER BY e.id",
 		[BH_ENDPOINTS_OF_COMPARTMENT] = "SELECT id FROM endpoints WHERE compartment = CAST(?1 AS INTEGER) ORDER BY id",
-		[BH_ENDPOINTS_ONE] = "SELECT CAST(?1 AS INTEGER)",
 	};
-	struct bh_store *store = bh_host_store(host);
 	struct bh_statement *rows = NULL;
 	int rc;
 
 	if (by == BH_ENDPOINTS_ALL)
-		return push_rows(L, store, columns, endpoint_more, err, ENDPOINTS "ORDER BY e.id", NULL);
-	rc = bh_store_query(store, &rows, err, ids[by], "s", key);
+		return push_rows(L, host, columns, endpoint_more, err, ENDPOINTS "ORDER BY id", NULL);
+	if (by == BH_ENDPOINTS_ONE)
+		return push_rows(L, host, columns, endpoint_more, err, ENDPOINTS "WHERE id = ?", key);
+	rc = bh_store_query(bh_host_store(host), &rows, err, ids[by], "s", key);
 	lua_newtable(L);
 	while (!rc && (rc = bh_statement_step(rows, err)) == 1)
-		rc = append_rows(L, store, columns, endpoint_more, err, ENDPOINTS "WHERE e.id = CAST(?1 AS INTEGER)",
-		                 bh_statement_text(rows, 0));
+		rc = append_rows(L, host, columns, endpoint_more, err, ENDPOINTS "WHERE id = ?", bh_statement_text(rows, 0));
 	bh_statement_close(&rows);
 	return rc;
 }

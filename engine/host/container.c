@@ -86,7 +86,7 @@ static int add_details(struct bh_host *host, const struct bh_container_spec *spe
 int bh_container_add(struct bh_host *host, const struct bh_container_spec *spec,
                      struct bh_error *err)
 {
-	int64_t compartment, seq;
+	int64_t compartment;
 	uint64_t cookie;
 	int rc = bh_host_require_change(host, err);
 
@@ -96,20 +96,19 @@ int bh_container_add(struct bh_host *host, const struct bh_container_spec *spec,
 	rc = rc ? rc : check_type(spec->type, err);
 	if (rc)
 		return rc;
-	if (bh_store_number(host->store, 0, "SELECT count(*) FROM containers WHERE id = ?", "s", spec->id))
-		return bh_error_set(err, -EEXIST, "container '%s' exists already: endpoint already attached", spec->id);
 	rc = find_compartment(host, spec, &compartment, &cookie, err);
 	if (!rc && !compartment)
 		rc = add_compartment(host, spec, cookie, &compartment, err);
 	if (rc)
 		return rc;
-	seq = bh_store_number(host->store, 0, "SELECT max(seq) FROM containers", "") + 1;
 	rc = bh_store_run(host->store, err,
-	                  "INSERT INTO containers(id, seq, name, type, compartment, policies, policy, owner, netns,"
-	                  " phase, status) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'attached', 'creating')", "sississss", spec->id, seq,
+	                  "INSERT INTO containers(id, name, type, compartment, policies, policy, owner, netns,"
+	                  " phase, status) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'attached', 'creating')", "sssissss", spec->id,
 	                  spec->name ? spec->name : spec->id, spec->type, compartment, spec->policies,
 	                  spec->policy ? spec->policy : spec->type, spec->owner ? spec->owner : "hand",
 	                  spec->netns);
+	if (rc == -EEXIST)
+		return bh_error_set(err, -EEXIST, "container '%s' exists already: endpoint already attached", spec->id);
 	return rc ? rc : add_details(host, spec, err);
 }
 

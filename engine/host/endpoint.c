@@ -11,14 +11,34 @@
 #include "lease.h"
 #include "publish.h"
 
-/* The addresses leased to an endpoint, in the order they were. */
-static int load_addresses(struct bh_host *host, uint32_t endpoint, struct bh_prefix *addresses,
+/* Whether one comes before the other: IPv4's first, then as they are written. */
+static bool precedes(const struct bh_address *a, const struct bh_address *b)
+{
+	char text[2][BH_ADDRESS_TEXT];
+	bool v4 = bh_address_is_v4(a);
+
+	if (v4 != bh_address_is_v4(b))
+		return v4;
+	return strcmp(bh_address_format(a, text[0]), bh_address_format(b, text[1])) < 0;
+}
+
+static void sort(struct bh_prefix *addresses, size_t count)
+{
+	for (size_t i = 1; i < count; i++)
+		for (size_t j = i; j > 0 && precedes(&addresses[j].address, &addresses[j - 1].address); j--) {
+			struct bh_prefix other = addresses[j];
+
+			addresses[j] = addresses[j - 1];
+			addresses[j - 1] = other;
+		}
+}
+
+int bh_endpoint_addresses(struct bh_host *host, uint32_t endpoint, struct bh_prefix addresses[BH_ADDRESSES_MAX],
                           size_t *count, struct bh_error *err)
 {
 	BH_AUTOSTATEMENT struct bh_statement *rows = NULL;
-	int rc = bh_store_query(host->store, &rows, err,
-	                        "SELECT address, length FROM addresses WHERE endpoint = ?"
-	                        " ORDER BY address LIKE '%:%', address", "i", (int64_t)endpoint);
+	int rc = bh_store_query(host->store, &rows, err, "SELECT address, length FROM addresses WHERE endpoint = ?",
+	                        "i", (int64_t)endpoint);
 	size_t n = 0;
 
 	while (!rc && n < BH_ADDRESSES_MAX && (rc = bh_statement_step(rows, err)) == 1) {
@@ -26,14 +46,15 @@ static int load_addresses(struct bh_host *host, uint32_t endpoint, struct bh_pre
 		addresses[n++].length = (uint8_t)bh_statement_int(rows, 1);
 	}
 	if (rc < 0)
-		return rc;
+		return bh_error_prefix(err, "the store: endpoint %u", endpoint);
+	sort(addresses, n);
 	*count = n;
 	return 0;
 }
 
 static bool has_mac(struct bh_host *host, int64_t network, const char *mac)
 {
-	return bh_store_number(host->store, 0, "SELECT count(*) FROM endpoints WHERE network = ? AND mac = ?",
+	return bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 FROM endpoints WHERE network = ? AND mac = ?)",
 	                       "is", network, mac) != 0;
 }
 
@@ -119,8 +140,8 @@ static int check_free(struct bh_host *host, const struct bh_endpoint_spec *spec,
 	                              " AND status <> 'removing'", "si", spec->container, network))
 		return bh_error_set(err, -EEXIST, "endpoint already attached: container '%s' is on network '%s'",
 		                    spec->container, spec->network);
-	if (bh_store_number(host->store, 0, "SELECT count(*) FROM endpoints WHERE network = ?"
-	                    " AND status <> 'removing'", "i", network) >= BH_SWITCH_PORTS)
+	if (bh_store_number(host->store, 0, "SELECT count(*) FROM endpoints WHERE network = ?", "i", network) >=
+	    BH_SWITCH_PORTS)
 		return bh_error_set(err, -EXFULL, "network '%s' is full: its switch has ports for %d endpoints",
 		                    spec->network, BH_SWITCH_PORTS);
 	if (named && bh_store_number(host->store, 0,
@@ -131,14 +152,22 @@ static int check_free(struct bh_host *host, const struct bh_endpoint_spec *spec,
 	return 0;
 }
 
-/* Container and network of the spec: type and compartment, id. */
-static int find_ends(struct bh_host *host, const struct bh_endpoint_spec *spec, bool *hyperv,
-                     int64_t *compartment, int64_t *network, struct bh_error *err)
+/* What an endpoint is to stand between. */
+struct ends {
+	bool hyperv;
+	int64_t compartment;
+	struct bh_switch network;
+};
+
+static int find_ends(struct bh_host *host, const struct bh_endpoint_spec *spec, struct ends *ends,
+                     struct bh_error *err)
 {
-	BH_AUTOSTATEMENT struct bh_statement *row = NULL, *on = NULL;
+	BH_AUTOSTATEMENT struct bh_statement *row = NULL;
+	int64_t network;
 	int rc = bh_store_query(host->store, &row, err,
-	                        "SELECT type, compartment FROM containers WHERE id = ? AND status <> 'removing'", "s",
-	                        spec->container);
+	                        "SELECT c.type, c.compartment, n.id, n.status = 'rebuild' FROM containers c LEFT JOIN networks n"
+	                        " ON n.name = ? AND n.status <> 'removing' WHERE c.id = ? AND c.status <> 'removing'", "ss",
+	                        spec->network, spec->container);
 
 	if (!rc)
 		rc = bh_statement_step(row, err);
@@ -146,23 +175,16 @@ static int find_ends(struct bh_host *host, const struct bh_endpoint_spec *spec, 
 		return rc;
 	if (rc == 0)
 		return bh_error_set(err, -ENOENT, "there is no container '%.80s'", spec->container);
-	*hyperv = !strcmp(bh_statement_text(row, 0), "hyperv");
-	*compartment = bh_statement_int(row, 1);
-	rc = bh_store_query(host->store, &on, err,
-	                    "SELECT id, status = 'rebuild' FROM networks WHERE name = ? AND status <> 'removing'", "s",
-	                    spec->network);
-	if (!rc)
-		rc = bh_statement_step(on, err);
-	if (rc < 0)
-		return rc;
-	if (rc == 0)
+	ends->hyperv = !strcmp(bh_statement_text(row, 0), "hyperv");
+	ends->compartment = bh_statement_int(row, 1);
+	network = bh_statement_int(row, 2);
+	if (!network)
 		return bh_error_set(err, -ENOENT, "there is no network '%.80s'", spec->network);
-	*network = bh_statement_int(on, 0);
-	if (bh_statement_int(on, 1))
+	if (bh_statement_int(row, 3))
 		return bh_error_set(err, -ENODEV,
 		                    "network '%s' could not be made again after the host started; `bulkhead reconcile` says why",
 		                    spec->network);
-	return 0;
+	return bh_network_load(host, (uint32_t)network, &ends->network, err);
 }
 
 void bh_timeouts_format(const uint32_t timeouts[BH_TIMEOUT_COUNT], char *text, size_t size)
@@ -173,68 +195,71 @@ void bh_timeouts_format(const uint32_t timeouts[BH_TIMEOUT_COUNT], char *text, s
 		used += (size_t)snprintf(text + used, size - used, "%s%u", t ? "," : "", timeouts[t]);
 }
 
-static int insert_endpoint(struct bh_host *host, const struct bh_endpoint_spec *spec, bool hyperv,
-                           int64_t compartment, int64_t network, const char *mac, int64_t *id,
-                           struct bh_error *err)
+static int insert_endpoint(struct bh_host *host, const struct bh_endpoint_spec *spec, const struct ends *ends,
+                           const struct bh_lease *lease, const char *mac, int64_t *id, struct bh_error *err)
 {
 	char timeouts[160], hash[40];
 	uint32_t shared = 0;
+	bool v6 = false;
 	int rc = 0;
 
 	bh_timeouts_format(spec->timeouts, timeouts, sizeof(timeouts));
+	for (size_t i = 0; i < lease->count; i++)
+		v6 = v6 || !bh_address_is_v4(&lease->addresses[i].address);
 	if (spec->rules_count) {
-		bh_rules_hash((uint32_t)network, spec->rules, spec->rules_count, hash);
-		rc = bh_rules_store(host, (uint32_t)network, hash, spec->rules, spec->rules_count, &shared, err);
+		bh_rules_hash(ends->network.id, spec->rules, spec->rules_count, hash);
+		rc = bh_rules_store(host, ends->network.id, hash, spec->rules, spec->rules_count, &shared, err);
 	}
 	if (rc)
 		return rc;
 	rc = bh_store_run(host->store, err,
 	                  "INSERT INTO endpoints(container, network, compartment, kind, mac, interface, ipv6, shared,"
-	                  " own, flags, timeouts, flows, origin_in, origin_out, attachment, reach, phase, generation, status)"
-	                  " VALUES (?, ?, ?, ?, ?, ?, 0, nullif(?, 0), NULL, ?, ?, ?, ?, ?, ?, ?, 'attached', 1,"
-	                  " 'creating')", "siisssiisissss", spec->container, network, compartment, hyperv ? "vmNIC" : "vNIC", mac,
-	                  spec->interface ? spec->interface : "", (int64_t)shared, (int64_t)spec->flags, timeouts,
-	                  (int64_t)spec->flows_limit, spec->origin_in ? spec->origin_in : "",
-	                  spec->origin_out ? spec->origin_out : "", spec->attachment ? spec->attachment : "",
-	                  spec->reach ? spec->reach : "");
+	                  " flags, timeouts, flows, origin_in, origin_out, attachment, reach, phase, generation, status)"
+	                  " VALUES (?, ?, ?, ?, ?, ?, ?, nullif(?, 0), ?, ?, ?, ?, ?, ?, ?, 'attached', 1, 'creating')",
+	                  "siisssiiisissss", spec->container, (int64_t)ends->network.id, ends->compartment,
+	                  ends->hyperv ? "vmNIC" : "vNIC", mac, spec->interface ? spec->interface : "", (int64_t)v6,
+	                  (int64_t)shared, (int64_t)spec->flags, timeouts, (int64_t)spec->flows_limit,
+	                  spec->origin_in ? spec->origin_in : "", spec->origin_out ? spec->origin_out : "",
+	                  spec->attachment ? spec->attachment : "", spec->reach ? spec->reach : "");
 	*id = bh_store_last_id(host->store);
-	if (rc || !hyperv)
+	if (rc || !ends->hyperv)
 		return rc;
 	/* A persistent tap in a namespace that is not ours to drop: after a crash only its name finds it. */
 	return bh_store_run(host->store, err, "UPDATE endpoints SET interface = 'vm' || id WHERE id = ? AND interface = ''"
 	                    " AND (SELECT adopt FROM compartments k WHERE k.id = compartment) IS NOT NULL", "i", *id);
 }
 
-/* What follows from the addresses: the MAC address, if none was wished for, and whether there is IPv6. */
-static int settle_addresses(struct bh_host *host, uint32_t endpoint, int64_t network, char mac[BH_ADDRESS_TEXT],
-                            struct bh_error *err)
+/* Its addresses, and its MAC address: the one that is wished for, or one made from the first of them. */
+static int choose_addresses(struct bh_host *host, const struct bh_endpoint_spec *spec, struct bh_lease *lease,
+                            char mac[BH_ADDRESS_TEXT], struct bh_error *err)
 {
-	struct bh_prefix addresses[BH_ADDRESSES_MAX];
-	size_t count = 0;
-	bool v6 = false;
-	int rc = load_addresses(host, endpoint, addresses, &count, err);
+	int64_t network = lease->network->id;
+	int rc = spec->mac ? check_mac(host, spec->mac, network, mac, err) : 0;
 
-	if (!rc && !mac[0])
-		rc = make_mac(host, network, count ? addresses : NULL, mac, err);
-	for (size_t i = 0; i < count; i++)
-		v6 = v6 || !bh_address_is_v4(&addresses[i].address);
-	return rc ? rc : bh_store_run(host->store, err, "UPDATE endpoints SET mac = ?, ipv6 = ? WHERE id = ?", "sii",
-	                              mac, (int64_t)v6, (int64_t)endpoint);
+	for (size_t i = 0; !rc && i < spec->addresses_count; i++)
+		rc = bh_lease_static(host, lease, spec->addresses[i], err);
+	if (!rc && !spec->addresses_count)
+		rc = bh_lease_next(host, lease, err);
+	if (rc)
+		return rc;
+	sort(lease->addresses, lease->count);
+	return spec->mac ? 0 : make_mac(host, network, lease->count ? lease->addresses : NULL, mac, err);
 }
 
 int bh_endpoint_add(struct bh_host *host, const struct bh_endpoint_spec *spec, uint32_t *id,
                     struct bh_error *err)
 {
-	int64_t compartment = 0, network_id = 0, endpoint = 0;
-	char mac[BH_ADDRESS_TEXT] = "";
-	struct bh_switch network;
-	bool hyperv = false;
+	struct ends ends;
+	struct bh_lease lease = {.network = &ends.network, .container = spec->container};
+	char mac[BH_ADDRESS_TEXT];
+	struct bh_endpoint_row row;
+	int64_t endpoint = 0;
 	int rc = bh_host_require_change(host, err);
 
-	rc = rc ? rc : find_ends(host, spec, &hyperv, &compartment, &network_id, err);
-	rc = rc ? rc : check_kind(spec->kind, hyperv, spec->container, err);
+	rc = rc ? rc : find_ends(host, spec, &ends, err);
+	rc = rc ? rc : check_kind(spec->kind, ends.hyperv, spec->container, err);
 	rc = rc ? rc : check_interface(spec->interface ? spec->interface : "", err);
-	rc = rc ? rc : check_free(host, spec, compartment, network_id, err);
+	rc = rc ? rc : check_free(host, spec, ends.compartment, ends.network.id, err);
 	if (rc)
 		return rc;
 	if (spec->rules_count > BH_RULES_MAX)
@@ -243,16 +268,11 @@ int bh_endpoint_add(struct bh_host *host, const struct bh_endpoint_spec *spec, u
 	if (spec->addresses_count > BH_ADDRESSES_MAX)
 		return bh_error_set(err, -E2BIG, "%zu addresses; an endpoint may have at most %d",
 		                    spec->addresses_count, BH_ADDRESSES_MAX);
-	rc = bh_network_load(host, (uint32_t)network_id, &network, err);
-	if (!rc && spec->mac)
-		rc = check_mac(host, spec->mac, network_id, mac, err);
-	rc = rc ? rc : insert_endpoint(host, spec, hyperv, compartment, network_id, mac, &endpoint, err);
-	for (size_t i = 0; !rc && i < spec->addresses_count; i++)
-		rc = bh_lease_static(host, &network, (uint32_t)endpoint, spec->addresses[i], err);
-	if (!rc && !spec->addresses_count)
-		rc = bh_lease_next(host, &network, (uint32_t)endpoint, err);
-	rc = rc ? rc : settle_addresses(host, (uint32_t)endpoint, network_id, mac, err);
-	rc = rc ? rc : bh_publish_check(host, (uint32_t)endpoint, err);
+	rc = choose_addresses(host, spec, &lease, mac, err);
+	rc = rc ? rc : insert_endpoint(host, spec, &ends, &lease, mac, &endpoint, err);
+	rc = rc ? rc : bh_lease_store(host, &lease, (uint32_t)endpoint, err);
+	rc = rc ? rc : bh_endpoint_load(host, (uint32_t)endpoint, &row, err);
+	rc = rc ? rc : bh_publish_check(host, &row, err);
 	if (!rc)
 		*id = (uint32_t)endpoint;
 	return rc;
@@ -280,14 +300,11 @@ int bh_endpoint_check(struct bh_host *host, uint32_t endpoint, struct bh_error *
 }
 
 /* A new table of the endpoint's own, with the rules of the table `old` (0 = none). */
-static int new_own_table(struct bh_host *host, uint32_t endpoint, int64_t network, int64_t generation,
-                         int64_t old, uint32_t *table, struct bh_error *err)
+static int new_own_table(struct bh_host *host, uint32_t endpoint, int64_t network, int64_t old, uint32_t *table,
+                         struct bh_error *err)
 {
-	char hash[64];
-	int rc;
+	int rc = bh_rules_store_own(host, (uint32_t)network, endpoint, table, err);
 
-	snprintf(hash, sizeof(hash), "endpoint %u generation %lld", endpoint, (long long)generation);
-	rc = bh_rules_store(host, (uint32_t)network, hash, NULL, 0, table, err);
 	if (!rc && old)
 		rc = bh_store_run(host->store, err,
 		                  "INSERT INTO rules(tbl, action, direction, protocol, local, local_port, remote,"
@@ -331,7 +348,7 @@ static int own_table(struct bh_host *host, uint32_t endpoint, size_t more, uint3
 		return 0;
 	}
 	rc = live ? bh_reload_remember(host, endpoint, err) : 0;
-	rc = rc ? rc : new_own_table(host, endpoint, network, generation, own, table, err);
+	rc = rc ? rc : new_own_table(host, endpoint, network, own, table, err);
 	return rc ? rc : bh_store_run(host->store, err,
 	                              "UPDATE endpoints SET own = ?, generation = ?, status = iif(status = 'ready',"
 	                              " 'changing', status) WHERE id = ?", "iii", (int64_t)*table, generation,
@@ -350,15 +367,82 @@ int bh_endpoint_add_rules(struct bh_host *host, uint32_t endpoint, const struct 
 	return rc ? rc : bh_rules_append(host, table, rules, count, err);
 }
 
-int bh_endpoint_nic(struct bh_host *host, uint32_t endpoint, struct bh_nic *nic,
-                    struct bh_error *err)
+/* What follows of a NIC from its network and from the others in its compartment. */
+static int settle_nic(struct bh_host *host, struct bh_nic *nic, bool reaches, enum bh_driver *driver,
+                      struct bh_error *err)
+{
+	struct bh_switch network;
+	int rc = bh_network_load(host, nic->network, &network, err);
+
+	if (rc)
+		return rc;
+	*driver = network.driver;
+	nic->mtu = network.mtu;
+	/* A closed network leads nowhere, unless it was made to reach another, or this policy says so. */
+	nic->default_route = network.driver == BH_DRIVER_NAT || reaches ||
+	                     bh_store_number(host->store, 0, "SELECT reach <> '' FROM networks WHERE id = ?", "i",
+	                                     (int64_t)nic->network);
+	/* IPv6 takes 0 for 1024; the first endpoint's route comes before the others'. */
+	if (bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 FROM endpoints WHERE compartment = ? AND id < ?)",
+	                    "ii", (int64_t)nic->compartment, (int64_t)nic->endpoint))
+		nic->metric = 1024 + nic->endpoint % 65536;
+	for (size_t i = 0; i < network.subnets_count; i++)
+		for (size_t a = 0; a < nic->addresses_count; a++)
+			if (bh_prefix_contains(&network.subnets[i].prefix, &nic->addresses[a].address)) {
+				nic->gateways[nic->gateways_count++] = network.subnets[i].gateway;
+				break;
+			}
+	return 0;
+}
+
+/* What the gate knows of the NIC. */
+static void settle_conf(struct bh_conf *conf, const struct bh_nic *nic)
+{
+	conf->endpoint = nic->endpoint;
+	conf->compartment = nic->compartment;
+	conf->network = nic->network;
+	memcpy(conf->mac, nic->mac, 6);
+	conf->addresses_count = (uint8_t)nic->addresses_count;
+	for (size_t i = 0; i < nic->addresses_count; i++) {
+		bool v4 = bh_address_is_v4(&nic->addresses[i].address);
+
+		conf->addresses[i] = nic->addresses[i].address;
+		conf->broadcasts[i] = v4 && nic->addresses[i].length < 31 ? bh_prefix_range(&nic->addresses[i]).last
+		                                                          : nic->addresses[i].address;
+	}
+	if (nic->ipv6)
+		conf->link_local = bh_address_link_local(nic->mac);
+}
+
+static void fill_conf(struct bh_conf *conf, struct bh_statement *row, int column)
+{
+	const char *timeouts = bh_statement_text(row, column + 3);
+
+	bh_conf_init(conf);
+	conf->tables[0].id = (uint32_t)bh_statement_int(row, column);
+	conf->tables[1].id = (uint32_t)bh_statement_int(row, column + 1);
+	conf->flags = (uint32_t)bh_statement_int(row, column + 2);
+	for (int t = 0; t < BH_TIMEOUT_COUNT && timeouts; t++) {
+		conf->timeouts[t] = (uint32_t)strtoul(timeouts, NULL, 10);
+		timeouts = strchr(timeouts, ',');
+		timeouts = timeouts ? timeouts + 1 : NULL;
+	}
+	conf->flows_limit = (uint32_t)bh_statement_int(row, column + 4);
+	if (conf->flows_guaranteed > conf->flows_limit)
+		conf->flows_guaranteed = conf->flows_limit;
+	conf->generation = (uint32_t)bh_statement_int(row, column + 5);
+}
+
+int bh_endpoint_load(struct bh_host *host, uint32_t endpoint, struct bh_endpoint_row *out,
+                     struct bh_error *err)
 {
 	BH_AUTOSTATEMENT struct bh_statement *row = NULL;
-	struct bh_nic made = {.endpoint = endpoint};
-	struct bh_switch network;
+	struct bh_endpoint_row made = {.nic.endpoint = endpoint};
+	struct bh_nic *nic = &made.nic;
 	int rc = bh_store_query(host->store, &row, err,
-	                        "SELECT network, compartment, kind, mac, interface, ipv6 FROM endpoints WHERE id = ?",
-	                        "i", (int64_t)endpoint);
+	                        "SELECT container, network, compartment, kind, mac, interface, ipv6, reach <> '',"
+	                        " ifnull(shared, 0), ifnull(own, 0), flags, timeouts, flows, generation FROM endpoints"
+	                        " WHERE id = ?", "i", (int64_t)endpoint);
 
 	if (!rc)
 		rc = bh_statement_step(row, err);
@@ -366,82 +450,44 @@ int bh_endpoint_nic(struct bh_host *host, uint32_t endpoint, struct bh_nic *nic,
 		return rc;
 	if (rc == 0)
 		return bh_error_set(err, -ENOENT, "there is no endpoint %u", endpoint);
-	made.network = (uint32_t)bh_statement_int(row, 0);
-	made.compartment = (uint32_t)bh_statement_int(row, 1);
-	made.kind = strcmp(bh_statement_text(row, 2), "vmNIC") ? BH_NIC_HOST_VNIC : BH_NIC_SYNTHETIC;
-	made.ipv6 = bh_statement_int(row, 5) != 0;
-	snprintf(made.name, sizeof(made.name), "%s", bh_statement_text(row, 4));
-	rc = bh_mac_parse(made.mac, bh_statement_text(row, 3), err);
-	rc = rc ? rc : load_addresses(host, endpoint, made.addresses, &made.addresses_count, err);
-	if (rc)
+	snprintf(made.container, sizeof(made.container), "%s", bh_statement_text(row, 0));
+	nic->network = (uint32_t)bh_statement_int(row, 1);
+	nic->compartment = (uint32_t)bh_statement_int(row, 2);
+	nic->kind = strcmp(bh_statement_text(row, 3), "vmNIC") ? BH_NIC_HOST_VNIC : BH_NIC_SYNTHETIC;
+	nic->ipv6 = bh_statement_int(row, 6) != 0;
+	snprintf(nic->name, sizeof(nic->name), "%s", bh_statement_text(row, 5));
+	if (bh_mac_parse(nic->mac, bh_statement_text(row, 4), err))
 		return bh_error_prefix(err, "the store: endpoint %u", endpoint);
-	rc = bh_network_load(host, made.network, &network, err);
+	rc = bh_endpoint_addresses(host, endpoint, nic->addresses, &nic->addresses_count, err);
+	rc = rc ? rc : settle_nic(host, nic, bh_statement_int(row, 7) != 0, &made.driver, err);
 	if (rc)
 		return rc;
-	made.mtu = network.mtu;
-	/* A closed network leads nowhere, unless it was made to reach another, or this policy says so. */
-	made.default_route = network.driver == BH_DRIVER_NAT ||
-	                     bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 FROM endpoints e JOIN networks n"
-	                                     " ON n.id = e.network WHERE e.id = ? AND (e.reach <> '' OR n.reach <> ''))",
-	                                     "i", (int64_t)endpoint);
-	/* IPv6 takes 0 for 1024; the first endpoint's route comes before the others'. */
-	if (bh_store_number(host->store, 0, "SELECT count(*) FROM endpoints WHERE compartment = ? AND id < ?", "ii",
-	                    (int64_t)made.compartment, (int64_t)endpoint))
-		made.metric = 1024 + endpoint % 65536;
-	for (size_t i = 0; i < network.subnets_count; i++)
-		for (size_t a = 0; a < made.addresses_count; a++)
-			if (bh_prefix_contains(&network.subnets[i].prefix, &made.addresses[a].address)) {
-				made.gateways[made.gateways_count++] = network.subnets[i].gateway;
-				break;
-			}
-	*nic = made;
+	fill_conf(&made.conf, row, 8);
+	settle_conf(&made.conf, nic);
+	*out = made;
 	return 0;
+}
+
+int bh_endpoint_nic(struct bh_host *host, uint32_t endpoint, struct bh_nic *nic,
+                    struct bh_error *err)
+{
+	struct bh_endpoint_row row;
+	int rc = bh_endpoint_load(host, endpoint, &row, err);
+
+	if (!rc)
+		*nic = row.nic;
+	return rc;
 }
 
 int bh_endpoint_conf(struct bh_host *host, uint32_t endpoint, struct bh_conf *conf,
                      struct bh_error *err)
 {
-	BH_AUTOSTATEMENT struct bh_statement *row = NULL;
-	struct bh_nic nic;
-	const char *timeouts;
-	int rc = bh_endpoint_nic(host, endpoint, &nic, err);
+	struct bh_endpoint_row row;
+	int rc = bh_endpoint_load(host, endpoint, &row, err);
 
-	rc = rc ? rc : bh_store_query(host->store, &row, err,
-	                              "SELECT ifnull(shared, 0), ifnull(own, 0), flags, timeouts, flows, generation"
-	                              " FROM endpoints WHERE id = ?", "i", (int64_t)endpoint);
-	if (!rc && (rc = bh_statement_step(row, err)) == 1)
-		rc = 0;
-	if (rc)
-		return rc;
-	bh_conf_init(conf);
-	conf->endpoint = endpoint;
-	conf->compartment = nic.compartment;
-	conf->network = nic.network;
-	conf->tables[0].id = (uint32_t)bh_statement_int(row, 0);
-	conf->tables[1].id = (uint32_t)bh_statement_int(row, 1);
-	conf->flags = (uint32_t)bh_statement_int(row, 2);
-	timeouts = bh_statement_text(row, 3);
-	for (int t = 0; t < BH_TIMEOUT_COUNT && timeouts; t++) {
-		conf->timeouts[t] = (uint32_t)strtoul(timeouts, NULL, 10);
-		timeouts = strchr(timeouts, ',');
-		timeouts = timeouts ? timeouts + 1 : NULL;
-	}
-	conf->flows_limit = (uint32_t)bh_statement_int(row, 4);
-	if (conf->flows_guaranteed > conf->flows_limit)
-		conf->flows_guaranteed = conf->flows_limit;
-	conf->generation = (uint32_t)bh_statement_int(row, 5);
-	memcpy(conf->mac, nic.mac, 6);
-	conf->addresses_count = (uint8_t)nic.addresses_count;
-	for (size_t i = 0; i < nic.addresses_count; i++) {
-		bool v4 = bh_address_is_v4(&nic.addresses[i].address);
-
-		conf->addresses[i] = nic.addresses[i].address;
-		conf->broadcasts[i] = v4 && nic.addresses[i].length < 31 ? bh_prefix_range(&nic.addresses[i]).last
-		                                                        : nic.addresses[i].address;
-	}
-	if (nic.ipv6)
-		conf->link_local = bh_address_link_local(nic.mac);
-	return 0;
+	if (!rc)
+		*conf = row.conf;
+	return rc;
 }
 
 int bh_endpoint_gate(struct bh_host *host, uint32_t endpoint, struct bh_conf *conf,
@@ -456,7 +502,7 @@ int bh_endpoint_gate(struct bh_host *host, uint32_t endpoint, struct bh_conf *co
 		return bh_error_set(err, -ENOENT, "there is no endpoint %u", endpoint);
 	rc = host->platform->ops->gate_read(host->platform, endpoint, &read, err);
 	for (int i = 0; !rc && i < 2; i++)
-		rc = bh_rules_load(host, read.tables[i].id, &loaded[i], err);
+		rc = bh_rules_load(host, read.tables[i].id, read.network, &loaded[i], err);
 	if (rc) {
 		bh_ruleset_free(&loaded[0]);
 		bh_ruleset_free(&loaded[1]);

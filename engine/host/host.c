@@ -93,22 +93,6 @@ int bh_guid_new(char guid[40], struct bh_error *err)
 	return 0;
 }
 
-/* The default compartment is there from the start. */
-static int first_rows(struct bh_host *host, struct bh_error *err)
-{
-	char guid[40];
-	int rc;
-
-	if (bh_store_number(host->store, 0, "SELECT count(*) FROM compartments WHERE id = 1", ""))
-		return 0;
-	rc = bh_guid_new(guid, err);
-	if (rc)
-		return rc;
-	return bh_store_run(host->store, err,
-	                    "INSERT OR IGNORE INTO compartments(id, guid, description, type, status)"
-	                    " VALUES (1, ?, 'Default Compartment', 'default', 'ready')", "s", guid);
-}
-
 /* Keeps a store that cannot be used for whoever wants to look at it. */
 static int set_aside(struct bh_host *host, const char *path, struct bh_error *err)
 {
@@ -207,8 +191,6 @@ int bh_host_open(struct bh_host **out, const struct bh_host_options *options, st
 	host->lab = options->lab;
 	host->linux_platform = options->linux_platform;
 	rc = options->linux_platform ? open_linux(host, options, err) : open_memory(host, err);
-	if (!rc && (host->write || !host->ready))
-		rc = first_rows(host, err);
 	if (rc) {
 		bh_host_close(&host);
 		return rc;
@@ -251,31 +233,46 @@ int bh_host_require_change(struct bh_host *host, struct bh_error *err)
 	return bh_error_set(err, -EPERM, "nothing may be changed outside begin and commit");
 }
 
-/* What a crash or a reboot left half done is undone or done. */
-static int host_mend(struct bh_host *host, struct bh_error *err)
+static bool any_network(struct bh_host *host)
+{
+	return bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 FROM networks WHERE status = 'ready')", "") != 0;
+}
+
+/* What was cut short is undone or done. */
+static int mend_pending(struct bh_host *host, const struct bh_pending *pending, struct bh_error *err)
 {
 	struct bh_error undone;
-	int rc = 0;
+	int rc = bh_realize_remove(host, true, err);
 
-	if (host->linux_platform)
-		rc = bh_reboot_check(host, err);
-	if (!rc)
-		rc = bh_upgrade_check(host, err);
-	if (!rc)
-		rc = bh_realize_remove(host, true, err);
-	if (!rc && bh_store_number(host->store, 0,
-	                           "SELECT EXISTS(SELECT 1 FROM networks WHERE status = 'rebuild')"
-	                           " OR EXISTS(SELECT 1 FROM endpoints WHERE status = 'changing')", ""))
+	if (!rc && (bh_pending_any(pending, BH_PENDING_NETWORK, "rebuild") ||
+	            bh_pending_any(pending, BH_PENDING_ENDPOINT, "changing")))
 		rc = bh_realize_create(host, err);
 	if (rc && bh_store_number(host->store, 0, BH_ANY_BEFORE, "") && bh_reload_revert(host, &undone) == 0) {
 		bh_log(BH_LOG_WARNING, "a change of policies that was cut short is taken back: %s", err->message);
 		rc = bh_realize_create(host, err);
 	}
+	host->networked = any_network(host);
+	return rc;
+}
+
+/* What a crash or a reboot left half done. */
+static int host_mend(struct bh_host *host, struct bh_error *err)
+{
+	BH_AUTOPENDING struct bh_pending pending = {0};
+	int rc = 0;
+
+	if (host->linux_platform)
+		rc = bh_reboot_check(host, err);
+	else
+		host->networked = any_network(host);
+	rc = rc ? rc : bh_upgrade_check(host, err);
+	rc = rc ? rc : bh_pending_load(host, &pending, err);
+	if (!rc && pending.count)
+		rc = mend_pending(host, &pending, err);
 	/* Another program may flush what is not its own. */
-	if (!rc && bh_store_number(host->store, 0, "SELECT count(*) FROM networks WHERE status = 'ready'", "") &&
-	    !host->platform->ops->uplink_intact(host->platform))
+	if (!rc && host->networked && !host->platform->ops->uplink_intact(host->platform))
 		rc = bh_realize_uplink(host, err);
-	if (!rc)
+	if (!rc && pending.count)
 		bh_tables_collect(host);
 	return rc;
 }
@@ -301,9 +298,33 @@ int bh_host_begin(struct bh_host *host, struct bh_error *err)
 	return 0;
 }
 
-int bh_host_commit(struct bh_host *host, struct bh_error *err)
+/* What was to be made could not be. */
+static void undo(struct bh_host *host)
 {
 	struct bh_error undone;
+
+	if (bh_reload_revert(host, &undone))
+		bh_log(BH_LOG_ERROR, "taking back a failed change of policies: %s", undone.message);
+	if (bh_realize_remove(host, true, &undone))
+		bh_log(BH_LOG_ERROR, "undoing a failed change: %s", undone.message);
+	bh_tables_collect(host);
+}
+
+/* What is to go does so once all is there that is to come. */
+static int remove_pending(struct bh_host *host, struct bh_error *err)
+{
+	BH_AUTOPENDING struct bh_pending pending = {0};
+	int rc = bh_pending_load(host, &pending, err);
+
+	if (rc || !pending.count)
+		return rc;
+	rc = bh_realize_remove(host, false, err);
+	bh_tables_collect(host);
+	return rc;
+}
+
+int bh_host_commit(struct bh_host *host, struct bh_error *err)
+{
 	int rc = bh_host_require_change(host, err);
 
 	if (rc)
@@ -314,15 +335,10 @@ int bh_host_commit(struct bh_host *host, struct bh_error *err)
 		return rc;
 	}
 	rc = bh_realize_create(host, err);
-	if (rc) {
-		if (bh_reload_revert(host, &undone))
-			bh_log(BH_LOG_ERROR, "taking back a failed change of policies: %s", undone.message);
-		if (bh_realize_remove(host, true, &undone))
-			bh_log(BH_LOG_ERROR, "undoing a failed change: %s", undone.message);
-	} else {
-		rc = bh_realize_remove(host, false, err);
-	}
-	bh_tables_collect(host);
+	if (rc)
+		undo(host);
+	else
+		rc = remove_pending(host, err);
 	host->changing = false;
 	bh_lock_release(host);
 	return rc;
@@ -366,7 +382,6 @@ int bh_host_reset(struct bh_host *host, struct bh_error *err)
 	} else if (!rc) {
 		bh_store_close(&host->store);
 		rc = bh_store_open(&host->store, NULL, true, err);
-		rc = rc ? rc : first_rows(host, err);
 	}
 	bh_lock_release(host);
 	return rc;

@@ -51,6 +51,8 @@ struct bh_network_spec {
 };
 
 int bh_network_add(struct bh_host *host, const struct bh_network_spec *spec, struct bh_error *err);
+int bh_network_load(struct bh_host *host, uint32_t id, struct bh_switch *network,
+                    struct bh_error *err);
 /* Whether one item of `reach` names the network: its name, or `*`. */
 bool bh_reach_names(const char *item, size_t length, const char *name);
 int bh_network_remove(struct bh_host *host, const char *name, struct bh_error *err);
@@ -135,6 +137,9 @@ int bh_endpoint_gate(struct bh_host *host, uint32_t endpoint, struct bh_conf *co
                      struct bh_ruleset *rulesets[2], struct bh_error *err);
 /* Whether the NIC is where and what it was made to be. */
 int bh_endpoint_check(struct bh_host *host, uint32_t endpoint, struct bh_error *err);
+/* The addresses leased to it: IPv4's first, then as they are written. */
+int bh_endpoint_addresses(struct bh_host *host, uint32_t endpoint, struct bh_prefix addresses[BH_ADDRESSES_MAX],
+                          size_t *count, struct bh_error *err);
 /* The NIC as the platform knows it. */
 int bh_endpoint_nic(struct bh_host *host, uint32_t endpoint, struct bh_nic *nic,
                     struct bh_error *err);

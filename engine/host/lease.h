@@ -6,11 +6,20 @@
 
 #include "internal.h"
 
-/* Leases `text` (an address, or with a prefix length that must be the subnet's) to the endpoint. */
-int bh_lease_static(struct bh_host *host, const struct bh_switch *network, uint32_t endpoint,
-                    const char *text, struct bh_error *err);
-/* Leases the next free address of each family the network has. */
-int bh_lease_next(struct bh_host *host, const struct bh_switch *network, uint32_t endpoint,
-                  struct bh_error *err);
+/* The addresses that an endpoint of this container is to have. */
+struct bh_lease {
+	const struct bh_switch *network;
+	const char *container;
+	size_t count;
+	struct bh_prefix addresses[BH_ADDRESSES_MAX];
+};
+
+/* Adds `text` (an address, or with a prefix length that must be the subnet's). */
+int bh_lease_static(struct bh_host *host, struct bh_lease *lease, const char *text, struct bh_error *err);
+/* Adds the next free address of each subnet of the network. */
+int bh_lease_next(struct bh_host *host, struct bh_lease *lease, struct bh_error *err);
+/* They are the endpoint's. */
+int bh_lease_store(struct bh_host *host, const struct bh_lease *lease, uint32_t endpoint,
+                   struct bh_error *err);
 
 #endif

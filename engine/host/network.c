@@ -230,7 +230,7 @@ int bh_network_load(struct bh_host *host, uint32_t id, struct bh_switch *network
 	rc = bh_driver_parse(bh_statement_text(row, 1), &loaded.driver, err);
 	if (!rc)
 		rc = bh_store_query(host->store, &subnets, err,
-		                    "SELECT prefix, gateway FROM subnets WHERE network = ? ORDER BY rowid", "i",
+		                    "SELECT prefix, gateway, last FROM subnets WHERE network = ? ORDER BY rowid", "i",
 		                    (int64_t)id);
 	while (!rc && (rc = bh_statement_step(subnets, err)) == 1 &&
 	       loaded.subnets_count < BH_SUBNETS_MAX) {
@@ -239,6 +239,8 @@ int bh_network_load(struct bh_host *host, uint32_t id, struct bh_switch *network
 		rc = bh_prefix_parse(&subnet->prefix, bh_statement_text(subnets, 0), false, err);
 		if (!rc)
 			rc = bh_address_parse(&subnet->gateway, bh_statement_text(subnets, 1), err);
+		if (!rc)
+			rc = bh_address_parse(&subnet->last, bh_statement_text(subnets, 2), err);
 	}
 	if (rc < 0)
 		return bh_error_prefix(err, "the store: network '%s'", loaded.name);

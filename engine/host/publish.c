@@ -76,19 +76,31 @@ static bool addresses_overlap(const char *a, const char *b)
 	return strcmp(a, v4 ? "0.0.0.0" : "::") == 0 || strcmp(b, v4 ? "0.0.0.0" : "::") == 0;
 }
 
+static int refuse_taken(struct bh_host *host, const struct bh_publish *port, const char *container,
+                        struct bh_error *err)
+{
+	BH_AUTOSTATEMENT struct bh_statement *row = NULL;
+	char text[BH_ADDRESS_TEXT + 32];
+	int rc = bh_store_query(host->store, &row, err, "SELECT name FROM containers WHERE id = ?", "s", container);
+
+	if (!rc)
+		rc = bh_statement_step(row, err);
+	if (rc < 0)
+		return rc;
+	return bh_error_set(err, -EADDRINUSE, "host port %s is taken by container '%s'", name_port(port, text),
+	                    rc == 1 ? bh_statement_text(row, 0) : container);
+}
+
 static int check_conflict(struct bh_host *host, const struct bh_publish *port, struct bh_error *err)
 {
 	BH_AUTOSTATEMENT struct bh_statement *rows = NULL;
-	char text[BH_ADDRESS_TEXT + 32];
 	int rc = bh_store_query(host->store, &rows, err,
-	                        "SELECT p.address, c.name FROM published p JOIN containers c ON c.id = p.container"
-	                        " WHERE p.host = ? AND p.protocol = ?", "is", (int64_t)port->host,
-	                        port->protocol);
+	                        "SELECT address, container FROM published WHERE host = ? AND protocol = ?", "is",
+	                        (int64_t)port->host, port->protocol);
 
 	while (!rc && (rc = bh_statement_step(rows, err)) == 1) {
 		if (addresses_overlap(bh_statement_text(rows, 0), port->address))
-			return bh_error_set(err, -EADDRINUSE, "host port %s is taken by container '%s'",
-			                    name_port(port, text), bh_statement_text(rows, 1));
+			return refuse_taken(host, port, bh_statement_text(rows, 1), err);
 		rc = 0;
 	}
 	return rc;
@@ -108,8 +120,8 @@ int bh_publish_claim(struct bh_host *host, const char *container, const struct b
 			                    port.protocol);
 		rc = check_address(published[i].address, text, &port.address, err);
 		rc = rc ? rc : check_conflict(host, &port, err);
-		rc = rc ? rc : bh_store_run(host->store, err, "INSERT INTO published VALUES (?, ?, ?, ?, ?)",
-		                            "ssiis", container, port.address, (int64_t)port.host,
+		rc = rc ? rc : bh_store_run(host->store, err, "INSERT INTO published VALUES (?, ?, ?, ?, ?, ?)",
+		                            "sisiis", container, (int64_t)i + 1, port.address, (int64_t)port.host,
 		                            (int64_t)port.container, port.protocol);
 	}
 	return rc;
@@ -172,45 +184,57 @@ static int append_port(const struct bh_nic *nic, struct bh_statement *row, bool 
 	return rc;
 }
 
-/* The mappings of a container's ports, if it is this endpoint of it that they go to: the first on a `nat` network. */
-static int collect(struct bh_host *host, uint32_t endpoint, bool strict, struct bh_mapping **list,
-                   size_t *count, struct bh_error *err)
+/* Whether it is the first endpoint of its container on a `nat` network. */
+static bool is_first(struct bh_host *host, const struct bh_endpoint_row *row)
+{
+	return !row->nic.metric || /* even of its compartment */
+	       !bh_store_number(host->store, 1,
+	                        "SELECT EXISTS(SELECT 1 FROM endpoints o JOIN networks n ON n.id = o.network"
+	                        " WHERE o.container = ? AND o.id < ? AND n.driver = 'nat')", "si", row->container,
+	                        (int64_t)row->nic.endpoint);
+}
+
+static int collect(struct bh_host *host, const struct bh_endpoint_row *row, bool strict,
+                   struct bh_mapping **list, size_t *count, struct bh_error *err)
 {
 	BH_AUTOSTATEMENT struct bh_statement *rows = NULL;
-	struct bh_nic nic = {0};
-	int rc = bh_store_query(host->store, &rows, err,
-	                        "SELECT p.address, p.host, p.port, p.protocol FROM endpoints e"
-	                        " JOIN published p ON p.container = e.container WHERE e.id = ?1"
-	                        " AND e.id = (SELECT min(o.id) FROM endpoints o JOIN networks n ON n.id = o.network"
-	                        "  WHERE o.container = e.container AND n.driver = 'nat') ORDER BY p.rowid", "i",
-	                        (int64_t)endpoint);
+	bool first = false;
+	int rc;
 
+	if (row->driver != BH_DRIVER_NAT)
+		return 0;
+	rc = bh_store_query(host->store, &rows, err,
+	                    "SELECT address, host, port, protocol FROM published WHERE container = ? ORDER BY n", "s",
+	                    row->container);
 	while (!rc && (rc = bh_statement_step(rows, err)) == 1) {
-		rc = nic.endpoint ? 0 : bh_endpoint_nic(host, endpoint, &nic, err);
-		rc = rc ? rc : append_port(&nic, rows, strict, list, count, err);
+		if (!first && !is_first(host, row))
+			return 0;
+		first = true;
+		rc = append_port(&row->nic, rows, strict, list, count, err);
 	}
 	return rc;
 }
 
-int bh_publish_collect(struct bh_host *host, uint32_t endpoint, struct bh_mapping **list,
+int bh_publish_collect(struct bh_host *host, const struct bh_endpoint_row *row, struct bh_mapping **list,
                        size_t *count, struct bh_error *err)
 {
-	return collect(host, endpoint, false, list, count, err);
+	return collect(host, row, false, list, count, err);
 }
 
 /* Refuses the network if there are ports that could not be mapped on it, nor are on another. */
-static int check_network(struct bh_host *host, uint32_t endpoint, struct bh_error *err)
+static int check_network(struct bh_host *host, const struct bh_endpoint_row *endpoint, struct bh_error *err)
 {
 	BH_AUTOSTATEMENT struct bh_statement *row = NULL;
-	int rc = bh_store_query(host->store, &row, err,
-	                        "SELECT c.name, n.name, n.driver FROM endpoints e"
-	                        " JOIN networks n ON n.id = e.network JOIN containers c ON c.id = e.container"
-	                        " WHERE e.id = ?1 AND EXISTS (SELECT 1 FROM published p WHERE p.container = e.container)"
-	                        " AND NOT EXISTS (SELECT 1 FROM endpoints o"
-	                        "  JOIN networks m ON m.id = o.network"
-	                        "  WHERE o.container = e.container AND m.driver = 'nat')", "i",
-	                        (int64_t)endpoint);
+	int rc;
 
+	if (endpoint->driver == BH_DRIVER_NAT)
+		return 0;
+	rc = bh_store_query(host->store, &row, err,
+	                    "SELECT c.name, n.name, n.driver FROM containers c JOIN networks n ON n.id = ?2"
+	                    " WHERE c.id = ?1 AND EXISTS (SELECT 1 FROM published p WHERE p.container = ?1)"
+	                    " AND NOT EXISTS (SELECT 1 FROM endpoints o JOIN networks m ON m.id = o.network"
+	                    "  WHERE o.container = ?1 AND m.driver = 'nat')", "si", endpoint->container,
+	                    (int64_t)endpoint->nic.network);
 	if (!rc)
 		rc = bh_statement_step(row, err);
 	if (rc != 1)
@@ -220,32 +244,32 @@ static int check_network(struct bh_host *host, uint32_t endpoint, struct bh_erro
 	                    bh_statement_text(row, 0), bh_statement_text(row, 1), bh_statement_text(row, 2));
 }
 
-int bh_publish_check(struct bh_host *host, uint32_t endpoint, struct bh_error *err)
+int bh_publish_check(struct bh_host *host, const struct bh_endpoint_row *row, struct bh_error *err)
 {
 	BH_AUTOFREE struct bh_mapping *list = NULL;
 	size_t count = 0;
-	int rc = check_network(host, endpoint, err);
+	int rc = check_network(host, row, err);
 
-	rc = rc ? rc : collect(host, endpoint, true, &list, &count, err);
+	rc = rc ? rc : collect(host, row, true, &list, &count, err);
 	for (size_t i = 0; !rc && i < count; i++)
 		rc = host->platform->ops->publish_check(host->platform, &list[i], err);
 	return rc;
 }
 
-int bh_publish_make(struct bh_host *host, uint32_t endpoint, struct bh_error *err)
+int bh_publish_make(struct bh_host *host, const struct bh_endpoint_row *row, struct bh_error *err)
 {
 	BH_AUTOFREE struct bh_mapping *list = NULL;
 	size_t count = 0;
-	int rc = bh_publish_collect(host, endpoint, &list, &count, err);
+	int rc = collect(host, row, false, &list, &count, err);
 
 	return rc || !count ? rc : host->platform->ops->publish_add(host->platform, list, count, err);
 }
 
-int bh_publish_unmake(struct bh_host *host, uint32_t endpoint, struct bh_error *err)
+int bh_publish_unmake(struct bh_host *host, const struct bh_endpoint_row *row, struct bh_error *err)
 {
 	BH_AUTOFREE struct bh_mapping *list = NULL;
 	size_t count = 0;
-	int rc = bh_publish_collect(host, endpoint, &list, &count, err);
+	int rc = collect(host, row, false, &list, &count, err);
 
 	return rc || !count ? rc : host->platform->ops->publish_remove(host->platform, list, count, err);
 }

@@ -14,6 +14,7 @@
 #include "internal.h"
 #include "publish.h"
 
+#define REMOVING "status <> 'ready' AND status = 'removing'"
 #define TABLE_BYTES_MAX (64u << 20) /* compiled, of one table */
 
 /* Ids of the rows that a query selects; the caller's to free. */
@@ -44,8 +45,7 @@ static int collect(struct bh_host *host, const char *sql, uint32_t **ids, size_t
 }
 
 int bh_realize_each(struct bh_host *host, const char *sql,
-                    int (*act)(struct bh_host *, uint32_t, struct bh_error *), size_t *done,
-                    struct bh_error *err)
+                    int (*act)(struct bh_host *, uint32_t, struct bh_error *), struct bh_error *err)
 {
 	BH_AUTOFREE uint32_t *ids = NULL;
 	size_t count = 0;
@@ -53,8 +53,6 @@ int bh_realize_each(struct bh_host *host, const char *sql,
 
 	for (size_t i = 0; !rc && i < count; i++)
 		rc = act(host, ids[i], err);
-	if (!rc && done)
-		*done += count;
 	return rc;
 }
 
@@ -81,12 +79,11 @@ static bool reaches(struct bh_host *host, uint32_t from, const char *to)
 	return false;
 }
 
-bool bh_realize_reaches(struct bh_host *host)
+bool bh_realize_reaches(struct bh_host *host, const struct bh_pending *pending)
 {
-	if (bh_store_number(host->store, 0,
-	                    "SELECT EXISTS(SELECT 1 FROM endpoints WHERE status = 'creating' AND reach <> '')", ""))
+	if (bh_pending_reaches(pending, "creating"))
 		return true;
-	return bh_store_number(host->store, 0, BH_ANY_BEFORE, "") &&
+	return bh_pending_any(pending, BH_PENDING_ENDPOINT, "changing") &&
 	       bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 FROM endpoints e JOIN before b"
 	                       " ON b.endpoint = e.id WHERE e.reach <> b.reach)", "") != 0;
 }
@@ -100,8 +97,12 @@ static int collect_mappings(struct bh_host *host, struct bh_mapping **mappings, 
 	int rc = collect(host, "SELECT DISTINCT e.id FROM endpoints e JOIN published p"
 	                 " ON p.container = e.container WHERE e.status IN ('ready', 'changing')", &ids, &endpoints, err);
 
-	for (size_t i = 0; !rc && i < endpoints; i++)
-		rc = bh_publish_collect(host, ids[i], mappings, count, err);
+	for (size_t i = 0; !rc && i < endpoints; i++) {
+		struct bh_endpoint_row row;
+
+		rc = bh_endpoint_load(host, ids[i], &row, err);
+		rc = rc ? rc : bh_publish_collect(host, &row, mappings, count, err);
+	}
 	return rc;
 }
 
@@ -161,98 +162,117 @@ static int create_network(struct bh_host *host, uint32_t id, struct bh_error *er
 static int create_compartment(struct bh_host *host, uint32_t id, struct bh_error *err)
 {
 	BH_AUTOSTATEMENT struct bh_statement *row = NULL;
-	uint64_t cookie;
-	int rc = bh_store_query(host->store, &row, err, "SELECT adopt FROM compartments WHERE id = ?", "i",
+	uint64_t cookie = 0;
+	bool known = false;
+	int rc = bh_store_query(host->store, &row, err, "SELECT adopt, cookie FROM compartments WHERE id = ?", "i",
 	                        (int64_t)id);
 
 	if (!rc && (rc = bh_statement_step(row, err)) == 1)
 		rc = host->platform->ops->compartment_create(host->platform, id, bh_statement_text(row, 0), err);
 	rc = rc ? rc : host->platform->ops->compartment_cookie(host->platform, id, NULL, &cookie, err);
+	if (!rc)
+		known = (uint64_t)bh_statement_int(row, 1) == cookie;
 	bh_statement_close(&row);
-	return rc ? rc : bh_store_run(host->store, err, "UPDATE compartments SET cookie = ? WHERE id = ?", "ii",
-	                              (int64_t)cookie, (int64_t)id);
+	if (rc)
+		return rc;
+	/* To write what is there would write its index too. */
+	return known ? bh_store_run(host->store, err, "UPDATE compartments SET status = 'ready' WHERE id = ?", "i",
+	                            (int64_t)id)
+	             : bh_store_run(host->store, err, "UPDATE compartments SET status = 'ready', cookie = ? WHERE id = ?",
+	                            "ii", (int64_t)cookie, (int64_t)id);
 }
 
 int bh_realize_compile(struct bh_host *host, uint32_t id, struct bh_table **out,
                        struct bh_error *err)
 {
 	struct bh_ruleset *ruleset = NULL;
+	int64_t network = 0;
 	int rc;
 
-	if (!id || !bh_store_number(host->store, 0,
-	                            "SELECT count(*) FROM tables WHERE id = ? AND status = 'creating'", "i",
-	                            (int64_t)id))
+	if (id)
+		network = bh_store_number(host->store, 0, "SELECT network FROM tables WHERE id = ? AND status = 'creating'",
+		                          "i", (int64_t)id);
+	if (!network)
 		return 0;
-	rc = bh_rules_load(host, id, &ruleset, err);
+	rc = bh_rules_load(host, id, (uint32_t)network, &ruleset, err);
 	if (!rc)
 		rc = bh_table_compile(out, ruleset, TABLE_BYTES_MAX, err);
 	bh_ruleset_free(&ruleset);
 	return rc;
 }
 
-/* The endpoint's gate with those of its tables that are not published yet; clear_gate() after. */
-static int make_gate(struct bh_host *host, uint32_t id, struct bh_gate *gate,
-                     struct bh_table *tables[2], struct bh_error *err)
-{
-	int rc = bh_endpoint_conf(host, id, &gate->conf, err);
-
-	for (int i = 0; !rc && i < 2; i++)
-		rc = bh_realize_compile(host, gate->conf.tables[i].id, &tables[i], err);
-	gate->tables[0] = tables[0];
-	gate->tables[1] = tables[1];
-	return rc;
-}
-
 /* The next endpoint of this change finds the tables published. */
-static int mark_published(struct bh_host *host, const struct bh_conf *conf, struct bh_error *err)
+static int mark_published(struct bh_host *host, uint32_t id, struct bh_error *err)
 {
-	return bh_store_run(host->store, err,
-	                    "UPDATE tables SET status = 'ready' WHERE id IN (?, ?) AND +status = 'creating'", "ii",
-	                    (int64_t)conf->tables[0].id, (int64_t)conf->tables[1].id);
+	return bh_store_run(host->store, err, "UPDATE tables SET status = 'ready' WHERE id = ?", "i", (int64_t)id);
 }
 
+int bh_realize_publish(struct bh_host *host, uint32_t id, struct bh_error *err)
+{
+	struct bh_table *table = NULL;
+	int rc = bh_realize_compile(host, id, &table, err);
+
+	if (!rc && table)
+		rc = host->platform->ops->table_publish(host->platform, id, table, err);
+	bh_table_free(&table);
+	return rc ? rc : mark_published(host, id, err);
+}
+
+/* With those of its tables that are not published yet. */
 static int create_endpoint(struct bh_host *host, uint32_t id, struct bh_error *err)
 {
 	struct bh_table *tables[2] = {NULL, NULL};
-	struct bh_gate gate;
-	struct bh_nic nic;
-	int rc = bh_endpoint_nic(host, id, &nic, err);
+	struct bh_endpoint_row row;
+	int rc = bh_endpoint_load(host, id, &row, err);
 
-	rc = rc ? rc : make_gate(host, id, &gate, tables, err);
-	rc = rc ? rc : host->platform->ops->nic_create(host->platform, &nic, &gate, err);
-	bh_table_free(&tables[0]);
-	bh_table_free(&tables[1]);
-	rc = rc ? rc : bh_publish_make(host, id, err);
-	rc = rc ? rc : bh_store_run(host->store, err, "UPDATE endpoints SET interface = ? WHERE id = ?", "si",
-	                            nic.name, (int64_t)id);
-	return rc ? rc : mark_published(host, &gate.conf, err);
+	for (int i = 0; !rc && i < 2; i++)
+		rc = bh_realize_compile(host, row.conf.tables[i].id, &tables[i], err);
+	if (!rc) {
+		struct bh_gate gate = {.conf = row.conf, .tables = {tables[0], tables[1]}};
+
+		rc = host->platform->ops->nic_create(host->platform, &row.nic, &gate, err);
+	}
+	for (int i = 0; i < 2; i++) {
+		if (!rc && tables[i])
+			rc = mark_published(host, row.conf.tables[i].id, err);
+		bh_table_free(&tables[i]);
+	}
+	rc = rc ? rc : bh_publish_make(host, &row, err);
+	return rc ? rc : bh_store_run(host->store, err, "UPDATE endpoints SET interface = ?, status = 'ready' WHERE id = ?",
+	                              "si", row.nic.name, (int64_t)id);
+}
+
+/* What is made is marked `ready` at once, but for containers, of which there is nothing to make. */
+static int create_pending(struct bh_host *host, const struct bh_pending *pending, struct bh_error *err)
+{
+	bool networks = bh_pending_any(pending, BH_PENDING_NETWORK, "creating") ||
+	                bh_pending_any(pending, BH_PENDING_NETWORK, "rebuild");
+	int rc = bh_pending_each(host, pending, BH_PENDING_NETWORK, "creating", create_network, err);
+
+	rc = rc ? rc : bh_pending_each(host, pending, BH_PENDING_NETWORK, "rebuild", create_network, err);
+	if (!rc && networks)
+		rc = bh_realize_uplink(host, err);
+	rc = rc ? rc : bh_pending_each(host, pending, BH_PENDING_COMPARTMENT, "creating", create_compartment, err);
+	rc = rc ? rc : bh_pending_each(host, pending, BH_PENDING_ENDPOINT, "creating", create_endpoint, err);
+	if (!rc && bh_pending_any(pending, BH_PENDING_CONTAINER, "creating"))
+		rc = bh_store_run(host->store, err, "UPDATE containers SET status = 'ready'"
+		                  " WHERE status <> 'ready' AND status = 'creating'", "");
+	return rc;
 }
 
 int bh_realize_create(struct bh_host *host, struct bh_error *err)
 {
-	static const char *const done[] = {
-		"UPDATE compartments SET status = 'ready' WHERE status = 'creating'",
-		"UPDATE containers SET status = 'ready' WHERE status = 'creating'",
-		"UPDATE endpoints SET status = 'ready' WHERE status IN ('creating', 'changing')",
-	};
-	size_t networks = 0, rows = 0;
-	bool reaches;
+	BH_AUTOPENDING struct bh_pending pending = {0};
+	bool reaches = false;
 	int rc;
 
 	/* What is made is noted in the same transaction that marks it done: killed before, it is undone. */
 	rc = bh_store_begin(host->store, err);
-	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM networks WHERE status IN ('creating', 'rebuild')",
-	                    create_network, &networks, err);
-	if (!rc && networks)
-		rc = bh_realize_uplink(host, err);
-	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM compartments WHERE status = 'creating'", create_compartment,
-	                    &rows, err);
-	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM endpoints WHERE status = 'creating'", create_endpoint, &rows,
-	                    err);
-	reaches = bh_realize_reaches(host); /* before what was is forgotten */
-	rc = rc ? rc : bh_reload_realize(host, err);
-	for (size_t i = 0; !rc && i < sizeof(done) / sizeof(done[0]); i++)
-		rc = bh_store_run(host->store, err, done[i], "");
+	rc = rc ? rc : bh_pending_load(host, &pending, err);
+	rc = rc ? rc : create_pending(host, &pending, err);
+	if (!rc)
+		reaches = bh_realize_reaches(host, &pending); /* before what was is forgotten */
+	rc = rc ? rc : bh_reload_realize(host, &pending, err);
 	if (!rc && reaches)
 		rc = bh_realize_uplink(host, err);
 	rc = rc ? rc : bh_store_commit(host->store, err);
@@ -263,11 +283,11 @@ int bh_realize_create(struct bh_host *host, struct bh_error *err)
 
 static int remove_endpoint(struct bh_host *host, uint32_t id, struct bh_error *err)
 {
-	struct bh_nic nic;
-	int rc = bh_publish_unmake(host, id, err);
+	struct bh_endpoint_row row;
+	int rc = bh_endpoint_load(host, id, &row, err);
 
-	rc = rc ? rc : bh_endpoint_nic(host, id, &nic, err);
-	rc = rc ? rc : host->platform->ops->nic_remove(host->platform, &nic, err);
+	rc = rc ? rc : bh_publish_unmake(host, &row, err);
+	rc = rc ? rc : host->platform->ops->nic_remove(host->platform, &row.nic, err);
 	if (!rc)
 		bh_hits_forget(host, id);
 	return rc;
@@ -288,13 +308,19 @@ static int remove_network(struct bh_host *host, uint32_t id, struct bh_error *er
 	return host->platform->ops->switch_remove(host->platform, id, err);
 }
 
+static int forget_compartment(struct bh_host *host, uint32_t id, struct bh_error *err)
+{
+	return bh_store_run(host->store, err, "DELETE FROM compartments WHERE id = ?", "i", (int64_t)id);
+}
+
 /* Marks what was half made, so that one walk takes away both. */
 static int condemn(struct bh_host *host, struct bh_error *err)
 {
 	static const char *const statements[] = {
-		"UPDATE endpoints SET status = 'removing' WHERE status = 'creating'",
-		"UPDATE containers SET status = 'removing' WHERE status = 'creating'",
-		"UPDATE compartments SET status = 'removing' WHERE status = 'creating'",
+		"UPDATE compartments SET status = 'removing' WHERE status = 'creating' AND id IN"
+		" (SELECT compartment FROM containers c WHERE c.status <> 'ready')",
+		"UPDATE endpoints SET status = 'removing' WHERE status <> 'ready' AND status = 'creating'",
+		"UPDATE containers SET status = 'removing' WHERE status <> 'ready' AND status = 'creating'",
 		"UPDATE networks SET status = 'removing' WHERE status = 'creating'",
 	};
 	int rc = 0;
@@ -304,31 +330,30 @@ static int condemn(struct bh_host *host, struct bh_error *err)
 	return rc;
 }
 
-static bool anything_pending(struct bh_host *host, bool half_made_too)
+/* Of whatever kind. */
+static bool any(const struct bh_pending *pending, const char *status)
 {
-	return bh_store_number(host->store, 0,
-	                       "SELECT EXISTS(SELECT 1 FROM endpoints WHERE status IN ('removing', ?1))"
-	                       " OR EXISTS(SELECT 1 FROM containers WHERE status IN ('removing', ?1))"
-	                       " OR EXISTS(SELECT 1 FROM compartments WHERE status IN ('removing', ?1))"
-	                       " OR EXISTS(SELECT 1 FROM networks WHERE status IN ('removing', ?1))",
-	                       "s", half_made_too ? "creating" : "removing") != 0;
+	for (enum bh_pending_kind kind = BH_PENDING_NETWORK; kind <= BH_PENDING_ENDPOINT; kind++)
+		if (bh_pending_any(pending, kind, status))
+			return true;
+	return false;
 }
 
-#define UNUSED_TABLES                                                                            \
-	"FROM tables WHERE id IN (SELECT id FROM loose) AND NOT EXISTS (SELECT 1 FROM endpoints e WHERE e.shared = tables.id)"     \
-	" AND NOT EXISTS (SELECT 1 FROM endpoints e WHERE e.own = tables.id)"                      \
+#define UNUSED_TABLES                                                                                \
+	"FROM tables WHERE id IN (SELECT id FROM loose)"                                              \
+	" AND NOT EXISTS (SELECT 1 FROM endpoints e WHERE e.shared = tables.id)"                      \
+	" AND NOT EXISTS (SELECT 1 FROM endpoints e WHERE e.id = tables.endpoint AND e.own = tables.id)" \
 	" AND NOT EXISTS (SELECT 1 FROM before b WHERE tables.id IN (b.shared, b.own))"
 
 void bh_tables_collect(struct bh_host *host)
 {
 	struct bh_error err;
-	size_t count = 0;
 	int rc;
 
 	if (!bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 FROM loose)", ""))
 		return;
 	rc = bh_store_begin(host->store, &err);
-	rc = rc ? rc : bh_realize_each(host, "SELECT id " UNUSED_TABLES, remove_table, &count, &err);
+	rc = rc ? rc : bh_realize_each(host, "SELECT id " UNUSED_TABLES, remove_table, &err);
 	rc = rc ? rc : bh_past_keep(host, UNUSED_TABLES, &err);
 	rc = rc ? rc : bh_store_run(host->store, &err, "DELETE " UNUSED_TABLES, "");
 	rc = rc ? rc : bh_store_run(host->store, &err, "DELETE FROM loose", "");
@@ -342,7 +367,7 @@ void bh_tables_collect(struct bh_host *host)
 /* Endpoints that are the first on a `nat` network once those that are `removing` are gone. */
 #define HEIRS                                                                                    \
 	"SELECT h.id FROM endpoints h JOIN networks n ON n.id = h.network WHERE h.container IN"      \
-	" (SELECT container FROM endpoints WHERE status = 'removing') AND n.driver = 'nat'"          \
+	" (SELECT container FROM endpoints WHERE " REMOVING ") AND n.driver = 'nat'"          \
 	" AND +h.status IN ('ready', 'changing')"                                                    \
 	" AND EXISTS (SELECT 1 FROM published p WHERE p.container = h.container)"                    \
 	" AND EXISTS (SELECT 1 FROM endpoints o JOIN networks m ON m.id = o.network WHERE o.id < h.id" \
@@ -353,44 +378,49 @@ void bh_tables_collect(struct bh_host *host)
 /* A container's published ports move on. What cannot (an address of a family that is gone) ends. */
 static void inherit(struct bh_host *host, const uint32_t *heirs, size_t count)
 {
+	struct bh_endpoint_row row;
 	struct bh_error err;
 
 	for (size_t i = 0; i < count; i++)
-		if (bh_publish_check(host, heirs[i], &err) | bh_publish_make(host, heirs[i], &err))
+		if (bh_endpoint_load(host, heirs[i], &row, &err) ||
+		    (bh_publish_check(host, &row, &err) | bh_publish_make(host, &row, &err)))
 			bh_log(BH_LOG_WARNING, "published ports end with the network they were on: %s", err.message);
 }
 
 int bh_realize_remove(struct bh_host *host, bool half_made_too, struct bh_error *err)
 {
-	BH_AUTOFREE uint32_t *heirs = NULL;
-	size_t heirs_count = 0;
 	static const char *const done[] = {
 		"INSERT OR REPLACE INTO past_policies SELECT id, generation, container, origin_in, origin_out"
-		" FROM endpoints WHERE status = 'removing'",
-		"DELETE FROM endpoints WHERE status = 'removing'",
-		"DELETE FROM containers WHERE status = 'removing'",
-		"DELETE FROM compartments WHERE status = 'removing'",
+		" FROM endpoints WHERE " REMOVING,
+		"INSERT OR IGNORE INTO loose SELECT shared FROM endpoints WHERE " REMOVING " AND shared IS NOT NULL"
+		" UNION SELECT own FROM endpoints WHERE " REMOVING " AND own IS NOT NULL"
+		" UNION SELECT shared FROM before WHERE shared IS NOT NULL UNION SELECT own FROM before WHERE own IS NOT NULL",
+		"DELETE FROM endpoints WHERE " REMOVING,
+		"DELETE FROM containers WHERE " REMOVING,
 		"DELETE FROM networks WHERE status = 'removing'",
 	};
-	size_t networks = 0;
-	int rc;
+	BH_AUTOPENDING struct bh_pending pending = {0};
+	BH_AUTOFREE uint32_t *heirs = NULL;
+	size_t heirs_count = 0;
+	int rc = bh_pending_load(host, &pending, err);
+	bool half_made = half_made_too && any(&pending, "creating");
 
-	if (!anything_pending(host, half_made_too))
-		return 0;
+	if (rc || (!half_made && !any(&pending, "removing")))
+		return rc;
 	rc = bh_store_begin(host->store, err);
-	rc = rc ? rc : half_made_too ? condemn(host, err) : 0;
+	if (half_made) {
+		rc = rc ? rc : condemn(host, err);
+		rc = rc ? rc : bh_pending_load(host, &pending, err);
+	}
 	rc = rc ? rc : collect(host, HEIRS, &heirs, &heirs_count, err);
-	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM endpoints WHERE status = 'removing'", remove_endpoint, NULL,
-	                    err);
-	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM compartments WHERE status = 'removing'", remove_compartment,
-	                    NULL, err);
-	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM networks WHERE status = 'removing'", remove_network,
-	                    &networks, err);
-	if (!rc && (networks || bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 FROM endpoints"
-	                                        " WHERE status = 'removing' AND reach <> '')", "")))
+	rc = rc ? rc : bh_pending_each(host, &pending, BH_PENDING_ENDPOINT, "removing", remove_endpoint, err);
+	rc = rc ? rc : bh_pending_each(host, &pending, BH_PENDING_COMPARTMENT, "removing", remove_compartment, err);
+	rc = rc ? rc : bh_pending_each(host, &pending, BH_PENDING_NETWORK, "removing", remove_network, err);
+	if (!rc && (bh_pending_any(&pending, BH_PENDING_NETWORK, "removing") || bh_pending_reaches(&pending, "removing")))
 		rc = bh_realize_uplink(host, err);
 	for (size_t i = 0; !rc && i < sizeof(done) / sizeof(done[0]); i++)
 		rc = bh_store_run(host->store, err, done[i], "");
+	rc = rc ? rc : bh_pending_each(host, &pending, BH_PENDING_COMPARTMENT, "removing", forget_compartment, err);
 	if (!rc)
 		inherit(host, heirs, heirs_count);
 	rc = rc ? rc : bh_store_commit(host->store, err);

@@ -27,20 +27,19 @@ static int read_boot_id(char boot[64], struct bh_error *err)
 static int begin_anew(struct bh_host *host, const char *boot, struct bh_error *err)
 {
 	static const char *const statements[] = {
-		"INSERT OR REPLACE INTO lost SELECT id, seq, name, type, policies, policy, phase FROM containers"
-		" WHERE status = 'ready'",
-		"INSERT INTO lost_properties SELECT container, kind, key, value FROM properties"
-		" WHERE container IN (SELECT id FROM containers WHERE status = 'ready')",
-		"INSERT INTO lost_published SELECT container, address, host, port, protocol FROM published"
-		" WHERE container IN (SELECT id FROM containers WHERE status = 'ready')",
 		/* Of those that shared another's endpoint, that one. */
-		"INSERT INTO lost_endpoints SELECT e.id, c.id, e.container, n.name, n.driver, e.mac, (SELECT address"
-		" FROM addresses a WHERE a.endpoint = e.id ORDER BY address LIKE '%:%', address LIMIT 1),"
-		" iif(e.container = c.id, e.phase, c.phase) FROM containers c JOIN endpoints e ON e.container = c.id"
-		" OR (e.compartment = c.compartment AND NOT EXISTS (SELECT 1 FROM endpoints o WHERE o.container = c.id))"
-		" JOIN networks n ON n.id = e.network WHERE e.status IN ('ready', 'changing') AND c.status = 'ready'",
+		"INSERT OR REPLACE INTO lost SELECT id, seq, name, type, policies, policy, phase,"
+		" (SELECT json_group_array(json_array(kind, key, value)) FROM properties p WHERE p.container = c.id),"
+		" (SELECT json_group_array(json_array(address, host, port, protocol)) FROM"
+		"  (SELECT * FROM published p WHERE p.container = c.id ORDER BY n)),"
+		" (SELECT json_group_array(json_array(e.id, e.container, n.name, n.driver, e.mac, (SELECT address"
+		"  FROM addresses a WHERE a.endpoint = e.id ORDER BY address LIKE '%:%', address LIMIT 1),"
+		"  iif(e.container = c.id, e.phase, c.phase))) FROM endpoints e JOIN networks n ON n.id = e.network"
+		"  WHERE e.status IN ('ready', 'changing') AND (e.container = c.id OR (e.compartment = c.compartment"
+		"  AND NOT EXISTS (SELECT 1 FROM endpoints o WHERE o.container = c.id))))"
+		" FROM containers c WHERE status = 'ready'",
 		"DELETE FROM endpoints", "DELETE FROM containers", "DELETE FROM compartments WHERE id <> 1",
-		"DELETE FROM tables", "DELETE FROM networks WHERE status IN ('creating', 'removing')",
+		"DELETE FROM tables", "DELETE FROM loose", "DELETE FROM networks WHERE status IN ('creating', 'removing')",
 		"UPDATE networks SET status = 'rebuild'",
 	};
 	int rc = host->platform->ops->clear(host->platform, err);
@@ -59,19 +58,27 @@ static int begin_anew(struct bh_host *host, const char *boot, struct bh_error *e
 
 int bh_reboot_check(struct bh_host *host, struct bh_error *err)
 {
+	BH_AUTOSTATEMENT struct bh_statement *row = NULL;
 	char boot[64] = "";
+	bool same;
 	int rc = read_boot_id(boot, err);
 
-	if (rc)
+	rc = rc ? rc : bh_store_query(host->store, &row, err,
+	                              "SELECT EXISTS(SELECT 1 FROM meta WHERE key = 'boot' AND value = ?),"
+	                              " EXISTS(SELECT 1 FROM networks WHERE status = 'ready')", "s", boot);
+	rc = rc ? rc : bh_statement_step(row, err);
+	if (rc < 0)
 		return rc;
-	if (bh_store_number(host->store, 0, "SELECT count(*) FROM meta WHERE key = 'boot' AND value = ?", "s",
-	                    boot)) {
-		if (!bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 FROM networks WHERE status = 'ready')",
-		                     "") || !host->platform->ops->switches_lost(host->platform))
+	same = bh_statement_int(row, 0) != 0;
+	host->networked = bh_statement_int(row, 1) != 0;
+	bh_statement_close(&row);
+	if (same) {
+		if (!host->networked || !host->platform->ops->switches_lost(host->platform))
 			return 0;
 		if (!host->discard)
 			bh_log(BH_LOG_WARNING, "the switches of this state are gone, as if the host had started anew");
 	}
+	host->networked = false;
 	return begin_anew(host, boot, err);
 }
 

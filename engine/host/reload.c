@@ -14,6 +14,7 @@
 #include "../base/log.h"
 #include "internal.h"
 
+#define CHANGING "status <> 'ready' AND status = 'changing'"
 #define PAST_KEPT "8192" /* policies of endpoints, and of rules eight times as many */
 
 int bh_reload_remember(struct bh_host *host, uint32_t endpoint, struct bh_error *err)
@@ -28,6 +29,24 @@ int bh_reload_remember(struct bh_host *host, uint32_t endpoint, struct bh_error 
 	                              "INSERT OR REPLACE INTO past_policies SELECT id, generation, container,"
 	                              " origin_in, origin_out FROM endpoints WHERE id = ?", "i",
 	                              (int64_t)endpoint);
+}
+
+/* Tables that an endpoint is about to have no more may have nobody else. */
+static int let_go(struct bh_host *host, uint32_t endpoint, struct bh_error *err)
+{
+	return bh_store_run(host->store, err,
+	                    "INSERT OR IGNORE INTO loose SELECT shared FROM endpoints WHERE id = ?1 AND shared IS NOT NULL"
+	                    " UNION SELECT own FROM endpoints WHERE id = ?1 AND own IS NOT NULL", "i", (int64_t)endpoint);
+}
+
+/* What was is not needed any more. */
+static int forget(struct bh_host *host, struct bh_error *err)
+{
+	int rc = bh_store_run(host->store, err,
+	                      "INSERT OR IGNORE INTO loose SELECT shared FROM before WHERE shared IS NOT NULL"
+	                      " UNION SELECT own FROM before WHERE own IS NOT NULL", "");
+
+	return rc ? rc : bh_store_run(host->store, err, "DELETE FROM before", "");
 }
 
 int bh_container_set_policies(struct bh_host *host, const char *id, const char *policies,
@@ -62,6 +81,7 @@ int bh_endpoint_change(struct bh_host *host, uint32_t endpoint, const struct bh_
 		return bh_error_set(err, -E2BIG, "%zu rules; an endpoint may have at most %d", spec->rules_count,
 		                    BH_RULES_MAX);
 	rc = bh_reload_remember(host, endpoint, err);
+	rc = rc ? rc : let_go(host, endpoint, err);
 	if (!rc && spec->rules_count) {
 		bh_rules_hash((uint32_t)network, spec->rules, spec->rules_count, hash);
 		rc = bh_rules_store(host, (uint32_t)network, hash, spec->rules, spec->rules_count, &shared, err);
@@ -77,18 +97,6 @@ int bh_endpoint_change(struct bh_host *host, uint32_t endpoint, const struct bh_
 	                              (int64_t)endpoint);
 }
 
-int bh_realize_publish(struct bh_host *host, uint32_t id, struct bh_error *err)
-{
-	struct bh_table *table = NULL;
-	int rc = bh_realize_compile(host, id, &table, err);
-
-	if (!rc && table)
-		rc = host->platform->ops->table_publish(host->platform, id, table, err);
-	bh_table_free(&table);
-	return rc ? rc : bh_store_run(host->store, err, "UPDATE tables SET status = 'ready' WHERE id = ?", "i",
-	                              (int64_t)id);
-}
-
 static int stage(struct bh_host *host, uint32_t id, struct bh_error *err)
 {
 	struct bh_conf conf;
@@ -97,23 +105,24 @@ static int stage(struct bh_host *host, uint32_t id, struct bh_error *err)
 	return rc ? rc : host->platform->ops->gate_stage(host->platform, &conf, err);
 }
 
-int bh_reload_realize(struct bh_host *host, struct bh_error *err)
+int bh_reload_realize(struct bh_host *host, const struct bh_pending *pending, struct bh_error *err)
 {
 	const struct bh_platform_ops *ops = host->platform->ops;
 	int rc;
 
-	if (!bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 FROM endpoints WHERE status = 'changing')", ""))
-		return bh_store_number(host->store, 0, BH_ANY_BEFORE, "")
-		       ? bh_store_run(host->store, err, "DELETE FROM before", "") : 0;
-	rc = bh_realize_each(host, "SELECT id FROM tables WHERE +id IN (SELECT shared FROM endpoints"
-	                     " WHERE status = 'changing' UNION SELECT own FROM endpoints WHERE status ="
-	                     " 'changing') AND status = 'creating'", bh_realize_publish, NULL, err);
+	if (!bh_pending_any(pending, BH_PENDING_ENDPOINT, "changing"))
+		return bh_pending_any(pending, BH_PENDING_ENDPOINT, "removing") &&
+		       bh_store_number(host->store, 0, BH_ANY_BEFORE, "") ? forget(host, err) : 0;
+	rc = bh_realize_each(host, "SELECT id FROM tables WHERE id IN (SELECT shared FROM endpoints WHERE " CHANGING
+	                     " UNION SELECT own FROM endpoints WHERE " CHANGING ") AND status = 'creating'",
+	                     bh_realize_publish, err);
 	rc = rc ? rc : ops->gates_begin(host->platform, err);
-	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM endpoints WHERE status = 'changing'", stage, NULL, err);
+	rc = rc ? rc : bh_pending_each(host, pending, BH_PENDING_ENDPOINT, "changing", stage, err);
 	rc = rc ? rc : ops->gates_commit(host->platform, err);
 	if (!rc)
 		bh_hits_follow(host);
-	return rc ? rc : bh_store_run(host->store, err, "DELETE FROM before", "");
+	rc = rc ? rc : forget(host, err);
+	return rc ? rc : bh_store_run(host->store, err, "UPDATE endpoints SET status = 'ready' WHERE " CHANGING, "");
 }
 
 /* Puts back what an endpoint had; where that is no longer in force it is staged. */
@@ -128,8 +137,9 @@ static int revert(struct bh_host *host, uint32_t id, struct bh_error *err)
 	if (rc)
 		return rc;
 	replaced = conf.generation != before;
+	rc = let_go(host, id, err);
 	/* Not the old number again: flows of the policy that failed carry the one in between. */
-	rc = bh_store_run(host->store, err,
+	rc = rc ? rc : bh_store_run(host->store, err,
 	                  "UPDATE endpoints SET (shared, own, flags, timeouts, flows, origin_in, origin_out, reach) ="
 	                  " (SELECT shared, own, flags, timeouts, flows, origin_in, origin_out, reach FROM before"
 	                  " WHERE endpoint = id), generation = iif(?2, generation + 1, ?3), status = 'ready'"
@@ -143,18 +153,21 @@ static int revert(struct bh_host *host, uint32_t id, struct bh_error *err)
 
 int bh_reload_revert(struct bh_host *host, struct bh_error *err)
 {
+	BH_AUTOPENDING struct bh_pending pending = {0};
 	struct bh_error uplink;
-	bool reaches;
+	bool reaches = false;
 	int rc;
 
 	if (!bh_store_number(host->store, 0, BH_ANY_BEFORE, ""))
 		return 0;
 	rc = bh_store_begin(host->store, err);
-	reaches = bh_realize_reaches(host);
+	rc = rc ? rc : bh_pending_load(host, &pending, err);
+	if (!rc)
+		reaches = bh_realize_reaches(host, &pending);
 	rc = rc ? rc : host->platform->ops->gates_begin(host->platform, err);
-	rc = rc ? rc : bh_realize_each(host, "SELECT endpoint FROM before", revert, NULL, err);
+	rc = rc ? rc : bh_realize_each(host, "SELECT endpoint FROM before", revert, err);
 	rc = rc ? rc : host->platform->ops->gates_commit(host->platform, err);
-	rc = rc ? rc : bh_store_run(host->store, err, "DELETE FROM before", "");
+	rc = rc ? rc : forget(host, err);
 	rc = rc ? rc : bh_store_commit(host->store, err);
 	if (rc)
 		bh_store_rollback(host->store);

@@ -86,6 +86,18 @@ int bh_rules_store(struct bh_host *host, uint32_t network, const char *hash,
 	return rc;
 }
 
+int bh_rules_store_own(struct bh_host *host, uint32_t network, uint32_t endpoint, uint32_t *table,
+                       struct bh_error *err)
+{
+	int rc = bh_store_run(host->store, err,
+	                      "INSERT INTO tables(network, endpoint, status) VALUES (?, ?, 'creating')", "ii",
+	                      (int64_t)network, (int64_t)endpoint);
+
+	if (!rc)
+		*table = (uint32_t)bh_store_last_id(host->store);
+	return rc;
+}
+
 static int load_rule(struct bh_statement *row, struct bh_ruleset *ruleset, struct bh_error *err)
 {
 	struct bh_rule rule;
@@ -107,19 +119,17 @@ static int load_rule(struct bh_statement *row, struct bh_ruleset *ruleset, struc
 	return rc;
 }
 
-int bh_rules_load(struct bh_host *host, uint32_t table, struct bh_ruleset **out,
+int bh_rules_load(struct bh_host *host, uint32_t table, uint32_t network, struct bh_ruleset **out,
                   struct bh_error *err)
 {
 	BH_AUTOSTATEMENT struct bh_statement *rows = NULL;
 	struct bh_ruleset *ruleset = NULL;
 	struct bh_words words;
-	int64_t network = bh_store_number(host->store, 0, "SELECT network FROM tables WHERE id = ?", "i",
-	                                  (int64_t)table);
 	int rc = bh_ruleset_new(&ruleset, err);
 
-	if (!rc && network)
-		rc = bh_network_words(host, (uint32_t)network, &words, err);
-	if (!rc && network)
+	if (!rc && table)
+		rc = bh_network_words(host, network, &words, err);
+	if (!rc && table)
 		bh_ruleset_set_words(ruleset, &words);
 	if (!rc)
 		rc = bh_store_query(host->store, &rows, err,

@@ -25,8 +25,8 @@ static int take_over(struct bh_host *host, struct bh_error *err)
 	                      " UNION SELECT shared FROM before UNION SELECT own FROM before)", "");
 
 	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM tables WHERE status = 'creating'", bh_realize_publish,
-	                               NULL, err);
-	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM endpoints", renew, NULL, err);
+	                               err);
+	rc = rc ? rc : bh_realize_each(host, "SELECT id FROM endpoints", renew, err);
 	return rc ? rc : host->platform->ops->gate_retire(host->platform, err);
 }
 

@@ -44,6 +44,7 @@ enum bh_driver {
 struct bh_subnet {
 	struct bh_prefix prefix; /* network address and length */
 	struct bh_address gateway;
+	struct bh_address last; /* leased; the store's to know */
 };
 
 /* The switch of one network with its management vNIC. */

@@ -4,133 +4,99 @@
  * `status` is the intent that makes changes safe: a row is `creating` before the kernel is touched
  * for it and `ready` after; `removing` before what it names is taken away, and then it is deleted.
  * `changing` is an endpoint whose gate is to be replaced; `rebuild` a network whose kernel objects a
- * reboot took. `before` is what a `changing` endpoint had; `past_*` what records of drops still name
- * and is gone. Ids are never reused (AUTOINCREMENT).
+ * reboot took. Ids are never reused (AUTOINCREMENT).
+ *
+ * Whoever opens the store reads all of the schema, and a change writes a page for each index of what it
+ * touches: one is here only if something would otherwise take longer with each container there is. Those
+ * on `status` have only rows that are not `ready`, for questions that say `status <> 'ready'` too.
  */
 #include <errno.h>
 #include <stddef.h>
-#include <string.h>
+#include <stdio.h>
 
-#include "store.h"
+#include "schema.h"
 
 static const char *const statements[] = {
-	"CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
+	"CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
 	"CREATE TABLE networks (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,"
 	" driver TEXT NOT NULL, mtu INTEGER NOT NULL, dns TEXT NOT NULL, reach TEXT NOT NULL,"
 	" status TEXT NOT NULL)",
 	"CREATE TABLE subnets (network INTEGER NOT NULL REFERENCES networks ON DELETE CASCADE,"
 	" prefix TEXT NOT NULL, gateway TEXT NOT NULL, last TEXT NOT NULL)",
-	"CREATE TABLE compartments (id INTEGER PRIMARY KEY AUTOINCREMENT, guid TEXT NOT NULL UNIQUE,"
+	/* One that is not `ready` has a container that is not. */
+	"CREATE TABLE compartments (id INTEGER PRIMARY KEY AUTOINCREMENT, guid TEXT NOT NULL,"
 	" description TEXT NOT NULL, type TEXT NOT NULL, adopt TEXT, cookie INTEGER, status TEXT NOT NULL)",
-	"CREATE TABLE containers (id TEXT PRIMARY KEY, seq INTEGER NOT NULL, name TEXT NOT NULL,"
-	" type TEXT NOT NULL, compartment INTEGER NOT NULL REFERENCES compartments,"
-	" policies TEXT NOT NULL, policy TEXT NOT NULL, status TEXT NOT NULL)",
-	"CREATE TABLE properties (container TEXT NOT NULL REFERENCES containers ON DELETE CASCADE,"
-	" kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL)",
-	"CREATE TABLE published (container TEXT NOT NULL REFERENCES containers ON DELETE CASCADE,"
-	" address TEXT, host INTEGER NOT NULL, port INTEGER NOT NULL, protocol TEXT NOT NULL)",
-	"CREATE TABLE tables (id INTEGER PRIMARY KEY AUTOINCREMENT, hash TEXT NOT NULL UNIQUE,"
-	" network INTEGER NOT NULL, blocks_in INTEGER NOT NULL, blocks_out INTEGER NOT NULL,"
-	" status TEXT NOT NULL)",
+	"CREATE INDEX compartments_cookie ON compartments(cookie)",
+	/* `owner` is who takes it away: hook, cni or hand; `netns` where a runtime said its namespace is. The
+	 * phase is what handlers were last told of an endpoint, or of a container that has none of its own:
+	 * attached, started, stopped. */
+	"CREATE TABLE containers (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL,"
+	" type TEXT NOT NULL, compartment INTEGER NOT NULL REFERENCES compartments, policies TEXT NOT NULL,"
+	" policy TEXT NOT NULL, owner TEXT NOT NULL, netns TEXT, phase TEXT NOT NULL, status TEXT NOT NULL)",
+	"CREATE INDEX containers_compartment ON containers(compartment)",
+	"CREATE INDEX containers_status ON containers(status) WHERE status <> 'ready'",
+	"CREATE TABLE properties (container TEXT NOT NULL REFERENCES containers(id) ON DELETE CASCADE,"
+	" kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (container, kind, key)) WITHOUT ROWID",
+	"CREATE TABLE published (container TEXT NOT NULL REFERENCES containers(id) ON DELETE CASCADE,"
+	" n INTEGER NOT NULL, address TEXT, host INTEGER NOT NULL, port INTEGER NOT NULL, protocol TEXT NOT NULL,"
+	" PRIMARY KEY (container, n)) WITHOUT ROWID",
+	"CREATE INDEX published_host ON published(host)",
+	/* Lists of rules, by hash where many endpoints may have one; or of one endpoint alone. */
+	"CREATE TABLE tables (id INTEGER PRIMARY KEY AUTOINCREMENT, hash TEXT, network INTEGER NOT NULL,"
+	" endpoint INTEGER, status TEXT NOT NULL)",
+	"CREATE UNIQUE INDEX tables_hash ON tables(hash) WHERE hash IS NOT NULL",
 	"CREATE TABLE rules (id INTEGER PRIMARY KEY AUTOINCREMENT,"
 	" tbl INTEGER NOT NULL REFERENCES tables ON DELETE CASCADE, action TEXT NOT NULL,"
 	" direction TEXT NOT NULL, protocol TEXT, local TEXT, local_port TEXT, remote TEXT,"
 	" remote_port TEXT, icmp TEXT, priority TEXT, name TEXT, log TEXT, audit TEXT, origin TEXT)",
+	"CREATE INDEX rules_tbl ON rules(tbl)",
+	/* `reach`: networks that its policy lets its network reach, beside those that the network names;
+	 * `attachment` the name of the CNI configuration that asked for it. */
 	"CREATE TABLE endpoints (id INTEGER PRIMARY KEY AUTOINCREMENT,"
-	" container TEXT NOT NULL REFERENCES containers, network INTEGER NOT NULL REFERENCES networks,"
-	" compartment INTEGER NOT NULL REFERENCES compartments, kind TEXT NOT NULL, mac TEXT NOT NULL,"
-	" interface TEXT NOT NULL, ipv6 INTEGER NOT NULL, shared INTEGER REFERENCES tables,"
-	" own INTEGER REFERENCES tables, flags INTEGER NOT NULL, timeouts TEXT NOT NULL,"
-	" flows INTEGER NOT NULL, origin_in TEXT NOT NULL, origin_out TEXT NOT NULL,"
-	" generation INTEGER NOT NULL, status TEXT NOT NULL)",
+	" container TEXT NOT NULL REFERENCES containers(id), network INTEGER NOT NULL REFERENCES networks,"
+	" compartment INTEGER NOT NULL, kind TEXT NOT NULL, mac TEXT NOT NULL, interface TEXT NOT NULL,"
+	" ipv6 INTEGER NOT NULL, shared INTEGER, own INTEGER, flags INTEGER NOT NULL, timeouts TEXT NOT NULL,"
+	" flows INTEGER NOT NULL, origin_in TEXT NOT NULL, origin_out TEXT NOT NULL, reach TEXT NOT NULL,"
+	" generation INTEGER NOT NULL, attachment TEXT NOT NULL, phase TEXT NOT NULL, status TEXT NOT NULL)",
+	"CREATE INDEX endpoints_container ON endpoints(container)",
+	"CREATE INDEX endpoints_network ON endpoints(network, mac)",
+	"CREATE INDEX endpoints_reach ON endpoints(network) WHERE reach <> ''",
+	"CREATE INDEX endpoints_compartment ON endpoints(compartment)",
+	"CREATE INDEX endpoints_shared ON endpoints(shared)",
+	"CREATE INDEX endpoints_status ON endpoints(status) WHERE status <> 'ready'",
 	"CREATE TABLE addresses (endpoint INTEGER NOT NULL REFERENCES endpoints ON DELETE CASCADE,"
 	" network INTEGER NOT NULL, address TEXT NOT NULL, length INTEGER NOT NULL,"
 	" PRIMARY KEY (network, address)) WITHOUT ROWID",
-	"CREATE INDEX rules_tbl ON rules(tbl)",
 	"CREATE INDEX addresses_endpoint ON addresses(endpoint)",
-	"CREATE INDEX endpoints_container ON endpoints(container)",
-	"CREATE INDEX endpoints_shared ON endpoints(shared)",
-	"CREATE INDEX endpoints_own ON endpoints(own)",
-	"CREATE INDEX properties_container ON properties(container)",
-	"CREATE INDEX published_container ON published(container)",
-	"CREATE INDEX endpoints_status ON endpoints(status) WHERE status <> 'ready'",
-	"CREATE INDEX containers_status ON containers(status) WHERE status <> 'ready'",
-	"CREATE INDEX compartments_status ON compartments(status) WHERE status <> 'ready'",
-	"PRAGMA user_version = 1",
-	/* Version 2. `owner` is who takes a container away: hook, cni or hand; `netns` where a runtime said
-	 * its namespace is; `attachment` the name of the CNI configuration that asked for an endpoint. The
-	 * phase is what handlers were last told of an endpoint, or of a container that has none of its own:
-	 * attached, started, stopped. `before` keeps what an endpoint that is `changing` had; `past_` tables
-	 * what flows and records of drops may still name. */
-	"ALTER TABLE containers ADD COLUMN owner TEXT NOT NULL DEFAULT 'hand'",
-	"ALTER TABLE containers ADD COLUMN netns TEXT",
-	"ALTER TABLE containers ADD COLUMN phase TEXT NOT NULL DEFAULT 'started'",
-	"ALTER TABLE endpoints ADD COLUMN attachment TEXT NOT NULL DEFAULT ''",
-	"ALTER TABLE endpoints ADD COLUMN phase TEXT NOT NULL DEFAULT 'started'",
+	/* What a `changing` endpoint had. */
 	"CREATE TABLE before (endpoint INTEGER PRIMARY KEY REFERENCES endpoints ON DELETE CASCADE,"
 	" shared INTEGER, own INTEGER, flags INTEGER, timeouts TEXT, flows INTEGER, origin_in TEXT,"
-	" origin_out TEXT, generation INTEGER, policies TEXT)",
+	" origin_out TEXT, generation INTEGER, policies TEXT, reach TEXT)",
+	/* What flows and records of drops may still name and is gone. */
 	"CREATE TABLE past_policies (endpoint INTEGER NOT NULL, generation INTEGER NOT NULL,"
 	" container TEXT NOT NULL, origin_in TEXT NOT NULL, origin_out TEXT NOT NULL,"
 	" PRIMARY KEY (endpoint, generation))",
 	"CREATE TABLE past_rules (id INTEGER PRIMARY KEY, name TEXT, origin TEXT)",
-	"CREATE INDEX published_host ON published(host)",
-	"CREATE INDEX endpoints_compartment ON endpoints(compartment)",
-	"PRAGMA user_version = 2",
-	/* Version 3: a change asks about as much with a thousand endpoints as with one. */
-	"CREATE INDEX IF NOT EXISTS endpoints_network ON endpoints(network, mac)",
-	"CREATE INDEX IF NOT EXISTS containers_seq ON containers(seq)",
-	"CREATE INDEX IF NOT EXISTS containers_compartment ON containers(compartment)",
-	"CREATE INDEX IF NOT EXISTS compartments_cookie ON compartments(cookie)",
-	"DROP INDEX IF EXISTS endpoints_status",
-	"DROP INDEX IF EXISTS containers_status",
-	"DROP INDEX IF EXISTS compartments_status",
-	"CREATE INDEX endpoints_status ON endpoints(status)",
-	"CREATE INDEX containers_status ON containers(status)",
-	"CREATE INDEX compartments_status ON compartments(status)",
-	"CREATE INDEX IF NOT EXISTS tables_status ON tables(status)",
 	/* Tables that somebody let go of: only these are looked at for whether anybody has them. */
 	"CREATE TABLE loose (id INTEGER PRIMARY KEY)",
-	"INSERT INTO loose SELECT id FROM tables",
-	"CREATE TRIGGER endpoints_gone AFTER DELETE ON endpoints BEGIN INSERT OR IGNORE INTO loose"
-	" SELECT OLD.shared WHERE OLD.shared IS NOT NULL UNION SELECT OLD.own WHERE OLD.own IS NOT NULL; END",
-	"CREATE TRIGGER endpoints_changed AFTER UPDATE OF shared, own ON endpoints BEGIN INSERT OR IGNORE INTO loose"
-	" SELECT OLD.shared WHERE OLD.shared IS NOT NULL UNION SELECT OLD.own WHERE OLD.own IS NOT NULL; END",
-	"CREATE TRIGGER before_gone AFTER DELETE ON before BEGIN INSERT OR IGNORE INTO loose"
-	" SELECT OLD.shared WHERE OLD.shared IS NOT NULL UNION SELECT OLD.own WHERE OLD.own IS NOT NULL; END",
-	"ALTER TABLE tables DROP COLUMN blocks_in",
-	"ALTER TABLE tables DROP COLUMN blocks_out",
-	/* Containers that a reboot took, until their handlers have been told. */
+	/* Containers that a reboot took, until their handlers have been told: lists of lists, as JSON. */
 	"CREATE TABLE lost (id TEXT PRIMARY KEY, seq INTEGER, name TEXT, type TEXT, policies TEXT, policy TEXT,"
-	" phase TEXT)",
-	"CREATE TABLE lost_properties (container TEXT NOT NULL REFERENCES lost ON DELETE CASCADE, kind TEXT,"
-	" key TEXT, value TEXT)",
-	"CREATE TABLE lost_published (container TEXT NOT NULL REFERENCES lost ON DELETE CASCADE, address TEXT,"
-	" host INTEGER, port INTEGER, protocol TEXT)",
-	"CREATE TABLE lost_endpoints (id INTEGER, container TEXT NOT NULL REFERENCES lost ON DELETE CASCADE,"
-	" holder TEXT, network TEXT, driver TEXT, mac TEXT, address TEXT, phase TEXT)",
-	"PRAGMA user_version = 3",
-	/* Version 4. `reach`: networks that an endpoint's policy lets its own reach, beside the network's. */
-	"ALTER TABLE endpoints ADD COLUMN reach TEXT NOT NULL DEFAULT ''",
-	"ALTER TABLE before ADD COLUMN reach TEXT",
-	"PRAGMA user_version = 4",
-	/* Version 5: a table that an endpoint keeps is not let go of. */
-	"DROP TRIGGER endpoints_changed",
-	"CREATE TRIGGER endpoints_changed AFTER UPDATE OF shared, own ON endpoints BEGIN INSERT OR IGNORE INTO loose"
-	" SELECT OLD.shared WHERE OLD.shared IS NOT NULL AND OLD.shared IS NOT NEW.shared"
-	" UNION SELECT OLD.own WHERE OLD.own IS NOT NULL AND OLD.own IS NOT NEW.own; END",
-	"PRAGMA user_version = 5",
+	" phase TEXT, properties TEXT, published TEXT, endpoints TEXT) WITHOUT ROWID",
+	/* The default compartment is there from the start; {xxxxxxxx-xxxx-4xxx-8xxx-xxxxxxxxxxxx}. */
+	"INSERT INTO compartments(id, guid, description, type, status) SELECT 1, '{' || substr(r, 1, 8) || '-'"
+	" || substr(r, 9, 4) || '-4' || substr(r, 13, 3) || '-8' || substr(r, 16, 3) || '-' || substr(r, 19, 12) || '}',"
+	" 'Default Compartment', 'default', 'ready' FROM (SELECT lower(hex(randomblob(16))) AS r)",
 };
 
-/* The first statement that a schema of this version lacks. */
-static size_t first_missing(int64_t version)
+int bh_schema_make(struct bh_store *store, struct bh_error *err)
 {
-	size_t i = 0;
+	char sql[40];
+	int rc = 0;
 
-	while (version && i < sizeof(statements) / sizeof(statements[0]))
-		if (!strncmp(statements[i++], "PRAGMA", 6))
-			version--;
-	return i;
+	for (size_t i = 0; !rc && i < sizeof(statements) / sizeof(statements[0]); i++)
+		rc = bh_store_run(store, err, statements[i], "");
+	snprintf(sql, sizeof(sql), "PRAGMA user_version = %d", BH_STORE_VERSION);
+	return rc ? rc : bh_store_run(store, err, sql, "");
 }
 
 int bh_schema_check(struct bh_store *store, struct bh_error *err)
@@ -161,10 +127,11 @@ int bh_schema_apply(struct bh_store *store, struct bh_error *err)
 		return rc;
 	/* Once more: another process may have been first. */
 	version = bh_store_number(store, 0, "PRAGMA user_version", "");
-	for (size_t i = first_missing(version); !rc && i < sizeof(statements) / sizeof(statements[0]); i++)
-		rc = bh_store_run(store, err, statements[i], "");
-	if (!rc)
-		rc = bh_store_commit(store, err);
+	if (!version)
+		rc = bh_schema_make(store, err);
+	else if (version < BH_STORE_VERSION)
+		rc = bh_schema_renew(store, version, err);
+	rc = rc ? rc : bh_store_commit(store, err);
 	if (rc)
 		bh_store_rollback(store);
 	return rc;

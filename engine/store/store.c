@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define CACHE_MAX 96
-#define LOG_PAGES "128" /* of 4 KB: about eight changes */
+#define LOG_PAGES 128 /* of 4 KB: about five changes */
 
 struct bh_statement {
 	sqlite3_stmt *stmt;
@@ -82,10 +82,11 @@ int bh_store_open(struct bh_store **out, const char *path, bool write, struct bh
 	if (!rc) {
 		sqlite3_busy_timeout(store->db, 10000);
 		sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+		sqlite3_db_config(store->db, SQLITE_DBCONFIG_ENABLE_FKEY, 1, NULL);
+		sqlite3_wal_autocheckpoint(store->db, LOG_PAGES);
 		sqlite3_file_control(store->db, NULL, SQLITE_FCNTL_PERSIST_WAL, &keep); /* a file's only */
 		if (sqlite3_exec(store->db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; "
-		                 "PRAGMA foreign_keys=ON; PRAGMA temp_store=MEMORY; "
-		                 "PRAGMA wal_autocheckpoint=" LOG_PAGES, NULL, NULL, NULL))
+		                 "PRAGMA temp_store=MEMORY", NULL, NULL, NULL))
 			rc = store_error(store->db, err);
 	}
 	if (!rc)

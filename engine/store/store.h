@@ -13,7 +13,7 @@
 
 #include "../base/error.h"
 
-#define BH_STORE_VERSION 5 /* of the schema */
+#define BH_STORE_VERSION 6 /* of the schema */
 
 struct bh_store;
 struct bh_statement;

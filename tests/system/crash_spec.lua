@@ -271,6 +271,7 @@ describe("after a crash", function()
     end)
 
     it("that an earlier version wrote, it is brought up to date", function()
+      assert.equal("", audit.sql(s, ".read tests/support/store5.sql"))
       for _, column in ipairs {
         "containers.owner", "containers.netns", "containers.phase", "endpoints.attachment", "endpoints.phase",
         "endpoints.reach",
@@ -290,6 +291,18 @@ describe("after a crash", function()
       agree "brought up to date"
       done "container remove web"
       agree "removed"
+    end)
+
+    it("that version 5 wrote, it is brought up to date by any change, with what is half done", function()
+      audit.sql(s, "UPDATE endpoints SET status = 'creating'; UPDATE containers SET status = 'creating';"
+        .. " UPDATE compartments SET status = 'creating' WHERE id <> 1")
+      assert.equal("", audit.sql(s, ".read tests/support/store5.sql"))
+      done "container create db"
+      s:reopen()
+      assert.is_false(exists "web")
+      agree "brought up to date"
+      done "container create web --publish 8080:80"
+      agree "created again"
     end)
 
     it("whose boot was another, what it names is gone", function()
