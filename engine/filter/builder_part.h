@@ -4,28 +4,37 @@
 #ifndef BH_FILTER_BUILDER_PART_H
 #define BH_FILTER_BUILDER_PART_H
 
-#include "../base/hash.h"
 #include "space.h"
 
 struct record {
 	struct bh_entry entry;
 	uint32_t label;
-	uint32_t count;
-	uint8_t spaces;          /* bit per space that has a piece of it */
-	struct bh_piece *pieces; /* owned */
-	struct bh_fat *fat;      /* owned, or NULL */
+	uint32_t number;     /* among the records there is memory for; stays */
+	struct record *next; /* of the unused */
+	uint8_t spaces;      /* bit per space that has a piece of it */
+	struct bh_pieces pieces;
 };
 
+/* Rules by id: builder_records.c. */
+struct records {
+	struct slot *slots;
+	uint32_t slots_bits, slabs_count, count;
+	struct record *unused, **slabs;
+};
+
+#define BH_LABEL_TAKEN 0x80u /* beside the bits of spaces */
+
 struct bh_builder {
-	struct bh_hash *records; /* id → struct record *, owned */
+	struct records records;
 	struct record **order;   /* by label, NULL = a gap; before the first publication: as inserted */
 	struct bh_entry *entries; /* by label; a gap repeats what precedes it, with rule 0 */
-	uint8_t *spaces; /* by label: of the record; anything for a gap */
+	uint8_t *spaces; /* by label: BH_LABEL_TAKEN and the record's spaces; 0 = a gap */
 	uint32_t labels, room;
 	uint32_t fat_count;
 	bool fixed, loaded, has_words;
 	uint32_t boxes[BH_SPACES];
-	bool stale[BH_SPACES]; /* the forest is to be made anew */
+	bool stale[BH_SPACES];   /* what is looked up in is to be made anew */
+	bool changed[BH_SPACES]; /* since it was made, maybe in place */
 	struct bh_planting plantings[BH_SPACES];
 	struct bh_few *few[BH_SPACES];      /* where they are faster than the forest, which then is empty */
 	struct bh_rows rows[BH_SPACES];     /* likewise */
@@ -34,6 +43,27 @@ struct bh_builder {
 	struct bh_words words;
 	struct bh_spare *spare;
 };
+
+static inline bool bh_is_v6(uint32_t space)
+{
+	return space & 2;
+}
+
+struct record *bh_records_find(const struct records *records, uint32_t id);
+/* Room for one more, not yet among them; NULL. */
+struct record *bh_records_take(struct records *records);
+int bh_records_put(struct records *records, const struct record *record); /* by its entry's id; -ENOMEM */
+void bh_records_remove(struct records *records, const struct record *record);
+void bh_records_give(struct records *records, struct record *record); /* clears one that is not among them */
+void bh_records_clear(struct records *records);
+
+/* A piece as the box that its space is looked up by. */
+void bh_builder_box(const struct bh_builder *builder, struct bh_box *box, const struct bh_piece *piece,
+                    uint32_t label);
+/* Bytes that the forest of a space may use. */
+size_t bh_builder_limit(const struct bh_builder *builder, uint32_t space);
+/* Makes what a space is looked up in, where it has to be: from the records; -ENOMEM. */
+int bh_builder_settle(struct bh_builder *builder, uint32_t space);
 
 /* The forms that there are, bound to nothing yet, with room for a few; NULL. */
 struct bh_classifier *bh_builder_copy(const struct bh_builder *builder);
