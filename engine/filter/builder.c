@@ -155,44 +155,10 @@ static int load(struct bh_builder *builder)
 	return 0;
 }
 
-/* Whether a space has a forest that takes a change in place; if not, the change makes it stale. */
-static bool takes_change(struct bh_builder *builder, uint32_t space)
+static void change_all(struct bh_builder *builder, const struct record *record, int what, uint32_t to)
 {
-	builder->changed[space] = true;
-	if (bh_is_v6(space) || builder->few[space] || builder->rows[space].words)
-		builder->stale[space] = true;
-	return !builder->stale[space];
-}
-
-/* What fails is made anew when published. */
-static void plant(struct bh_builder *builder, const struct record *record)
-{
-	for (uint32_t p = 0; p < record->pieces.count; p++) {
-		const struct bh_piece *piece = &record->pieces.list[p];
-		struct bh_planting *planting = &builder->plantings[piece->space];
-		struct bh_box box;
-
-		if (!takes_change(builder, piece->space))
-			continue;
-		bh_builder_box(builder, &box, piece, record->label);
-		/* So is what grew too large in place. */
-		if (bh_planting_insert(planting, &box) ||
-		    bh_forest_bytes(&planting->forest) > 2 * bh_builder_limit(builder, piece->space))
-			builder->stale[piece->space] = true;
-	}
-}
-
-static void uproot(struct bh_builder *builder, const struct record *record)
-{
-	for (uint32_t p = 0; p < record->pieces.count; p++) {
-		const struct bh_piece *piece = &record->pieces.list[p];
-		struct bh_box box;
-
-		if (!takes_change(builder, piece->space))
-			continue;
-		bh_builder_box(builder, &box, piece, record->label);
-		bh_planting_remove(&builder->plantings[piece->space], &box);
-	}
+	for (uint32_t p = 0; p < record->pieces.count; p++)
+		bh_builder_change(builder, &record->pieces.list[p], record->label, what, to);
 }
 
 /* Moves a rule to a free label next to its own. */
@@ -205,15 +171,7 @@ static void move(struct bh_builder *builder, uint32_t from, uint32_t to)
 	builder->order[from] = NULL;
 	builder->spaces[from] = 0;
 	builder->entries[to] = builder->entries[from];
-	for (uint32_t p = 0; p < record->pieces.count; p++) {
-		const struct bh_piece *piece = &record->pieces.list[p];
-		struct bh_box box;
-
-		if (!takes_change(builder, piece->space))
-			continue;
-		bh_builder_box(builder, &box, piece, from);
-		bh_planting_relabel(&builder->plantings[piece->space], &box, to);
-	}
+	change_all(builder, record, BH_RELABEL, to);
 	record->label = to;
 }
 
@@ -297,7 +255,7 @@ int bh_builder_insert(struct bh_builder *builder, const struct bh_rule *rule, st
 	if (!builder->loaded)
 		return 0;
 	builder->entries[label] = record->entry;
-	plant(builder, record);
+	change_all(builder, record, BH_INSERT, 0);
 	return 0;
 }
 
@@ -312,7 +270,7 @@ int bh_builder_delete(struct bh_builder *builder, uint32_t id, struct bh_error *
 	for (uint32_t p = 0; p < record->pieces.count; p++)
 		builder->boxes[record->pieces.list[p].space]--;
 	if (builder->loaded) {
-		uproot(builder, record);
+		change_all(builder, record, BH_REMOVE, 0);
 		builder->order[record->label] = NULL;
 		builder->spaces[record->label] = 0;
 		builder->entries[record->label].rule = 0;

@@ -36,6 +36,10 @@ struct bh_builder {
 	bool stale[BH_SPACES];   /* what is looked up in is to be made anew */
 	bool changed[BH_SPACES]; /* since it was made, maybe in place */
 	struct bh_planting plantings[BH_SPACES];
+	struct pending {
+		uint32_t count;
+		struct bh_change changes[BH_CHANGES_MOST];
+	} pending[BH_SPACES]; /* not yet made in the forest, unless it is stale */
 	struct bh_few *few[BH_SPACES];      /* where they are faster than the forest, which then is empty */
 	struct bh_rows rows[BH_SPACES];     /* likewise */
 	struct bh_strips strips[BH_SPACES]; /* likewise */
@@ -57,12 +61,9 @@ void bh_records_remove(struct records *records, const struct record *record);
 void bh_records_give(struct records *records, struct record *record); /* clears one that is not among them */
 void bh_records_clear(struct records *records);
 
-/* A piece as the box that its space is looked up by. */
-void bh_builder_box(const struct bh_builder *builder, struct bh_box *box, const struct bh_piece *piece,
-                    uint32_t label);
-/* Bytes that the forest of a space may use. */
-size_t bh_builder_limit(const struct bh_builder *builder, uint32_t space);
-/* Makes what a space is looked up in, where it has to be: from the records; -ENOMEM. */
+/* A change of a piece's box, whose label it is (or was): in the forest in place, if there is one that takes it. */
+void bh_builder_change(struct bh_builder *builder, const struct bh_piece *piece, uint32_t label, int what, uint32_t to);
+/* Makes what a space is looked up in what it has to be; -ENOMEM. */
 int bh_builder_settle(struct bh_builder *builder, uint32_t space);
 
 /* The forms that there are, bound to nothing yet, with room for a few; NULL. */

@@ -20,8 +20,8 @@ struct members {
 	} *list;
 };
 
-void bh_builder_box(const struct bh_builder *builder, struct bh_box *box, const struct bh_piece *piece,
-                    uint32_t label)
+static void box_of(const struct bh_builder *builder, struct bh_box *box, const struct bh_piece *piece,
+                   uint32_t label)
 {
 	const struct bh_ranks *ranks = builder->ranks[piece->space];
 
@@ -95,7 +95,7 @@ static int ranks_make(struct bh_ranks *ranks, int which, const struct members *m
 }
 
 /* So much a box, and room for one node of many children. */
-size_t bh_builder_limit(const struct bh_builder *builder, uint32_t space)
+static size_t limit_of(const struct bh_builder *builder, uint32_t space)
 {
 	uint32_t boxes = builder->boxes[space];
 
@@ -107,7 +107,7 @@ static int fixed_make(struct bh_builder *builder, uint32_t space, const struct b
 {
 	struct bh_planting *planting = &builder->plantings[space];
 	struct bh_strips *strips = &builder->strips[space];
-	int rc = bh_planting_build(planting, boxes, count, true, bh_builder_limit(builder, space));
+	int rc = bh_planting_build(planting, boxes, count, true, limit_of(builder, space));
 
 	if (rc || !count)
 		return rc;
@@ -146,7 +146,35 @@ static int make(struct bh_builder *builder, uint32_t space, const struct bh_box 
 		return fixed_make(builder, space, boxes, count);
 	if (!builder->stale[space])
 		return 0;
-	return bh_planting_build(&builder->plantings[space], boxes, count, false, bh_builder_limit(builder, space));
+	return bh_planting_build(&builder->plantings[space], boxes, count, false, limit_of(builder, space));
+}
+
+/* Makes the changes that wait. A forest that grew too large in place, or has failed, is made anew. */
+static void make_changes(struct bh_builder *builder, uint32_t space)
+{
+	struct pending *pending = &builder->pending[space];
+
+	if (!builder->stale[space] && pending->count)
+		builder->stale[space] = bh_planting_change(&builder->plantings[space], pending->changes, pending->count,
+		                                           2 * limit_of(builder, space)) != 0;
+	pending->count = 0;
+}
+
+void bh_builder_change(struct bh_builder *builder, const struct bh_piece *piece, uint32_t label, int what, uint32_t to)
+{
+	uint32_t space = piece->space;
+	struct pending *pending = &builder->pending[space];
+	struct bh_change *change = &pending->changes[pending->count];
+
+	builder->changed[space] = true;
+	builder->stale[space] |= bh_is_v6(space) || builder->few[space] || builder->rows[space].words;
+	if (builder->stale[space])
+		return;
+	box_of(builder, &change->box, piece, label);
+	change->what = what;
+	change->label = to;
+	if (++pending->count == BH_CHANGES_MOST)
+		make_changes(builder, space);
 }
 
 int bh_builder_settle(struct bh_builder *builder, uint32_t space)
@@ -155,6 +183,7 @@ int bh_builder_settle(struct bh_builder *builder, uint32_t space)
 	struct bh_box *boxes = NULL;
 	int rc;
 
+	make_changes(builder, space);
 	/* A forest that was changed in place is as good as one that is made, unless its rules have become few. */
 	if (!builder->stale[space] && (builder->boxes[space] >= BH_ROWS_PARTS || !builder->changed[space]))
 		return 0;
@@ -166,7 +195,7 @@ int bh_builder_settle(struct bh_builder *builder, uint32_t space)
 	for (int a = 0; a < 2 && bh_is_v6(space) && !rc; a++)
 		rc = ranks_make(&builder->ranks[space][a], a, &members);
 	for (uint32_t i = 0; i < members.count && !rc; i++)
-		bh_builder_box(builder, &boxes[i], members.list[i].piece, members.list[i].label);
+		box_of(builder, &boxes[i], members.list[i].piece, members.list[i].label);
 	rc = rc ? rc : make(builder, space, boxes, members.count);
 	builder->stale[space] = rc != 0;
 	free(members.list);

@@ -117,9 +117,20 @@ double bh_planting_cost(struct bh_planting *planting, const struct bh_box *boxes
 void bh_planting_clear(struct bh_planting *planting);
 size_t bh_forest_bytes(const struct bh_forest *forest);
 
-/* Not for a fixed one. The label is in no other box that overlaps it, but those of the same rule. */
-int bh_planting_insert(struct bh_planting *planting, const struct bh_box *box);
-void bh_planting_remove(struct bh_planting *planting, const struct bh_box *box);
-void bh_planting_relabel(struct bh_planting *planting, const struct bh_box *box, uint32_t label);
+/* A box that comes, goes or has another label. */
+struct bh_change {
+	struct bh_box box;
+	uint32_t label; /* of BH_RELABEL */
+	enum { BH_INSERT, BH_REMOVE, BH_RELABEL } what;
+};
+
+#define BH_CHANGES_MOST 32
+
+/*
+ * Makes at most BH_CHANGES_MOST changes, one after the other, in a forest that is not fixed: the more at once, the
+ * less each waits for memory. A box that comes has a label that is in no other box that overlaps it, but those
+ * of the same rule. -ENOMEM, also if it has become larger than `max_bytes`: the forest is to be made anew.
+ */
+int bh_planting_change(struct bh_planting *planting, const struct bh_change *changes, uint32_t count, size_t max_bytes);
 
 #endif

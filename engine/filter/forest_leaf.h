@@ -79,9 +79,19 @@ static inline void form_of(struct form *form, const struct bh_box *box)
 	form->value[1] &= form->care[1];
 }
 
+/* The bits of `word` in `mask`, packed. */
 static inline uint32_t extract(uint64_t word, uint64_t mask)
 {
 	uint32_t bits = 0;
+
+#ifdef __x86_64__
+	if (__builtin_cpu_supports("bmi2")) {
+		uint64_t packed;
+
+		__asm__("pext %2, %1, %0" : "=r"(packed) : "r"(word), "r"(mask));
+		return (uint32_t)packed;
+	}
+#endif
 
 	for (uint32_t i = 0; mask; i++, mask &= mask - 1)
 		bits |= (uint32_t)(word >> __builtin_ctzll(mask) & 1) << i;
@@ -150,6 +160,18 @@ static inline bool leaf_get(const struct bh_leaf *leaf, uint32_t i, struct bh_bo
 	}
 	box->label = bh_leaf_label_at(leaf, i);
 	return true;
+}
+
+/* Copies a box to another place. */
+static inline void leaf_move(struct bh_leaf *to, uint32_t i, const struct bh_leaf *from, uint32_t j)
+{
+	uint16_t more = to->port_span[i][3] & BH_LEAF_MORE;
+
+	memcpy(to->first[i], from->first[j], sizeof(to->first[i]));
+	memcpy(to->span[i], from->span[j], sizeof(to->span[i]));
+	memcpy(to->port_first[i], from->port_first[j], sizeof(to->port_first[i]));
+	memcpy(to->port_span[i], from->port_span[j], sizeof(to->port_span[i]));
+	to->port_span[i][3] = (uint16_t)((to->port_span[i][3] & ~BH_LEAF_MORE) | more);
 }
 
 static inline uint32_t leaf_run(const struct bh_forest *forest, uint32_t leaf)
