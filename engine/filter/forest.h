@@ -36,6 +36,7 @@ struct bh_leaf {
 
 #define BH_LEAF_MORE 0x8000u
 #define BH_LEAF_SHIFT 8 /* sizeof(struct bh_leaf) = 1 << 8 */
+#define BH_RUNS 48
 #define BH_LEAVES_MAX (1u << (32 - BH_LEAF_SHIFT))
 
 static inline uint32_t bh_leaf_label_at(const struct bh_leaf *leaf, uint32_t i)
@@ -98,8 +99,10 @@ struct bh_planting {
 	uint32_t tree_of[4];    /* of each kind: bit 0 local not specific, bit 1 remote */
 	uint32_t *shared;       /* fixed: hash table of leaves */
 	uint32_t shared_count, shared_room;
-	uint32_t *free_runs[5]; /* runs of 1-4 unused leaves */
-	uint32_t free_count[5], free_room[5];
+	struct bh_unused {
+		uint32_t *leaves; /* where runs begin */
+		uint32_t count, room;
+	} unused[BH_RUNS]; /* runs of leaves, by their length: see run_blocks() */
 };
 
 #define BH_PLANTING_WORK 1000 /* references looked at, a box, at most; and so much for a start */

@@ -50,25 +50,40 @@ static uint32_t leaf_split(struct change *change, uint32_t leaf, uint32_t count,
 	return child;
 }
 
+/* Makes room for another box in a leaf that is full: the block that it kept, or a longer run; 0 if there is none. */
+static uint32_t leaf_lengthen(struct change *change, uint32_t leaf, uint32_t count)
+{
+	struct bh_forest *forest = &change->planting->forest;
+	struct growing growing = {.planting = change->planting};
+	uint32_t run = leaf_run(forest, leaf), longer;
+
+	if (leaf && leaf_is_kept(forest, leaf + run)) {
+		leaf_clear(&forest->leaves[leaf + run]);
+		forest->leaves[leaf + run - 1].port_span[7][3] |= BH_LEAF_MORE;
+		return leaf;
+	}
+	run = leaf ? run + 1 : 1;
+	longer = leaves_take(&growing, run, run_blocks(run_above(run)) - run);
+	if (!longer)
+		return 0;
+	for (uint32_t i = 0; i < count; i++)
+		leaf_move(&forest->leaves[longer + i / 8], i % 8, &forest->leaves[leaf + i / 8], i % 8);
+	leaves_give(change->planting, leaf);
+	return longer;
+}
+
 static void leaf_insert(struct change *change, uint32_t child_index, uint32_t level)
 {
-	struct bh_planting *planting = change->planting;
-	struct bh_forest *forest = &planting->forest;
+	struct bh_forest *forest = &change->planting->forest;
 	uint32_t leaf = forest->children[child_index] & ~BH_CHILD_LEAF;
 	uint32_t count = leaf_count(forest, leaf), at = count;
-	struct growing growing = {.planting = planting};
 
 	if (!leaf || count == 8 * leaf_run(forest, leaf)) {
-		uint32_t run = leaf_run(forest, leaf), larger = leaves_take(&growing, leaf ? run + 1 : 1);
-
-		if (growing.failed) {
+		leaf = leaf_lengthen(change, leaf, count);
+		if (!leaf) {
 			change->failed = true;
 			return;
 		}
-		for (uint32_t i = 0; i < count; i++)
-			leaf_move(&forest->leaves[larger + i / 8], i % 8, &forest->leaves[leaf + i / 8], i % 8);
-		leaves_give(planting, leaf);
-		leaf = larger;
 	}
 	for (; at > 0 && leaf_label_at(forest, leaf, at - 1) > change->box->label; at--)
 		leaf_move(&forest->leaves[leaf + at / 8], at % 8, &forest->leaves[leaf + (at - 1) / 8], (at - 1) % 8);
@@ -97,15 +112,14 @@ static void leaf_clear_at(struct bh_leaf *block, uint32_t i)
 
 static void leaf_remove(struct change *change, uint32_t leaf, uint32_t at, uint32_t count)
 {
-	struct bh_planting *planting = change->planting;
-	struct bh_forest *forest = &planting->forest;
+	struct bh_forest *forest = &change->planting->forest;
 
 	for (; at + 1 < count; at++)
 		leaf_move(&forest->leaves[leaf + at / 8], at % 8, &forest->leaves[leaf + (at + 1) / 8], (at + 1) % 8);
 	leaf_clear_at(&forest->leaves[leaf + at / 8], at % 8);
 	if (at && at % 8 == 0) {
 		forest->leaves[leaf + at / 8 - 1].port_span[7][3] &= (uint16_t)~BH_LEAF_MORE;
-		leaves_give(planting, leaf + at / 8);
+		leaf_keep(&forest->leaves[leaf + at / 8]);
 	}
 }
 
