@@ -61,13 +61,14 @@ void bh_builder_free(struct bh_builder **builder)
 	free(gone->order);
 	free(gone->entries);
 	free(gone->spaces);
+	free(gone->stride);
 	free(gone);
 }
 
 static int reserve(struct bh_builder *builder, uint32_t labels)
 {
 	uint32_t room = builder->room ? builder->room : 256;
-	void *order, *entries, *spaces;
+	void *order, *entries, *spaces, *stride;
 
 	if (labels <= builder->room)
 		return 0;
@@ -82,7 +83,10 @@ static int reserve(struct bh_builder *builder, uint32_t labels)
 	spaces = realloc(builder->spaces, room);
 	if (spaces)
 		builder->spaces = spaces;
-	if (!order || !entries || !spaces)
+	stride = realloc(builder->stride, room / BH_STRIDE * sizeof(*builder->stride));
+	if (stride)
+		builder->stride = stride;
+	if (!order || !entries || !spaces || !stride)
 		return -ENOMEM;
 	builder->room = room;
 	return 0;
@@ -108,6 +112,61 @@ static struct record *record_new(struct bh_builder *builder, const struct bh_rul
 	                                 (rule->audit ? BH_ENTRY_AUDIT : 0) |
 	                                 (rule->log ? BH_ENTRY_LOG : 0));
 	return record;
+}
+
+/* A number that is lower the earlier an entry comes: see bh_entry_wins(). */
+static inline uint32_t rank_of(const struct bh_entry *entry)
+{
+	return (uint32_t)entry->priority << 1 | !(entry->flags & BH_ENTRY_BLOCK);
+}
+
+static void set_entry(struct bh_builder *builder, uint32_t label, const struct bh_entry *entry)
+{
+	builder->entries[label] = *entry;
+	if (label % BH_STRIDE == 0)
+		builder->stride[label / BH_STRIDE] = rank_of(entry);
+}
+
+/* Which stride of entries the first that comes after a rank is in, or follows. No step depends on a guess. */
+static uint32_t stride_after(const struct bh_builder *builder, uint32_t rank)
+{
+	const uint32_t *at = builder->stride;
+
+	for (uint32_t n = (builder->labels + BH_STRIDE - 1) / BH_STRIDE, half; n > 1; n -= half) {
+		bool reached = at[half = n / 2] <= rank;
+
+		at = __builtin_expect_with_probability(reached, 1, 0.5) ? at + half : at;
+	}
+	return (uint32_t)(at - builder->stride);
+}
+
+/* The first label whose entry comes after a rank. */
+static uint32_t label_after(const struct bh_builder *builder, uint32_t rank)
+{
+	uint32_t from = stride_after(builder, rank) * BH_STRIDE, left = builder->labels - from, after = 0;
+
+	for (uint32_t i = 0; i < BH_STRIDE && i < left; i++)
+		after += rank_of(&builder->entries[from + i]) <= rank;
+	return from + after;
+}
+
+/* Asks for all that a rule that is to be put in is about, and that seldom was touched lately. */
+static void approach(const struct bh_builder *builder, const struct bh_rule *rule)
+{
+	uint32_t from;
+
+	for (uint32_t line = 0; line < sizeof(*rule); line += 64)
+		__builtin_prefetch((const char *)rule + line);
+	bh_records_approach(&builder->records, rule->id);
+	__builtin_prefetch(rule->local.include);
+	__builtin_prefetch(rule->remote.include);
+	__builtin_prefetch(rule->local_port.ranges);
+	__builtin_prefetch(rule->remote_port.ranges);
+	if (!builder->loaded || !builder->labels)
+		return;
+	from = stride_after(builder, (uint32_t)rule->priority << 1 | (rule->action != BH_BLOCK)) * BH_STRIDE;
+	for (uint32_t i = 0; i < BH_STRIDE; i += 64 / sizeof(struct bh_entry))
+		__builtin_prefetch(&builder->entries[from + i], 1);
 }
 
 static int by_precedence(const void *a, const void *b)
@@ -144,7 +203,7 @@ static int load(struct bh_builder *builder)
 		builder->spaces[i * gap] = BH_LABEL_TAKEN | record->spaces;
 		record->label = i * gap;
 		for (uint32_t g = 0; g < gap; g++) {
-			builder->entries[i * gap + g] = record->entry;
+			set_entry(builder, i * gap + g, &record->entry);
 			builder->entries[i * gap + g].rule = g ? 0 : record->entry.rule;
 		}
 	}
@@ -170,37 +229,15 @@ static void move(struct bh_builder *builder, uint32_t from, uint32_t to)
 	builder->spaces[to] = builder->spaces[from];
 	builder->order[from] = NULL;
 	builder->spaces[from] = 0;
-	builder->entries[to] = builder->entries[from];
+	set_entry(builder, to, &builder->entries[from]);
 	change_all(builder, record, BH_RELABEL, to);
 	record->label = to;
-}
-
-/* A number that is lower the earlier an entry comes: see bh_entry_wins(). */
-static inline uint32_t rank_of(const struct bh_entry *entry)
-{
-	return (uint32_t)entry->priority << 1 | !(entry->flags & BH_ENTRY_BLOCK);
-}
-
-/* The first label whose entry comes after this one. No step depends on a guess. */
-static uint32_t label_after(const struct bh_builder *builder, const struct bh_entry *entry)
-{
-	const struct bh_entry *at = builder->entries;
-	uint32_t rank = rank_of(entry);
-
-	if (!builder->labels)
-		return 0;
-	for (uint32_t n = builder->labels, half; n > 1; n -= half) {
-		bool reached = rank_of(at + (half = n / 2) - 1) <= rank;
-
-		at = __builtin_expect_with_probability(reached, 1, 0.5) ? at + half : at;
-	}
-	return (uint32_t)(at - builder->entries) + (rank_of(at) <= rank);
 }
 
 /* A free label for the entry, after all that do not come after it; -ENOMEM. */
 static int64_t take_label(struct bh_builder *builder, const struct bh_entry *entry)
 {
-	uint32_t low = label_after(builder, entry), down, up;
+	uint32_t low = label_after(builder, rank_of(entry)), down, up;
 
 	/* It belongs before `low`; gaps just below are free. */
 	for (down = low; down > 0 && builder->spaces[down - 1]; down--)
@@ -231,6 +268,7 @@ int bh_builder_insert(struct bh_builder *builder, const struct bh_rule *rule, st
 	struct record *record;
 	int64_t label;
 
+	approach(builder, rule);
 	if (bh_records_find(&builder->records, rule->id))
 		return bh_error_set(err, -EEXIST, "there is a rule %u already", rule->id);
 	record = record_new(builder, rule);
@@ -254,7 +292,7 @@ int bh_builder_insert(struct bh_builder *builder, const struct bh_rule *rule, st
 		builder->boxes[record->pieces.list[p].space]++;
 	if (!builder->loaded)
 		return 0;
-	builder->entries[label] = record->entry;
+	set_entry(builder, (uint32_t)label, &record->entry);
 	change_all(builder, record, BH_INSERT, 0);
 	return 0;
 }

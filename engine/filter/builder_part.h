@@ -22,12 +22,14 @@ struct records {
 	struct record *unused, **slabs;
 };
 
+#define BH_STRIDE 32
 #define BH_LABEL_TAKEN 0x80u /* beside the bits of spaces */
 
 struct bh_builder {
 	struct records records;
 	struct record **order;   /* by label, NULL = a gap; before the first publication: as inserted */
 	struct bh_entry *entries; /* by label; a gap repeats what precedes it, with rule 0 */
+	uint32_t *stride; /* of entries[BH_STRIDE * i]: where it stands in the order of precedence */
 	uint8_t *spaces; /* by label: BH_LABEL_TAKEN and the record's spaces; 0 = a gap */
 	uint32_t labels, room;
 	uint32_t fat_count;
@@ -53,6 +55,7 @@ static inline bool bh_is_v6(uint32_t space)
 	return space & 2;
 }
 
+void bh_records_approach(const struct records *records, uint32_t id); /* that will be looked for soon */
 struct record *bh_records_find(const struct records *records, uint32_t id);
 /* Room for one more, not yet among them; NULL. */
 struct record *bh_records_take(struct records *records);

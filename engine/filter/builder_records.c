@@ -40,6 +40,12 @@ static struct slot *find(const struct records *records, uint32_t id)
 	return &records->slots[at];
 }
 
+void bh_records_approach(const struct records *records, uint32_t id)
+{
+	if (records->slots_bits)
+		__builtin_prefetch(&records->slots[slot_of(records, id)], 1);
+}
+
 struct record *bh_records_find(const struct records *records, uint32_t id)
 {
 	const struct slot *slot = records->slots_bits ? find(records, id) : NULL;
