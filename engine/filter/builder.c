@@ -6,8 +6,8 @@
  * takes a free label between its neighbours', and where there is none, neighbours up to the nearest
  * gap move by one. Until the first publication rules are only collected.
  *
- * IPv4 forests are changed in place. The ranks of IPv6 addresses all change with a new bound, so
- * those forests are made anew, once a publication. A classifier is a copy in one block of memory.
+ * Forests of IPv4 rules are changed in place; all else is made anew, once a publication: see
+ * builder_space.c. A classifier is a copy in one block of memory.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -26,13 +26,9 @@ int bh_builder_new(struct bh_builder **out, const struct bh_words *words, struct
 {
 	struct bh_builder *builder = calloc(1, sizeof(*builder));
 
-	if (builder) {
-		builder->records = bh_hash_new(sizeof(uint32_t), sizeof(struct record *));
+	if (builder)
 		builder->spare = calloc(1, sizeof(*builder->spare));
-	}
-	if (!builder || !builder->records || !builder->spare) {
-		if (builder)
-			bh_hash_free(&builder->records);
+	if (!builder || !builder->spare) {
 		free(builder);
 		return no_memory(err);
 	}
@@ -45,13 +41,6 @@ int bh_builder_new(struct bh_builder **out, const struct bh_words *words, struct
 	return 0;
 }
 
-static void record_free(struct record *record)
-{
-	bh_fat_free(&record->fat);
-	free(record->pieces);
-	free(record);
-}
-
 void bh_builder_free(struct bh_builder **builder)
 {
 	struct bh_builder *gone = *builder;
@@ -59,9 +48,6 @@ void bh_builder_free(struct bh_builder **builder)
 	*builder = NULL;
 	if (!gone)
 		return;
-	for (uint32_t i = 0; i < gone->labels; i++)
-		if (gone->order[i])
-			record_free(gone->order[i]);
 	for (int s = 0; s < BH_SPACES; s++) {
 		bh_planting_clear(&gone->plantings[s]);
 		bh_strips_clear(&gone->strips[s]);
@@ -70,18 +56,19 @@ void bh_builder_free(struct bh_builder **builder)
 		free(gone->ranks[s][0].bounds);
 		free(gone->ranks[s][1].bounds);
 	}
-	bh_hash_free(&gone->records);
+	bh_records_clear(&gone->records);
 	bh_spare_drop(gone->spare);
 	free(gone->order);
 	free(gone->entries);
 	free(gone->spaces);
+	free(gone->stride);
 	free(gone);
 }
 
 static int reserve(struct bh_builder *builder, uint32_t labels)
 {
 	uint32_t room = builder->room ? builder->room : 256;
-	void *order, *entries, *spaces;
+	void *order, *entries, *spaces, *stride;
 
 	if (labels <= builder->room)
 		return 0;
@@ -96,168 +83,90 @@ static int reserve(struct bh_builder *builder, uint32_t labels)
 	spaces = realloc(builder->spaces, room);
 	if (spaces)
 		builder->spaces = spaces;
-	if (!order || !entries || !spaces)
+	stride = realloc(builder->stride, room / BH_STRIDE * sizeof(*builder->stride));
+	if (stride)
+		builder->stride = stride;
+	if (!order || !entries || !spaces || !stride)
 		return -ENOMEM;
 	builder->room = room;
 	return 0;
 }
 
-/* Makes a record; -ENOMEM. */
-static int record_new(struct record **out, const struct bh_builder *builder,
-                      const struct bh_rule *rule)
+/* A record that is not yet among the others; NULL. */
+static struct record *record_new(struct bh_builder *builder, const struct bh_rule *rule)
 {
-	struct record *record = calloc(1, sizeof(*record));
+	struct record *record = bh_records_take(&builder->records);
 
-	if (!record || bh_pieces_of_rule(&record->pieces, &record->count, &record->fat, rule,
-	                                 builder->has_words ? &builder->words : NULL)) {
-		free(record);
-		return -ENOMEM;
+	if (!record)
+		return NULL;
+	if (bh_pieces_of_rule(&record->pieces, rule, builder->has_words ? &builder->words : NULL)) {
+		bh_records_give(&builder->records, record);
+		return NULL;
 	}
-	for (uint32_t p = 0; p < record->count; p++)
-		record->spaces |= (uint8_t)(1 << record->pieces[p].space);
+	record->spaces = 0;
+	for (uint32_t p = 0; p < record->pieces.count; p++)
+		record->spaces |= (uint8_t)(1 << record->pieces.list[p].space);
 	record->entry.rule = rule->id;
 	record->entry.priority = rule->priority;
 	record->entry.flags = (uint16_t)((rule->action == BH_BLOCK ? BH_ENTRY_BLOCK : 0) |
 	                                 (rule->audit ? BH_ENTRY_AUDIT : 0) |
 	                                 (rule->log ? BH_ENTRY_LOG : 0));
-	*out = record;
-	return 0;
+	return record;
 }
 
-/* Forests. */
-
-static bool is_v6(uint32_t space)
+/* A number that is lower the earlier an entry comes: see bh_entry_wins(). */
+static inline uint32_t rank_of(const struct bh_entry *entry)
 {
-	return space & 2;
+	return (uint32_t)entry->priority << 1 | !(entry->flags & BH_ENTRY_BLOCK);
 }
 
-static void box_of(const struct bh_builder *builder, struct bh_box *box, const struct bh_piece *piece,
-                   uint32_t label)
+static void set_entry(struct bh_builder *builder, uint32_t label, const struct bh_entry *entry)
 {
-	const struct bh_ranks *ranks = builder->ranks[piece->space];
+	builder->entries[label] = *entry;
+	if (label % BH_STRIDE == 0)
+		builder->stride[label / BH_STRIDE] = rank_of(entry);
+}
 
-	for (int a = 0; a < 2; a++) {
-		const struct bh_range *range = &piece->ranges[a];
+/* Which stride of entries the first that comes after a rank is in, or follows. No step depends on a guess. */
+static uint32_t stride_after(const struct bh_builder *builder, uint32_t rank)
+{
+	const uint32_t *at = builder->stride;
 
-		box->first[a] = is_v6(piece->space) ? bh_rank(&ranks[a], &range->first) : (uint32_t)range->first.lo;
-		box->last[a] = is_v6(piece->space) ? bh_rank(&ranks[a], &range->last) : (uint32_t)range->last.lo;
-		if (is_v6(piece->space) && box->last[a] + 1 == ranks[a].count)
-			box->last[a] = ~0u; /* so that all addresses are all ranks */
+	for (uint32_t n = (builder->labels + BH_STRIDE - 1) / BH_STRIDE, half; n > 1; n -= half) {
+		bool reached = at[half = n / 2] <= rank;
+
+		at = __builtin_expect_with_probability(reached, 1, 0.5) ? at + half : at;
 	}
-	memcpy(box->port_first, piece->port_first, sizeof(box->port_first));
-	memcpy(box->port_last, piece->port_last, sizeof(box->port_last));
-	box->label = label;
+	return (uint32_t)(at - builder->stride);
 }
 
-static int by_address(const void *a, const void *b)
+/* The first label whose entry comes after a rank. */
+static uint32_t label_after(const struct bh_builder *builder, uint32_t rank)
 {
-	return bh_address_below(a, b) ? -1 : bh_address_below(b, a);
+	uint32_t from = stride_after(builder, rank) * BH_STRIDE, left = builder->labels - from, after = 0;
+
+	for (uint32_t i = 0; i < BH_STRIDE && i < left; i++)
+		after += rank_of(&builder->entries[from + i]) <= rank;
+	return from + after;
 }
 
-/* The record with a label if it has a piece in the space. */
-static const struct record *record_in(const struct bh_builder *builder, uint32_t label, uint32_t space)
+/* Asks for all that a rule that is to be put in is about, and that seldom was touched lately. */
+static void approach(const struct bh_builder *builder, const struct bh_rule *rule)
 {
-	return builder->spaces[label] >> space & 1 ? builder->order[label] : NULL;
-}
+	uint32_t from;
 
-/* Collects the bounds of a space's pieces. */
-static int ranks_make(struct bh_builder *builder, uint32_t space, int which, uint32_t pieces)
-{
-	struct bh_ranks *ranks = &builder->ranks[space][which];
-	struct bh_address *bounds = malloc((2 * (size_t)pieces + 1) * sizeof(*bounds));
-	uint32_t n = 0, unique = 1;
-
-	if (!bounds)
-		return -ENOMEM;
-	bounds[n++] = (struct bh_address){0, 0};
-	for (uint32_t i = 0; i < builder->labels; i++) {
-		const struct record *record = record_in(builder, i, space);
-
-		for (uint32_t p = 0; record && p < record->count; p++) {
-			const struct bh_piece *piece = &record->pieces[p];
-
-			if (piece->space != space)
-				continue;
-			bounds[n++] = piece->ranges[which].first;
-			bounds[n++] = bh_address_next(piece->ranges[which].last);
-		}
-	}
-	qsort(bounds, n, sizeof(*bounds), by_address);
-	for (uint32_t i = 1; i < n; i++)
-		if (!bh_address_equal(&bounds[i], &bounds[unique - 1]))
-			bounds[unique++] = bounds[i];
-	free(ranks->bounds);
-	ranks->bounds = bounds;
-	ranks->count = unique;
-	return 0;
-}
-
-/* Bytes that a forest may use: so much a box, and room for one node of many children. */
-static size_t forest_limit(uint32_t boxes)
-{
-	return ((size_t)1 << 18) + (size_t)boxes * (boxes > 50000 ? 90 : 256);
-}
-
-/*
- * Makes what is to be looked up in, of boxes that stay as they are: as a few, or in rows, if they can be; else
- * a forest, or strips if they cost less.
- */
-static int fixed_make(struct bh_builder *builder, uint32_t space, const struct bh_box *boxes, uint32_t count)
-{
-	struct bh_planting *planting = &builder->plantings[space];
-	struct bh_strips *strips = &builder->strips[space];
-	int rc;
-
-	bh_strips_clear(strips);
-	free(builder->few[space]);
-	bh_rows_clear(&builder->rows[space]);
-	rc = is_v6(space) ? 0 : bh_few_build(&builder->few[space], boxes, count);
-	if (!rc && !builder->few[space])
-		rc = bh_rows_build(&builder->rows[space], boxes, count);
-	if (rc || builder->few[space] || builder->rows[space].words)
-		return rc ? rc : bh_planting_build(planting, NULL, 0, true, 0);
-	rc = bh_planting_build(planting, boxes, count, true, forest_limit(count));
-	if (rc || !count)
-		return rc;
-	rc = bh_strips_build(strips, boxes, count);
-	if (!rc && bh_strips_cost(strips, boxes, count) < bh_planting_cost(planting, boxes, count))
-		return bh_planting_build(planting, NULL, 0, true, 0);
-	bh_strips_clear(strips);
-	return rc;
-}
-
-/* Makes the forest of a space from the records. */
-static int space_make(struct bh_builder *builder, uint32_t space)
-{
-	struct bh_box *boxes;
-	uint32_t count = 0, n = 0;
-	int rc = 0;
-
-	for (uint32_t i = 0; i < builder->labels; i++) {
-		const struct record *record = record_in(builder, i, space);
-
-		for (uint32_t p = 0; record && p < record->count; p++)
-			count += record->pieces[p].space == space;
-	}
-	boxes = malloc((count + 1) * sizeof(*boxes));
-	if (!boxes)
-		return -ENOMEM;
-	for (int a = 0; a < 2 && is_v6(space) && !rc; a++)
-		rc = ranks_make(builder, space, a, count);
-	for (uint32_t i = 0; i < builder->labels && !rc; i++) {
-		const struct record *record = record_in(builder, i, space);
-
-		for (uint32_t p = 0; record && p < record->count; p++)
-			if (record->pieces[p].space == space)
-				box_of(builder, &boxes[n++], &record->pieces[p], i);
-	}
-	if (!rc && (builder->fixed || is_v6(space)))
-		rc = fixed_make(builder, space, boxes, count);
-	else if (!rc)
-		rc = bh_planting_build(&builder->plantings[space], boxes, count, false, forest_limit(count));
-	free(boxes);
-	builder->stale[space] = rc != 0;
-	return rc;
+	for (uint32_t line = 0; line < sizeof(*rule); line += 64)
+		__builtin_prefetch((const char *)rule + line);
+	bh_records_approach(&builder->records, rule->id);
+	__builtin_prefetch(rule->local.include);
+	__builtin_prefetch(rule->remote.include);
+	__builtin_prefetch(rule->local_port.ranges);
+	__builtin_prefetch(rule->remote_port.ranges);
+	if (!builder->loaded || !builder->labels)
+		return;
+	from = stride_after(builder, (uint32_t)rule->priority << 1 | (rule->action != BH_BLOCK)) * BH_STRIDE;
+	for (uint32_t i = 0; i < BH_STRIDE; i += 64 / sizeof(struct bh_entry))
+		__builtin_prefetch(&builder->entries[from + i], 1);
 }
 
 static int by_precedence(const void *a, const void *b)
@@ -286,13 +195,15 @@ static int load(struct bh_builder *builder)
 		struct record *record = builder->order[i];
 
 		builder->order[i] = NULL;
-		for (uint32_t g = 1; g < gap; g++)
+		for (uint32_t g = 1; g < gap; g++) {
 			builder->order[i * gap + g] = NULL;
+			builder->spaces[i * gap + g] = 0;
+		}
 		builder->order[i * gap] = record;
-		builder->spaces[i * gap] = record->spaces;
+		builder->spaces[i * gap] = BH_LABEL_TAKEN | record->spaces;
 		record->label = i * gap;
 		for (uint32_t g = 0; g < gap; g++) {
-			builder->entries[i * gap + g] = record->entry;
+			set_entry(builder, i * gap + g, &record->entry);
 			builder->entries[i * gap + g].rule = g ? 0 : record->entry.rule;
 		}
 	}
@@ -303,38 +214,10 @@ static int load(struct bh_builder *builder)
 	return 0;
 }
 
-static int plant(struct bh_builder *builder, const struct record *record)
+static void change_all(struct bh_builder *builder, const struct record *record, int what, uint32_t to)
 {
-	int rc = 0;
-
-	for (uint32_t p = 0; p < record->count && !rc; p++) {
-		uint32_t space = record->pieces[p].space;
-		struct bh_box box;
-
-		builder->stale[space] |= is_v6(space);
-		if (builder->stale[space])
-			continue;
-		box_of(builder, &box, &record->pieces[p], record->label);
-		rc = bh_planting_insert(&builder->plantings[space], &box);
-		/* What grew too large in place is made anew when published. */
-		if (rc || bh_forest_bytes(&builder->plantings[space].forest) > 2 * forest_limit(builder->boxes[space]))
-			builder->stale[space] = true;
-	}
-	return rc;
-}
-
-static void uproot(struct bh_builder *builder, const struct record *record)
-{
-	for (uint32_t p = 0; p < record->count; p++) {
-		uint32_t space = record->pieces[p].space;
-		struct bh_box box;
-
-		builder->stale[space] |= is_v6(space);
-		if (builder->stale[space])
-			continue;
-		box_of(builder, &box, &record->pieces[p], record->label);
-		bh_planting_remove(&builder->plantings[space], &box);
-	}
+	for (uint32_t p = 0; p < record->pieces.count; p++)
+		bh_builder_change(builder, &record->pieces.list[p], record->label, what, to);
 }
 
 /* Moves a rule to a free label next to its own. */
@@ -343,39 +226,23 @@ static void move(struct bh_builder *builder, uint32_t from, uint32_t to)
 	struct record *record = builder->order[from];
 
 	builder->order[to] = record;
-	builder->spaces[to] = record->spaces;
+	builder->spaces[to] = builder->spaces[from];
 	builder->order[from] = NULL;
-	builder->entries[to] = builder->entries[from];
-	for (uint32_t p = 0; p < record->count; p++) {
-		uint32_t space = record->pieces[p].space;
-		struct bh_box box;
-
-		builder->stale[space] |= is_v6(space);
-		if (builder->stale[space])
-			continue;
-		box_of(builder, &box, &record->pieces[p], from);
-		bh_planting_relabel(&builder->plantings[space], &box, to);
-	}
+	builder->spaces[from] = 0;
+	set_entry(builder, to, &builder->entries[from]);
+	change_all(builder, record, BH_RELABEL, to);
 	record->label = to;
 }
 
 /* A free label for the entry, after all that do not come after it; -ENOMEM. */
 static int64_t take_label(struct bh_builder *builder, const struct bh_entry *entry)
 {
-	uint32_t low = 0, high = builder->labels, down, up;
+	uint32_t low = label_after(builder, rank_of(entry)), down, up;
 
-	while (low < high) {
-		uint32_t middle = (low + high) / 2;
-
-		if (bh_entry_wins(entry, &builder->entries[middle]))
-			high = middle;
-		else
-			low = middle + 1;
-	}
 	/* It belongs before `low`; gaps just below are free. */
-	for (down = low; down > 0 && builder->order[down - 1]; down--)
+	for (down = low; down > 0 && builder->spaces[down - 1]; down--)
 		;
-	for (up = low; up < builder->labels && builder->order[up]; up++)
+	for (up = low; up < builder->labels && builder->spaces[up]; up++)
 		;
 	if (down && (up == builder->labels || low - down < up - low)) {
 		uint32_t free_label = down - 1;
@@ -388,6 +255,7 @@ static int64_t take_label(struct bh_builder *builder, const struct bh_entry *ent
 		if (builder->labels >= BH_LABEL_NONE - 1 || reserve(builder, builder->labels + 1))
 			return -ENOMEM;
 		builder->order[builder->labels] = NULL;
+		builder->spaces[builder->labels] = 0;
 		builder->labels++;
 	}
 	for (; up > low; up--)
@@ -399,51 +267,50 @@ int bh_builder_insert(struct bh_builder *builder, const struct bh_rule *rule, st
 {
 	struct record *record;
 	int64_t label;
-	int rc;
 
-	if (bh_hash_find(builder->records, &rule->id))
+	approach(builder, rule);
+	if (bh_records_find(&builder->records, rule->id))
 		return bh_error_set(err, -EEXIST, "there is a rule %u already", rule->id);
-	if (record_new(&record, builder, rule))
+	record = record_new(builder, rule);
+	if (!record)
 		return no_memory(err);
-	rc = builder->loaded ? 0 : reserve(builder, builder->labels + 1);
-	rc = rc ? rc : bh_hash_insert(builder->records, &rule->id, &record);
-	if (rc) {
-		record_free(record);
+	if ((!builder->loaded && reserve(builder, builder->labels + 1)) || bh_records_put(&builder->records, record)) {
+		bh_records_give(&builder->records, record);
 		return no_memory(err);
 	}
 	label = builder->loaded ? take_label(builder, &record->entry) : builder->labels++;
 	if (label < 0) {
-		bh_hash_remove(builder->records, &rule->id);
-		record_free(record);
+		bh_records_remove(&builder->records, record);
+		bh_records_give(&builder->records, record);
 		return no_memory(err);
 	}
 	record->label = (uint32_t)label;
 	builder->order[label] = record;
-	builder->spaces[label] = record->spaces;
-	builder->fat_count += record->fat != NULL;
-	for (uint32_t p = 0; p < record->count; p++)
-		builder->boxes[record->pieces[p].space]++;
+	builder->spaces[label] = BH_LABEL_TAKEN | record->spaces;
+	builder->fat_count += record->pieces.fat != NULL;
+	for (uint32_t p = 0; p < record->pieces.count; p++)
+		builder->boxes[record->pieces.list[p].space]++;
 	if (!builder->loaded)
 		return 0;
-	builder->entries[label] = record->entry;
-	plant(builder, record); /* what fails is made anew when published */
+	set_entry(builder, (uint32_t)label, &record->entry);
+	change_all(builder, record, BH_INSERT, 0);
 	return 0;
 }
 
 int bh_builder_delete(struct bh_builder *builder, uint32_t id, struct bh_error *err)
 {
-	struct record **found = bh_hash_find(builder->records, &id), *record;
+	struct record *record = bh_records_find(&builder->records, id);
 
-	if (!found)
+	if (!record)
 		return bh_error_set(err, -ENOENT, "there is no rule %u", id);
-	record = *found;
-	bh_hash_remove(builder->records, &id);
-	builder->fat_count -= record->fat != NULL;
-	for (uint32_t p = 0; p < record->count; p++)
-		builder->boxes[record->pieces[p].space]--;
+	bh_records_remove(&builder->records, record);
+	builder->fat_count -= record->pieces.fat != NULL;
+	for (uint32_t p = 0; p < record->pieces.count; p++)
+		builder->boxes[record->pieces.list[p].space]--;
 	if (builder->loaded) {
-		uproot(builder, record);
+		change_all(builder, record, BH_REMOVE, 0);
 		builder->order[record->label] = NULL;
+		builder->spaces[record->label] = 0;
 		builder->entries[record->label].rule = 0;
 	} else {
 		uint32_t at = 0;
@@ -453,7 +320,7 @@ int bh_builder_delete(struct bh_builder *builder, uint32_t id, struct bh_error *
 		memmove(&builder->order[at], &builder->order[at + 1],
 		        (--builder->labels - at) * sizeof(*builder->order));
 	}
-	record_free(record);
+	bh_records_give(&builder->records, record);
 	return 0;
 }
 
@@ -465,8 +332,7 @@ int bh_builder_publish(struct bh_builder *builder, struct bh_classifier **out, s
 	int rc = builder->loaded ? 0 : load(builder);
 
 	for (uint32_t s = 0; s < BH_SPACES && !rc; s++)
-		if (builder->stale[s])
-			rc = space_make(builder, s);
+		rc = bh_builder_settle(builder, s);
 	classifier = rc ? NULL : bh_builder_copy(builder);
 	if (!classifier)
 		return no_memory(err);

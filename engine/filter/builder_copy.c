@@ -74,7 +74,7 @@ static void copy_fat(char *memory, size_t *at, struct bh_classifier *to, const s
 	uint32_t n = 0;
 
 	for (uint32_t i = 0; builder->fat_count && i < builder->labels; i++) {
-		const struct bh_fat *fat = builder->order[i] ? builder->order[i]->fat : NULL;
+		const struct bh_fat *fat = builder->order[i] ? builder->order[i]->pieces.fat : NULL;
 		struct bh_fat one;
 
 		if (!fat)

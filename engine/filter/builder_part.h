@@ -4,29 +4,44 @@
 #ifndef BH_FILTER_BUILDER_PART_H
 #define BH_FILTER_BUILDER_PART_H
 
-#include "../base/hash.h"
 #include "space.h"
 
 struct record {
 	struct bh_entry entry;
 	uint32_t label;
-	uint32_t count;
-	uint8_t spaces;          /* bit per space that has a piece of it */
-	struct bh_piece *pieces; /* owned */
-	struct bh_fat *fat;      /* owned, or NULL */
+	uint32_t number;     /* among the records there is memory for; stays */
+	struct record *next; /* of the unused */
+	uint8_t spaces;      /* bit per space that has a piece of it */
+	struct bh_pieces pieces;
 };
 
+/* Rules by id: builder_records.c. */
+struct records {
+	struct slot *slots;
+	uint32_t slots_bits, slabs_count, count;
+	struct record *unused, **slabs;
+};
+
+#define BH_STRIDE 32
+#define BH_LABEL_TAKEN 0x80u /* beside the bits of spaces */
+
 struct bh_builder {
-	struct bh_hash *records; /* id → struct record *, owned */
+	struct records records;
 	struct record **order;   /* by label, NULL = a gap; before the first publication: as inserted */
 	struct bh_entry *entries; /* by label; a gap repeats what precedes it, with rule 0 */
-	uint8_t *spaces; /* by label: of the record; anything for a gap */
+	uint32_t *stride; /* of entries[BH_STRIDE * i]: where it stands in the order of precedence */
+	uint8_t *spaces; /* by label: BH_LABEL_TAKEN and the record's spaces; 0 = a gap */
 	uint32_t labels, room;
 	uint32_t fat_count;
 	bool fixed, loaded, has_words;
 	uint32_t boxes[BH_SPACES];
-	bool stale[BH_SPACES]; /* the forest is to be made anew */
+	bool stale[BH_SPACES];   /* what is looked up in is to be made anew */
+	bool changed[BH_SPACES]; /* since it was made, maybe in place */
 	struct bh_planting plantings[BH_SPACES];
+	struct pending {
+		uint32_t count;
+		struct bh_change changes[BH_CHANGES_MOST];
+	} pending[BH_SPACES]; /* not yet made in the forest, unless it is stale */
 	struct bh_few *few[BH_SPACES];      /* where they are faster than the forest, which then is empty */
 	struct bh_rows rows[BH_SPACES];     /* likewise */
 	struct bh_strips strips[BH_SPACES]; /* likewise */
@@ -34,6 +49,25 @@ struct bh_builder {
 	struct bh_words words;
 	struct bh_spare *spare;
 };
+
+static inline bool bh_is_v6(uint32_t space)
+{
+	return space & 2;
+}
+
+void bh_records_approach(const struct records *records, uint32_t id); /* that will be looked for soon */
+struct record *bh_records_find(const struct records *records, uint32_t id);
+/* Room for one more, not yet among them; NULL. */
+struct record *bh_records_take(struct records *records);
+int bh_records_put(struct records *records, const struct record *record); /* by its entry's id; -ENOMEM */
+void bh_records_remove(struct records *records, const struct record *record);
+void bh_records_give(struct records *records, struct record *record); /* clears one that is not among them */
+void bh_records_clear(struct records *records);
+
+/* A change of a piece's box, whose label it is (or was): in the forest in place, if there is one that takes it. */
+void bh_builder_change(struct bh_builder *builder, const struct bh_piece *piece, uint32_t label, int what, uint32_t to);
+/* Makes what a space is looked up in what it has to be; -ENOMEM. */
+int bh_builder_settle(struct bh_builder *builder, uint32_t space);
 
 /* The forms that there are, bound to nothing yet, with room for a few; NULL. */
 struct bh_classifier *bh_builder_copy(const struct bh_builder *builder);

@@ -330,8 +330,8 @@ static int planting_reset(struct bh_planting *planting)
 	leaf_clear(&forest->leaves[0]);
 	forest->nodes_count = forest->children_count = forest->leaves_count = 1;
 	forest->count = 0;
-	for (int i = 0; i < 5; i++)
-		planting->free_count[i] = 0;
+	for (int i = 0; i < BH_RUNS; i++)
+		planting->unused[i].count = 0;
 	if (planting->shared)
 		memset(planting->shared, 0, planting->shared_room * 2 * sizeof(uint32_t));
 	planting->shared_count = 0;
@@ -562,8 +562,8 @@ void bh_planting_clear(struct bh_planting *planting)
 	free(planting->forest.children);
 	free(planting->forest.leaves);
 	free(planting->shared);
-	for (int i = 0; i < 5; i++)
-		free(planting->free_runs[i]);
+	for (int i = 0; i < BH_RUNS; i++)
+		free(planting->unused[i].leaves);
 	memset(planting, 0, sizeof(*planting));
 }
 

@@ -36,6 +36,7 @@ struct bh_leaf {
 
 #define BH_LEAF_MORE 0x8000u
 #define BH_LEAF_SHIFT 8 /* sizeof(struct bh_leaf) = 1 << 8 */
+#define BH_RUNS 48
 #define BH_LEAVES_MAX (1u << (32 - BH_LEAF_SHIFT))
 
 static inline uint32_t bh_leaf_label_at(const struct bh_leaf *leaf, uint32_t i)
@@ -98,8 +99,10 @@ struct bh_planting {
 	uint32_t tree_of[4];    /* of each kind: bit 0 local not specific, bit 1 remote */
 	uint32_t *shared;       /* fixed: hash table of leaves */
 	uint32_t shared_count, shared_room;
-	uint32_t *free_runs[5]; /* runs of 1-4 unused leaves */
-	uint32_t free_count[5], free_room[5];
+	struct bh_unused {
+		uint32_t *leaves; /* where runs begin */
+		uint32_t count, room;
+	} unused[BH_RUNS]; /* runs of leaves, by their length: see run_blocks() */
 };
 
 #define BH_PLANTING_WORK 1000 /* references looked at, a box, at most; and so much for a start */
@@ -117,9 +120,20 @@ double bh_planting_cost(struct bh_planting *planting, const struct bh_box *boxes
 void bh_planting_clear(struct bh_planting *planting);
 size_t bh_forest_bytes(const struct bh_forest *forest);
 
-/* Not for a fixed one. The label is in no other box that overlaps it, but those of the same rule. */
-int bh_planting_insert(struct bh_planting *planting, const struct bh_box *box);
-void bh_planting_remove(struct bh_planting *planting, const struct bh_box *box);
-void bh_planting_relabel(struct bh_planting *planting, const struct bh_box *box, uint32_t label);
+/* A box that comes, goes or has another label. */
+struct bh_change {
+	struct bh_box box;
+	uint32_t label; /* of BH_RELABEL */
+	enum { BH_INSERT, BH_REMOVE, BH_RELABEL } what;
+};
+
+#define BH_CHANGES_MOST 32
+
+/*
+ * Makes at most BH_CHANGES_MOST changes, one after the other, in a forest that is not fixed: the more at once, the
+ * less each waits for memory. A box that comes has a label that is in no other box that overlaps it, but those
+ * of the same rule. -ENOMEM, also if it has become larger than `max_bytes`: the forest is to be made anew.
+ */
+int bh_planting_change(struct bh_planting *planting, const struct bh_change *changes, uint32_t count, size_t max_bytes);
 
 #endif

@@ -1,5 +1,8 @@
 /*
  * forest_change.c - boxes that go into a grown forest and out of it again, in place.
+ *
+ * What a change touches was seldom touched lately. So of several, what all will touch is asked for
+ * first: a step of the way down for each, then the next.
  */
 #include "forest_leaf.h"
 
@@ -8,9 +11,8 @@ struct change {
 	struct bh_planting *planting;
 	struct bh_tree *tree;
 	const struct bh_box *box;
+	const struct bh_change *asked;
 	struct form form;
-	uint32_t label; /* of a relabelling */
-	enum { INSERT, REMOVE, RELABEL } what;
 	bool failed;
 };
 
@@ -48,33 +50,43 @@ static uint32_t leaf_split(struct change *change, uint32_t leaf, uint32_t count,
 	return child;
 }
 
+/* Makes room for another box in a leaf that is full: the block that it kept, or a longer run; 0 if there is none. */
+static uint32_t leaf_lengthen(struct change *change, uint32_t leaf, uint32_t count)
+{
+	struct bh_forest *forest = &change->planting->forest;
+	struct growing growing = {.planting = change->planting};
+	uint32_t run = leaf_run(forest, leaf), longer;
+
+	if (leaf && leaf_is_kept(forest, leaf + run)) {
+		leaf_clear(&forest->leaves[leaf + run]);
+		forest->leaves[leaf + run - 1].port_span[7][3] |= BH_LEAF_MORE;
+		return leaf;
+	}
+	run = leaf ? run + 1 : 1;
+	longer = leaves_take(&growing, run, run_blocks(run_above(run)) - run);
+	if (!longer)
+		return 0;
+	for (uint32_t i = 0; i < count; i++)
+		leaf_move(&forest->leaves[longer + i / 8], i % 8, &forest->leaves[leaf + i / 8], i % 8);
+	leaves_give(change->planting, leaf);
+	return longer;
+}
+
 static void leaf_insert(struct change *change, uint32_t child_index, uint32_t level)
 {
-	struct bh_planting *planting = change->planting;
-	struct bh_forest *forest = &planting->forest;
+	struct bh_forest *forest = &change->planting->forest;
 	uint32_t leaf = forest->children[child_index] & ~BH_CHILD_LEAF;
 	uint32_t count = leaf_count(forest, leaf), at = count;
-	struct growing growing = {.planting = planting};
-	struct bh_box box = {0};
 
 	if (!leaf || count == 8 * leaf_run(forest, leaf)) {
-		uint32_t run = leaf_run(forest, leaf), larger = leaves_take(&growing, leaf ? run + 1 : 1);
-
-		if (growing.failed) {
+		leaf = leaf_lengthen(change, leaf, count);
+		if (!leaf) {
 			change->failed = true;
 			return;
 		}
-		for (uint32_t i = 0; i < count; i++) {
-			leaf_get(&forest->leaves[leaf + i / 8], i % 8, &box);
-			leaf_set(&forest->leaves[larger + i / 8], i % 8, &box);
-		}
-		leaves_give(planting, leaf);
-		leaf = larger;
 	}
-	for (; at > 0 && leaf_label_at(forest, leaf, at - 1) > change->box->label; at--) {
-		leaf_get(&forest->leaves[leaf + (at - 1) / 8], (at - 1) % 8, &box);
-		leaf_set(&forest->leaves[leaf + at / 8], at % 8, &box);
-	}
+	for (; at > 0 && leaf_label_at(forest, leaf, at - 1) > change->box->label; at--)
+		leaf_move(&forest->leaves[leaf + at / 8], at % 8, &forest->leaves[leaf + (at - 1) / 8], (at - 1) % 8);
 	leaf_set(&forest->leaves[leaf + at / 8], at % 8, change->box);
 	count++;
 	forest->children[child_index] = BH_CHILD_LEAF | leaf;
@@ -100,18 +112,14 @@ static void leaf_clear_at(struct bh_leaf *block, uint32_t i)
 
 static void leaf_remove(struct change *change, uint32_t leaf, uint32_t at, uint32_t count)
 {
-	struct bh_planting *planting = change->planting;
-	struct bh_forest *forest = &planting->forest;
-	struct bh_box box = {0};
+	struct bh_forest *forest = &change->planting->forest;
 
-	for (; at + 1 < count; at++) {
-		leaf_get(&forest->leaves[leaf + (at + 1) / 8], (at + 1) % 8, &box);
-		leaf_set(&forest->leaves[leaf + at / 8], at % 8, &box);
-	}
+	for (; at + 1 < count; at++)
+		leaf_move(&forest->leaves[leaf + at / 8], at % 8, &forest->leaves[leaf + (at + 1) / 8], (at + 1) % 8);
 	leaf_clear_at(&forest->leaves[leaf + at / 8], at % 8);
 	if (at && at % 8 == 0) {
 		forest->leaves[leaf + at / 8 - 1].port_span[7][3] &= (uint16_t)~BH_LEAF_MORE;
-		leaves_give(planting, leaf + at / 8);
+		leaf_keep(&forest->leaves[leaf + at / 8]);
 	}
 }
 
@@ -121,7 +129,7 @@ static void leaf_change(struct change *change, uint32_t child_index, uint32_t le
 	uint32_t leaf = forest->children[child_index] & ~BH_CHILD_LEAF, count;
 	struct bh_box box = {0};
 
-	if (change->what == INSERT) {
+	if (change->asked->what == BH_INSERT) {
 		leaf_insert(change, child_index, level);
 		return;
 	}
@@ -132,10 +140,10 @@ static void leaf_change(struct change *change, uint32_t child_index, uint32_t le
 		leaf_get(&forest->leaves[leaf + i / 8], i % 8, &box);
 		if (memcmp(&box, change->box, sizeof(box)))
 			continue;
-		if (change->what == REMOVE) {
+		if (change->asked->what == BH_REMOVE) {
 			leaf_remove(change, leaf, i, count);
 		} else {
-			box.label = change->label;
+			box.label = change->asked->label;
 			leaf_set(&forest->leaves[leaf + i / 8], i % 8, &box);
 		}
 		return;
@@ -160,38 +168,52 @@ static void change_below(struct change *change, const struct bh_node *at, uint32
 	}
 }
 
-static void change_tree(struct change *change)
+/* Asks for what a change begins with; the index of the child that it goes to. */
+static uint32_t approach(struct change *change, struct bh_planting *planting, const struct bh_change *asked)
 {
-	struct bh_planting *planting = change->planting;
+	struct span span;
 
-	spread_init();
+	change->planting = planting;
+	change->asked = asked;
+	change->box = &asked->box;
+	change->failed = false;
 	form_of(&change->form, change->box);
 	change->tree = &planting->forest.trees[planting->tree_of[kind_of(planting, change->box)]];
-	change_below(change, &change->tree->root, 0);
+	span = span_of(&change->tree->root, &change->form);
+	__builtin_prefetch(&planting->forest.children[change->tree->root.children + span.fixed]);
+	return change->tree->root.children + span.fixed;
 }
 
-int bh_planting_insert(struct bh_planting *planting, const struct bh_box *box)
+/* And for what comes next. */
+static void approach_child(const struct bh_forest *forest, uint32_t child)
 {
-	struct change change = {.planting = planting, .box = box, .what = INSERT};
+	const struct bh_leaf *leaf = &forest->leaves[child & ~BH_CHILD_LEAF];
 
-	change_tree(&change);
-	if (box->label < change.tree->best)
-		change.tree->best = box->label;
-	return change.failed ? -ENOMEM : 0;
+	if (!(child & BH_CHILD_LEAF))
+		__builtin_prefetch(&forest->nodes[child]);
+	for (uint32_t line = 0; child & BH_CHILD_LEAF && line < sizeof(*leaf); line += 64)
+		__builtin_prefetch((const char *)leaf + line, 1);
 }
 
-void bh_planting_remove(struct bh_planting *planting, const struct bh_box *box)
+int bh_planting_change(struct bh_planting *planting, const struct bh_change *changes, uint32_t count, size_t max_bytes)
 {
-	struct change change = {.planting = planting, .box = box, .what = REMOVE};
+	struct change ready[BH_CHANGES_MOST];
+	uint32_t children[BH_CHANGES_MOST];
 
-	change_tree(&change);
-}
+	spread_init();
+	for (uint32_t i = 0; i < count; i++)
+		children[i] = approach(&ready[i], planting, &changes[i]);
+	for (uint32_t i = 0; i < count; i++)
+		approach_child(&planting->forest, planting->forest.children[children[i]]);
+	for (uint32_t i = 0; i < count; i++) {
+		struct bh_tree *tree = ready[i].tree;
+		uint32_t label = changes[i].what == BH_RELABEL ? changes[i].label : changes[i].box.label;
 
-void bh_planting_relabel(struct bh_planting *planting, const struct bh_box *box, uint32_t label)
-{
-	struct change change = {.planting = planting, .box = box, .what = RELABEL, .label = label};
-
-	change_tree(&change);
-	if (label < change.tree->best)
-		change.tree->best = label;
+		change_below(&ready[i], &tree->root, 0);
+		if (ready[i].failed || bh_forest_bytes(&planting->forest) > max_bytes)
+			return -ENOMEM;
+		if (changes[i].what != BH_REMOVE && label < tree->best)
+			tree->best = label;
+	}
+	return 0;
 }

@@ -79,9 +79,19 @@ static inline void form_of(struct form *form, const struct bh_box *box)
 	form->value[1] &= form->care[1];
 }
 
+/* The bits of `word` in `mask`, packed. */
 static inline uint32_t extract(uint64_t word, uint64_t mask)
 {
 	uint32_t bits = 0;
+
+#ifdef __x86_64__
+	if (__builtin_cpu_supports("bmi2")) {
+		uint64_t packed;
+
+		__asm__("pext %2, %1, %0" : "=r"(packed) : "r"(word), "r"(mask));
+		return (uint32_t)packed;
+	}
+#endif
 
 	for (uint32_t i = 0; mask; i++, mask &= mask - 1)
 		bits |= (uint32_t)(word >> __builtin_ctzll(mask) & 1) << i;
@@ -152,6 +162,18 @@ static inline bool leaf_get(const struct bh_leaf *leaf, uint32_t i, struct bh_bo
 	return true;
 }
 
+/* Copies a box to another place. */
+static inline void leaf_move(struct bh_leaf *to, uint32_t i, const struct bh_leaf *from, uint32_t j)
+{
+	uint16_t more = to->port_span[i][3] & BH_LEAF_MORE;
+
+	memcpy(to->first[i], from->first[j], sizeof(to->first[i]));
+	memcpy(to->span[i], from->span[j], sizeof(to->span[i]));
+	memcpy(to->port_first[i], from->port_first[j], sizeof(to->port_first[i]));
+	memcpy(to->port_span[i], from->port_span[j], sizeof(to->port_span[i]));
+	to->port_span[i][3] = (uint16_t)((to->port_span[i][3] & ~BH_LEAF_MORE) | more);
+}
+
 static inline uint32_t leaf_run(const struct bh_forest *forest, uint32_t leaf)
 {
 	uint32_t run = 1;
@@ -170,41 +192,85 @@ static inline uint32_t leaf_count(const struct bh_forest *forest, uint32_t leaf)
 	return count;
 }
 
-/* A run of unused, cleared leaves; 0 and the growing fails if there is no memory. */
-static inline uint32_t leaves_take(struct growing *growing, uint32_t run)
+/*
+ * Where boxes went, a leaf keeps the block behind its run, which lookups do not go to: boxes come again. A
+ * block that is kept has no box, and this where the last one would be.
+ */
+#define LEAF_KEPT 1u
+
+static inline bool leaf_is_kept(const struct bh_forest *forest, uint32_t leaf)
+{
+	return leaf < forest->leaves_count && forest->leaves[leaf].port_first[0][2] == 0xffff &&
+	       forest->leaves[leaf].first[7][0] == LEAF_KEPT;
+}
+
+static inline void leaf_keep(struct bh_leaf *leaf)
+{
+	leaf_clear(leaf);
+	leaf->first[7][0] = LEAF_KEPT;
+}
+
+/* Lengths of unused runs: 1, 2, 3, 4, 6, 8, 12, 16, … And which is the longest that is not longer. */
+static inline uint32_t run_blocks(uint32_t which)
+{
+	return which % 2 ? 1u << (which + 1) / 2 : (3u << which / 2) / 2;
+}
+
+static inline uint32_t run_within(uint32_t blocks)
+{
+	uint32_t log = 31 - (uint32_t)__builtin_clz(blocks);
+
+	return log ? 2 * log - 1 + (blocks >> (log - 1) & 1) : 0;
+}
+
+static inline uint32_t run_above(uint32_t blocks)
+{
+	uint32_t which = run_within(blocks);
+
+	return which + (run_blocks(which) < blocks);
+}
+
+/* A run of unused, cleared leaves, of which some are kept; 0 and the growing fails if there is no memory. */
+static inline uint32_t leaves_take(struct growing *growing, uint32_t run, uint32_t kept)
 {
 	struct bh_planting *planting = growing->planting;
 	struct bh_forest *forest = &planting->forest;
-	uint32_t at;
+	struct bh_unused *unused = &planting->unused[run_above(run + kept)];
+	uint32_t at, blocks = run + kept;
 
-	if (run <= 4 && planting->free_count[run]) {
-		at = planting->free_runs[run][--planting->free_count[run]];
+	if (unused->count) {
+		at = unused->leaves[--unused->count];
+		blocks = run_blocks(run_above(blocks));
 	} else {
-		if (forest->leaves_count + run > BH_LEAVES_MAX ||
-		    grow(&forest->leaves, &planting->leaves_room, forest->leaves_count + run,
+		if (forest->leaves_count + blocks > BH_LEAVES_MAX ||
+		    grow(&forest->leaves, &planting->leaves_room, forest->leaves_count + blocks,
 		         sizeof(struct bh_leaf), 64)) {
 			growing->failed = true;
 			return 0;
 		}
 		at = forest->leaves_count;
-		forest->leaves_count += run;
+		forest->leaves_count += blocks;
 	}
 	for (uint32_t i = 0; i < run; i++) {
 		leaf_clear(&forest->leaves[at + i]);
 		if (i + 1 < run)
 			forest->leaves[at + i].port_span[7][3] = BH_LEAF_MORE;
 	}
+	for (uint32_t i = run; i < blocks; i++)
+		leaf_keep(&forest->leaves[at + i]);
 	return at;
 }
 
 static inline void leaves_give(struct bh_planting *planting, uint32_t at)
 {
-	uint32_t run = leaf_run(&planting->forest, at);
+	uint32_t blocks = leaf_run(&planting->forest, at);
+	struct bh_unused *unused;
 
-	if (!at || run > 4 || grow(&planting->free_runs[run], &planting->free_room[run],
-	                           planting->free_count[run] + 1, sizeof(uint32_t), 0))
-		return;
-	planting->free_runs[run][planting->free_count[run]++] = at;
+	while (leaf_is_kept(&planting->forest, at + blocks))
+		blocks++;
+	unused = &planting->unused[run_within(blocks)];
+	if (at && !grow(&unused->leaves, &unused->room, unused->count + 1, sizeof(uint32_t), 0))
+		unused->leaves[unused->count++] = at;
 }
 
 static inline bool leaf_equals(const struct growing *growing, uint32_t leaf, const uint32_t *list,
@@ -284,7 +350,7 @@ static inline uint32_t make_leaf(struct growing *growing, const uint32_t *list, 
 		if (!shared || *shared)
 			return BH_CHILD_LEAF | (shared ? *shared : 0);
 	}
-	at = leaves_take(growing, (count + LEAF_BOXES - 1) / LEAF_BOXES);
+	at = leaves_take(growing, (count + LEAF_BOXES - 1) / LEAF_BOXES, 0);
 	if (growing->failed)
 		return BH_CHILD_LEAF;
 	for (uint32_t i = 0; i < count; i++)

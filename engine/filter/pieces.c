@@ -45,6 +45,14 @@ static bool piece_make(struct bh_piece *piece, const struct bh_range *const rang
 	       unpack_service(piece, ranges[BH_FIELD_SERVICE], v6);
 }
 
+/* The pieces of one combination, at `to`, which has room for two. */
+static uint32_t make_both(struct bh_piece *to, const struct bh_range *const ranges[BH_FIELDS], uint32_t direction)
+{
+	uint32_t n = piece_make(&to[0], ranges, false, direction);
+
+	return n + piece_make(&to[n], ranges, true, direction);
+}
+
 static uint32_t combine(struct bh_piece *pieces, const struct bh_spans spans[BH_FIELDS],
                         uint32_t direction)
 {
@@ -59,53 +67,71 @@ static uint32_t combine(struct bh_piece *pieces, const struct bh_spans spans[BH_
 					at[BH_FIELD_REMOTE] = &spans[BH_FIELD_REMOTE].ranges[r];
 					at[BH_FIELD_SERVICE] = &spans[BH_FIELD_SERVICE].ranges[s];
 					at[BH_FIELD_REMOTE_PORT] = &spans[BH_FIELD_REMOTE_PORT].ranges[p];
-					n += piece_make(&pieces[n], at, false, direction);
-					n += piece_make(&pieces[n], at, true, direction);
+					n += make_both(&pieces[n], at, direction);
 				}
 	return n;
 }
 
-int bh_pieces_of_rule(struct bh_piece **pieces, uint32_t *count, struct bh_fat **fat,
-                      const struct bh_rule *rule, const struct bh_words *words)
+/* Lists of the rule, as pieces if there are not too many. */
+static int of_lists(struct bh_pieces *pieces, const struct bh_rule *rule, struct bh_spans spans[BH_FIELDS])
 {
-	struct bh_spans spans[BH_FIELDS] = {{0}};
 	uint64_t product = 1, listed = 0;
-	int rc = bh_spans_of_rule(spans, rule, words);
 
-	*pieces = NULL;
-	*fat = NULL;
-	*count = 0;
 	for (int f = 0; f < BH_FIELDS; f++) {
 		product *= spans[f].count;
 		listed += spans[f].count;
 	}
-	if (!rc && product > 2 * listed + 16) {
-		*fat = malloc(sizeof(**fat));
-		if (!*fat) {
-			rc = -ENOMEM;
-		} else {
-			(*fat)->direction = rule->direction;
-			memcpy((*fat)->spans, spans, sizeof(spans));
-			return 0;
-		}
-	} else if (!rc && product) {
-		*pieces = malloc((2 * product + 1) * sizeof(**pieces));
-		if (*pieces)
-			*count = combine(*pieces, spans, rule->direction);
-		else
-			rc = -ENOMEM;
+	if (product > 2 * listed + 16) {
+		pieces->fat = malloc(sizeof(*pieces->fat));
+		if (!pieces->fat)
+			return -ENOMEM;
+		pieces->fat->direction = rule->direction;
+		memcpy(pieces->fat->spans, spans, sizeof(pieces->fat->spans));
+		memset(spans, 0, sizeof(pieces->fat->spans));
+	} else if (product) {
+		pieces->list = malloc((2 * product + 1) * sizeof(*pieces->list));
+		if (!pieces->list)
+			return -ENOMEM;
+		pieces->count = combine(pieces->list, spans, rule->direction);
 	}
+	return 0;
+}
+
+int bh_pieces_of_rule(struct bh_pieces *pieces, const struct bh_rule *rule, const struct bh_words *words)
+{
+	struct bh_spans spans[BH_FIELDS] = {{0}};
+	struct bh_range ranges[BH_FIELDS];
+	int rc;
+
+	pieces->count = 0;
+	pieces->list = NULL;
+	pieces->fat = NULL;
+	if (bh_spans_plain(ranges, rule)) {
+		const struct bh_range *at[BH_FIELDS];
+
+		for (int f = 0; f < BH_FIELDS; f++)
+			at[f] = &ranges[f];
+		pieces->list = pieces->few;
+		pieces->count = make_both(pieces->few, at, rule->direction);
+		return 0;
+	}
+	rc = bh_spans_of_rule(spans, rule, words);
+	rc = rc ? rc : of_lists(pieces, rule, spans);
 	for (int f = 0; f < BH_FIELDS; f++)
 		bh_spans_clear(&spans[f]);
 	return rc;
 }
 
-void bh_fat_free(struct bh_fat **fat)
+void bh_pieces_clear(struct bh_pieces *pieces)
 {
-	for (int f = 0; *fat && f < BH_FIELDS; f++)
-		bh_spans_clear(&(*fat)->spans[f]);
-	free(*fat);
-	*fat = NULL;
+	for (int f = 0; pieces->fat && f < BH_FIELDS; f++)
+		bh_spans_clear(&pieces->fat->spans[f]);
+	free(pieces->fat);
+	if (pieces->list != pieces->few)
+		free(pieces->list);
+	pieces->list = NULL;
+	pieces->fat = NULL;
+	pieces->count = 0;
 }
 
 static bool spans_contain(const struct bh_spans *spans, const struct bh_address *value)

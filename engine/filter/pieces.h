@@ -29,10 +29,16 @@ static inline uint32_t bh_space_of(uint32_t v6, uint32_t direction)
 	return (v6 & 1) << 1 | (direction & 1);
 }
 
-/* Either pieces, the caller's to free(), or lists in *fat; -ENOMEM. No pieces: it matches nothing. */
-int bh_pieces_of_rule(struct bh_piece **pieces, uint32_t *count, struct bh_fat **fat,
-                      const struct bh_rule *rule, const struct bh_words *words);
-void bh_fat_free(struct bh_fat **fat);
+/* Either pieces or lists in `fat`; neither: it matches nothing. Points into itself: it stays where it is. */
+struct bh_pieces {
+	uint32_t count;
+	struct bh_piece *list; /* owned, or `few` */
+	struct bh_fat *fat;    /* owned, or NULL */
+	struct bh_piece few[2];
+};
+
+int bh_pieces_of_rule(struct bh_pieces *pieces, const struct bh_rule *rule, const struct bh_words *words); /* -ENOMEM */
+void bh_pieces_clear(struct bh_pieces *pieces);
 bool bh_fat_matches(const struct bh_fat *fat, const struct bh_key *key);
 
 #endif

@@ -20,6 +20,7 @@ static const struct {
 
 #define FIELDS (sizeof(fields) / sizeof(*fields))
 #define CUTS_MAX 7 /* of a range of four bytes */
+#define KNOWN_MAX 8192 /* > twice the rows there can be: 256 a byte */
 
 static uint32_t range_of(const struct bh_box *box, uint32_t field, bool last)
 {
@@ -81,39 +82,56 @@ static bool add_box(struct part *parts, uint32_t *count, const struct bh_box *bo
 	return true;
 }
 
-/* The row of a byte's value. */
-static void row_of(uint64_t row[4], const struct part *parts, uint32_t count, uint32_t byte, uint32_t value)
+/* Rows that there are, by their bits: where to look for one. */
+struct known {
+	uint16_t places[KNOWN_MAX]; /* counted from 1; 0 = none */
+};
+
+static uint32_t hash_of(const uint64_t *row, uint32_t words)
 {
-	memset(row, 0, 4 * sizeof(*row));
-	for (uint32_t i = 0; i < count; i++)
-		row[i / 64] |= (uint64_t)(value >= parts[i].first[byte] && value <= parts[i].last[byte]) << i % 64;
+	uint64_t hash = 0;
+
+	for (uint32_t w = 0; w < words; w++)
+		hash = (hash ^ row[w]) * 0x9e3779b97f4a7c15ULL, hash ^= hash >> 32;
+	return (uint32_t)(hash >> 8) % KNOWN_MAX;
 }
 
 /* The place of a row, which is added if there is no such row yet. */
-static uint32_t place_of(struct bh_rows *rows, const uint64_t row[4])
+static uint32_t place_of(struct bh_rows *rows, struct known *known, const uint64_t *row)
 {
-	uint32_t words = rows->words, at = 0;
+	uint32_t words = rows->words, at = hash_of(row, words);
 
-	while (at < rows->rows_count && memcmp(&rows->rows[at * words], row, words * sizeof(*row)))
-		at++;
-	memcpy(&rows->rows[at * words], row, words * sizeof(*row));
-	rows->rows_count += at == rows->rows_count;
-	return at;
+	for (; known->places[at]; at = (at + 1) % KNOWN_MAX)
+		if (!memcmp(&rows->rows[(known->places[at] - 1) * words], row, words * sizeof(*row)))
+			return known->places[at] - 1u;
+	memcpy(&rows->rows[rows->rows_count * words], row, words * sizeof(*row));
+	known->places[at] = (uint16_t)++rows->rows_count;
+	return rows->rows_count - 1;
 }
 
-static void make_table(struct bh_rows *rows, const struct part *parts, uint32_t count, uint32_t byte)
+/* From one value to the next, a row changes by the parts that begin with the next and that ended with the last. */
+static void make_table(struct bh_rows *rows, struct known *known, const struct part *parts, uint32_t count,
+                       uint32_t byte)
 {
-	bool differs[257] = {true};
+	uint16_t begins[256] = {0}, ends[257] = {0}, after_begins[BH_ROWS_PARTS], after_ends[BH_ROWS_PARTS];
+	uint64_t row[BH_ROWS_PARTS / 64] = {0};
 	uint32_t place = 0;
-	uint64_t row[4];
 
-	for (uint32_t i = 0; i < count; i++)
-		differs[parts[i].first[byte]] = differs[parts[i].last[byte] + 1] = true;
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t first = parts[i].first[byte], end = parts[i].last[byte] + 1u;
+
+		after_begins[i] = begins[first];
+		begins[first] = (uint16_t)(i + 1);
+		after_ends[i] = ends[end];
+		ends[end] = (uint16_t)(i + 1);
+	}
 	for (uint32_t value = 0; value < 256; value++) {
-		if (differs[value]) {
-			row_of(row, parts, count, byte, value);
-			place = place_of(rows, row);
-		}
+		for (uint32_t i = ends[value]; i; i = after_ends[i - 1])
+			row[(i - 1) / 64] &= ~(1ULL << (i - 1) % 64);
+		for (uint32_t i = begins[value]; i; i = after_begins[i - 1])
+			row[(i - 1) / 64] |= 1ULL << (i - 1) % 64;
+		if (begins[value] || ends[value])
+			place = place_of(rows, known, row);
 		if (rows->words == 1)
 			rows->near[byte][value] = (uint8_t)place;
 		else
@@ -131,8 +149,15 @@ static bool names(const struct part *parts, uint32_t count, uint32_t byte, uint3
 	return false;
 }
 
+/* Rows of a table, at most: one where a part begins and one behind its end. */
+static uint32_t rows_most(uint32_t count)
+{
+	return 2 * count < 256 ? 2 * count : 256;
+}
+
 static int make(struct bh_rows *rows, const struct part *parts, uint32_t count, uint32_t words)
 {
+	struct known known = {{0}};
 	size_t room;
 
 	memset(rows, 0, sizeof(*rows));
@@ -142,7 +167,7 @@ static int make(struct bh_rows *rows, const struct part *parts, uint32_t count, 
 	rows->remote_ports = names(parts, count, BH_BYTE_REMOTE_PORT, 2);
 	rows->tables = rows->remote_ports ? BH_BYTES : rows->local ? BH_BYTE_REMOTE_PORT :
 	               rows->remote ? BH_BYTE_LOCAL : BH_BYTE_REMOTE;
-	room = rows->tables * (2 * count < 256 ? 2 * count : 256) * words * sizeof(uint64_t);
+	room = rows->tables * rows_most(count) * words * sizeof(uint64_t);
 	rows->near = words == 1 ? malloc(rows->tables * sizeof(*rows->near)) : NULL;
 	rows->far = words == 4 ? malloc(rows->tables * sizeof(*rows->far)) : NULL;
 	rows->rows = aligned_alloc(64, (room + 63) & ~(size_t)63);
@@ -153,7 +178,7 @@ static int make(struct bh_rows *rows, const struct part *parts, uint32_t count, 
 	for (uint32_t i = 0; i < count; i++)
 		rows->labels[i] = parts[i].label;
 	for (uint32_t b = 0; b < rows->tables; b++)
-		make_table(rows, parts, count, b);
+		make_table(rows, &known, parts, count, b);
 	return 0;
 }
 

@@ -10,6 +10,7 @@
 
 #include "../../engine/filter/address.h"
 #include "../../engine/filter/packet.h"
+#include "../../engine/filter/rule.h"
 
 /* A line of a ClassBench file; the first that matches wins. */
 struct bench_rule {
@@ -50,5 +51,22 @@ extern const struct contender bench_linear, bench_linear_simd, bench_rte_acl;
 
 /* Reads RULES and TRACE (which may be gzipped); exits with a message on what it does not understand. */
 void bench_read(struct bench_set *set, const char *rules, const char *trace);
+
+/* A line as a rule: the source is remote. With `ranked`, its line is its priority. */
+void bench_rule(struct bh_rule *to, const struct bench_set *set, uint32_t line, bool ranked);
+
+/* The first line that has the packet, of those that are `in`; -1 = none. */
+int32_t bench_linear_among(const void *linear, uint32_t packet, const bool *in);
+
+struct bench_pace {
+	double inserts, deletes; /* per second, with what is published */
+	uint32_t versions, wrong;
+	uint64_t lookups;     /* of another thread, in what was current */
+	size_t bytes;         /* of what a builder publishes, with all rules in */
+	double single, batch; /* million lookups/s in it */
+};
+
+/* Rules go in and out of a builder. */
+void bench_pace(const struct bench_set *set, struct bench_pace *pace);
 
 #endif

@@ -4,7 +4,7 @@
  * Every contender is built from the same rules and must give the same rule for every packet: the
  * trace's first match where it names one, and a linear scan's. Then rounds: each contender in turn,
  * one packet at a time and in batches, over the whole trace; the median of the rounds counts. Last,
- * rules go in and out of a builder that publishes after every 1,000 changes.
+ * rules go in and out of a builder: pace.c.
  */
 #include <sched.h>
 #include <stdio.h>
@@ -17,7 +17,6 @@
 
 #define ROUNDS 7
 #define ROUND_SECONDS 0.04
-#define CHANGES 1000 /* between publications */
 #define CONTENDERS 4
 
 struct score {
@@ -34,48 +33,12 @@ struct ours {
 	struct bh_classifier *classifier;
 };
 
-static const struct bench_set *the_set;
-
 static double now(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static void set_range(struct bh_address_set *set, const struct bh_prefix *prefix)
-{
-	set->include_count = prefix->length != 0;
-	set->include = NULL;
-	if (!set->include_count && bh_address_is_v4(&prefix->address) == !the_set->v6)
-		return;
-	set->include_count = 1;
-	set->include = malloc(sizeof(*set->include));
-	*set->include = bh_prefix_range(prefix);
-}
-
-static void set_ports(struct bh_number_set *set, const uint16_t range[2])
-{
-	if (range[0] == 0 && range[1] == 65535)
-		return;
-	set->count = 1;
-	set->ranges = malloc(sizeof(*set->ranges));
-	*set->ranges = (struct bh_number_range){range[0], range[1]};
-}
-
-/* A line as a rule: the source is remote. With `ranked`, its line is its priority. */
-static void make_rule(struct bh_rule *to, const struct bench_rule *rule, uint32_t line, bool ranked)
-{
-	bh_rule_init(to, BH_ALLOW, BH_IN);
-	to->id = line + 1;
-	to->protocol = rule->any_protocol ? -1 : rule->protocol;
-	if (ranked)
-		to->priority = (uint16_t)line;
-	set_range(&to->remote, &rule->source);
-	set_range(&to->local, &rule->target);
-	set_ports(&to->remote_port, rule->source_port);
-	set_ports(&to->local_port, rule->target_port);
 }
 
 static struct bh_ruleset *make_ruleset(const struct bench_set *set)
@@ -86,7 +49,7 @@ static struct bh_ruleset *make_ruleset(const struct bench_set *set)
 	if (bh_ruleset_new(&ruleset, NULL))
 		abort();
 	for (uint32_t i = 0; i < set->rules_count; i++) {
-		make_rule(&rule, &set->rules[i], i, false);
+		bench_rule(&rule, set, i, false);
 		if (bh_ruleset_add(ruleset, &rule, NULL))
 			abort();
 	}
@@ -220,76 +183,6 @@ static void race(struct score scores[CONTENDERS], const struct bench_set *set)
 	free(answers);
 }
 
-struct pace {
-	double inserts, deletes; /* per second, with what is published */
-	uint32_t wrong;
-};
-
-static void publish(struct bh_builder *builder, struct bh_classifier **current)
-{
-	struct bh_classifier *next;
-
-	if (bh_builder_publish(builder, &next, NULL))
-		abort();
-	bh_classifier_free(current);
-	*current = next;
-}
-
-/* Takes half of the rules out at random and puts them back, publishing every 1,000 changes. */
-static void update(const struct bench_set *set, struct pace *pace)
-{
-	uint32_t n = set->rules_count < 65536 ? set->rules_count : 65536, seed = 1, done = 0;
-	struct bh_rule *rules = calloc(n, sizeof(*rules));
-	uint32_t *order = malloc(n * sizeof(*order));
-	struct bh_classifier *current = NULL;
-	struct bh_builder *builder = NULL;
-	double spent[2] = {0};
-
-	if (bh_builder_new(&builder, NULL, NULL))
-		abort();
-	for (uint32_t i = 0; i < n; i++) {
-		uint32_t j = (uint32_t)((uint64_t)(seed = seed * 1664525 + 1013904223) * (i + 1) >> 32);
-
-		make_rule(&rules[i], &set->rules[i], i, true);
-		bh_builder_insert(builder, &rules[i], NULL);
-		order[i] = order[j];
-		order[j] = i;
-	}
-	publish(builder, &current);
-	for (int round = 0; round < 20 && spent[0] + spent[1] < 2; round++)
-		for (int way = 0; way < 2; way++) {
-			double began = now();
-
-			for (uint32_t i = 0; i < n / 2; i++) {
-				int rc = way ? bh_builder_insert(builder, &rules[order[i]], NULL)
-				             : bh_builder_delete(builder, order[i] + 1, NULL);
-
-				if (rc)
-					abort();
-				if (++done % CHANGES == 0)
-					publish(builder, &current);
-			}
-			spent[way] += now() - began;
-			pace->inserts += way ? n / 2 : 0;
-			pace->deletes += way ? 0 : n / 2;
-		}
-	publish(builder, &current);
-	pace->inserts /= spent[1];
-	pace->deletes /= spent[0];
-	for (uint32_t i = 0; i < set->packets_count && n == set->rules_count; i++) {
-		uint32_t place = bh_classifier_lookup(current, &set->keys[i]);
-		int32_t line = place == BH_PLACE_NONE ? -1 : (int32_t)bh_classifier_at(current, place)->rule - 1;
-
-		pace->wrong += line != set->first[i];
-	}
-	bh_classifier_free(&current);
-	bh_builder_free(&builder);
-	for (uint32_t i = 0; i < n; i++)
-		bh_rule_clear(&rules[i]);
-	free(rules);
-	free(order);
-}
-
 /* Truth where the trace has none; where it has one, the two must agree. */
 static void settle_truth(struct bench_set *set)
 {
@@ -327,14 +220,17 @@ static void print_score(struct score *score)
 	       score->wrong, score->build_ms, score->bytes, median(score->single), median(score->batch));
 }
 
-static void print_json(struct score scores[CONTENDERS], const struct bench_set *set, const struct pace *pace)
+static void print_json(struct score scores[CONTENDERS], const struct bench_set *set, const struct bench_pace *pace)
 {
 	const char *comma = "";
 
 	printf("{\"rules\": %u, \"packets\": %u, ", set->rules_count, set->packets_count);
 	scores[0].wrong += pace->wrong;
 	print_score(&scores[0]);
-	printf(", \"inserts_per_s\": %.0f, \"deletes_per_s\": %.0f, \"peers\": {", pace->inserts, pace->deletes);
+	printf(", \"inserts_per_s\": %.0f, \"deletes_per_s\": %.0f, \"versions\": %u, \"lookups_meanwhile\": %llu, ",
+	       pace->inserts, pace->deletes, pace->versions, (unsigned long long)pace->lookups);
+	printf("\"builder\": {\"bytes\": %zu, \"single_mlps\": %.2f, \"batch_mlps\": %.2f}, \"peers\": {", pace->bytes,
+	       pace->single, pace->batch);
 	for (int c = 1; c < CONTENDERS; c++) {
 		if (!scores[c].present)
 			continue;
@@ -346,7 +242,7 @@ static void print_json(struct score scores[CONTENDERS], const struct bench_set *
 	printf("}}\n");
 }
 
-static void print_text(struct score scores[CONTENDERS], const struct bench_set *set, const struct pace *pace)
+static void print_text(struct score scores[CONTENDERS], const struct bench_set *set, const struct bench_pace *pace)
 {
 	printf("%u rules, %u packets\n%-12s %6s %10s %11s %9s %9s\n", set->rules_count, set->packets_count, "",
 	       "wrong", "build ms", "bytes", "single", "batch");
@@ -354,15 +250,16 @@ static void print_text(struct score scores[CONTENDERS], const struct bench_set *
 		if (scores[c].present)
 			printf("%-12s %6u %10.2f %11zu %9.2f %9.2f\n", contenders[c]->name, scores[c].wrong, scores[c].build_ms,
 			       scores[c].bytes, median(scores[c].single), median(scores[c].batch));
-	printf("(million lookups/s)  inserts %.2f M/s, deletes %.2f M/s, wrong after them %u\n",
-	       pace->inserts / 1e6, pace->deletes / 1e6, pace->wrong);
+	printf("(million lookups/s)  inserts %.2f M/s, deletes %.2f M/s; in %u versions %u wrong; %.1f M lookups meanwhile\n",
+	       pace->inserts / 1e6, pace->deletes / 1e6, pace->versions, pace->wrong, (double)pace->lookups / 1e6);
+	printf("as published by a builder: %zu bytes, %.2f single, %.2f batch\n", pace->bytes, pace->single, pace->batch);
 }
 
 int main(int argc, char **argv)
 {
 	struct score scores[CONTENDERS] = {{0}};
 	struct bench_set set;
-	struct pace pace = {0};
+	struct bench_pace pace = {0};
 	uint32_t wrong = 0;
 	bool json = argc == 4 && !strcmp(argv[3], "--json");
 
@@ -371,7 +268,6 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	bench_read(&set, argv[1], argv[2]);
-	the_set = &set;
 	the_ruleset = make_ruleset(&set);
 	settle_truth(&set);
 	for (int c = 0; c < CONTENDERS; c++) {
@@ -379,7 +275,7 @@ int main(int argc, char **argv)
 		pin();
 	}
 	race(scores, &set);
-	update(&set, &pace);
+	bench_pace(&set, &pace);
 	(json ? print_json : print_text)(scores, &set, &pace);
 	for (int c = 0; c < CONTENDERS; c++) {
 		wrong += c ? 0 : scores[c].wrong;

@@ -69,6 +69,16 @@ static void linear_single(void *self, uint32_t from, uint32_t count, int32_t *an
 	}
 }
 
+int32_t bench_linear_among(const void *self, uint32_t packet, const bool *in)
+{
+	const struct linear *linear = self;
+
+	for (uint32_t r = 0; r < linear->set->rules_count; r++)
+		if (in[r] && plain_matches(&linear->rules[r], &linear->set->packets[packet]))
+			return (int32_t)r;
+	return -1;
+}
+
 static void linear_free(void *self)
 {
 	struct linear *linear = self;

@@ -283,9 +283,11 @@ static void compare_built(uint32_t lookups)
 	report("linear = classifier, every variant", !wrong, detail);
 }
 
+#define POPULATION 800 /* few and many: what they are looked up in differs */
+
 /* The rules that are in a builder, by ids in the order in which they came; seed and id make the rule. */
 struct population {
-	uint32_t in[400], count, next;
+	uint32_t in[POPULATION], count, next;
 	uint32_t seed, shape;
 };
 
@@ -348,7 +350,7 @@ static void compare_changing(uint32_t lookups)
 	char detail[80];
 
 	while (done < lookups) {
-		uint32_t seed = random_next(), shape = random_below(SHAPES), most = 20 + random_below(380);
+		uint32_t seed = random_next(), shape = random_below(SHAPES), most = 20 + random_below(POPULATION - 20);
 		struct population rules = {.next = 1, .seed = seed, .shape = shape};
 		struct bh_classifier *now = NULL, *before = NULL;
 		struct bh_ruleset *ruleset, *old = NULL;
@@ -359,7 +361,7 @@ static void compare_changing(uint32_t lookups)
 		if (bh_builder_new(&builder, &words, NULL))
 			abort();
 		for (int version = 0; version < 8; version++) {
-			change(builder, &rules, most, random_below(200));
+			change(builder, &rules, most, random_below(400));
 			if (bh_builder_publish(builder, &now, NULL))
 				abort();
 			ruleset = ruleset_of(&rules, &words);
@@ -478,7 +480,7 @@ static void compare_reading(uint32_t versions, uint32_t shape)
 	for (uint32_t v = 0; v < versions; v++) {
 		struct bh_ruleset *ruleset;
 
-		change(builder, &rules, 400, 1 + random_below(100));
+		change(builder, &rules, POPULATION, 1 + random_below(100));
 		if (bh_builder_publish(builder, &now, NULL))
 			abort();
 		ruleset = ruleset_of(&rules, &words);
@@ -587,6 +589,37 @@ static void hold_builder(void)
 	report("a builder keeps to its budget while rules change", most <= 1024, detail);
 }
 
+/* Rules that go and come again, a few or half of them at a time, leave no more behind than they took. */
+static void hold_rounds(uint32_t shape)
+{
+	struct population rules = {.next = 1, .seed = random_next(), .shape = shape};
+	struct bh_classifier *classifier = NULL;
+	struct bh_builder *builder = NULL;
+	size_t first = 0, most = 0;
+	char detail[80];
+
+	if (bh_builder_new(&builder, NULL, NULL))
+		abort();
+	for (uint32_t id = 1; id <= 1000; id++)
+		insert(builder, rules.seed, id, shape);
+	for (uint32_t round = 0; round < 200; round++) {
+		uint32_t from = 1 + random_below(500), count = round % 2 ? 500 : 1 + random_below(50);
+
+		for (uint32_t id = from; round && id < from + count; id++)
+			bh_builder_delete(builder, id, NULL);
+		for (uint32_t id = from; round && id < from + count; id++)
+			insert(builder, rules.seed, id, shape);
+		if (bh_builder_publish(builder, &classifier, NULL))
+			abort();
+		most = bh_classifier_bytes(classifier);
+		first = first ? first : most;
+		bh_classifier_free(&classifier);
+	}
+	bh_builder_free(&builder);
+	snprintf(detail, sizeof(detail), "%zu bytes at first, %zu at last", first, most);
+	report("rules that go and come leave nothing behind", most <= first + first / 2, detail);
+}
+
 int main(int argc, char **argv)
 {
 	uint32_t lookups = argc > 1 ? (uint32_t)atol(argv[1]) : 7500000;
@@ -598,6 +631,8 @@ int main(int argc, char **argv)
 		compare_reading(lookups / 50000 + 10, shape);
 	hold_budgets();
 	hold_builder();
+	for (uint32_t shape = 0; shape < SHAPES; shape++)
+		hold_rounds(shape);
 	printf("%d passed, %d failed, 0 skipped\n", passed, failed);
 	return failed != 0;
 }

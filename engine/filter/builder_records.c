@@ -1,0 +1,145 @@
+/*
+ * builder_records.c - the rules of a builder by id. Records lie in slabs that are freed with the builder,
+ * so a rule that comes and goes costs no heap; ids lie side by side in a table that is at most half
+ * full, so to look for one is to touch one place.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "builder_part.h"
+
+#define SLAB 256 /* records */
+
+/* Of a record: which slab, and which of it, counted from 1. */
+struct slot {
+	uint32_t id, number;
+};
+
+static uint32_t slot_of(const struct records *records, uint32_t id)
+{
+	return id * 2654435769u >> (32 - records->slots_bits);
+}
+
+static uint32_t next_slot(const struct records *records, uint32_t at)
+{
+	return (at + 1) & ((1u << records->slots_bits) - 1);
+}
+
+static struct record *record_at(const struct records *records, uint32_t number)
+{
+	return &records->slabs[(number - 1) / SLAB][(number - 1) % SLAB];
+}
+
+/* Where an id is, or would be. */
+static struct slot *find(const struct records *records, uint32_t id)
+{
+	uint32_t at = slot_of(records, id);
+
+	while (records->slots[at].number && records->slots[at].id != id)
+		at = next_slot(records, at);
+	return &records->slots[at];
+}
+
+void bh_records_approach(const struct records *records, uint32_t id)
+{
+	if (records->slots_bits)
+		__builtin_prefetch(&records->slots[slot_of(records, id)], 1);
+}
+
+struct record *bh_records_find(const struct records *records, uint32_t id)
+{
+	const struct slot *slot = records->slots_bits ? find(records, id) : NULL;
+
+	return slot && slot->number ? record_at(records, slot->number) : NULL;
+}
+
+static int grow_slabs(struct records *records)
+{
+	struct record **slabs = realloc(records->slabs, (records->slabs_count + 1) * sizeof(*slabs));
+	struct record *slab;
+
+	if (!slabs)
+		return -ENOMEM;
+	records->slabs = slabs;
+	slab = malloc(SLAB * sizeof(*slab));
+	if (!slab)
+		return -ENOMEM;
+	for (uint32_t i = SLAB; i-- > 0;) {
+		slab[i].number = records->slabs_count * SLAB + i + 1;
+		slab[i].next = records->unused;
+		records->unused = &slab[i];
+	}
+	slabs[records->slabs_count++] = slab;
+	return 0;
+}
+
+struct record *bh_records_take(struct records *records)
+{
+	struct record *record;
+
+	if (!records->unused && grow_slabs(records))
+		return NULL;
+	record = records->unused;
+	records->unused = record->next;
+	return record;
+}
+
+static int grow_slots(struct records *records)
+{
+	struct records grown = *records;
+
+	grown.slots_bits = records->slots_bits ? records->slots_bits + 1 : 8;
+	grown.slots = calloc((size_t)1 << grown.slots_bits, sizeof(*grown.slots));
+	if (!grown.slots)
+		return -ENOMEM;
+	for (uint32_t i = 0; records->slots_bits && i < 1u << records->slots_bits; i++)
+		if (records->slots[i].number)
+			*find(&grown, records->slots[i].id) = records->slots[i];
+	free(records->slots);
+	*records = grown;
+	return 0;
+}
+
+int bh_records_put(struct records *records, const struct record *record)
+{
+	if ((!records->slots_bits || records->count >= 1u << (records->slots_bits - 1)) && grow_slots(records))
+		return -ENOMEM;
+	*find(records, record->entry.rule) = (struct slot){record->entry.rule, record->number};
+	records->count++;
+	return 0;
+}
+
+/* Those after it that are not where they would be best come nearer. */
+void bh_records_remove(struct records *records, const struct record *record)
+{
+	struct slot *slots = records->slots;
+	uint32_t hole = (uint32_t)(find(records, record->entry.rule) - slots), at = hole;
+	uint32_t mask = (1u << records->slots_bits) - 1;
+
+	for (at = next_slot(records, at); slots[at].number; at = next_slot(records, at))
+		if (((at - slot_of(records, slots[at].id)) & mask) >= ((at - hole) & mask)) {
+			slots[hole] = slots[at];
+			hole = at;
+		}
+	slots[hole].number = 0;
+	records->count--;
+}
+
+void bh_records_give(struct records *records, struct record *record)
+{
+	bh_pieces_clear(&record->pieces);
+	record->next = records->unused;
+	records->unused = record;
+}
+
+void bh_records_clear(struct records *records)
+{
+	for (uint32_t i = 0; records->slots_bits && i < 1u << records->slots_bits; i++)
+		if (records->slots[i].number)
+			bh_pieces_clear(&record_at(records, records->slots[i].number)->pieces);
+	for (uint32_t i = 0; i < records->slabs_count; i++)
+		free(records->slabs[i]);
+	free(records->slabs);
+	free(records->slots);
+	*records = (struct records){0};
+}

@@ -1,0 +1,204 @@
+/*
+ * builder_space.c - what the rules of a builder are looked up in, one space at a time.
+ *
+ * What few rules have is made anew for each publication, in microseconds: forms in which every rule is
+ * compared at once. So is what IPv6 rules have, since the ranks of addresses all change with a new bound.
+ * The forest of more IPv4 rules is changed in place. What is never to be changed may also be strips.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "builder_part.h"
+
+/* The pieces of a space, by label. */
+struct members {
+	uint32_t count;
+	struct member {
+		uint32_t label;
+		const struct bh_piece *piece;
+	} *list;
+};
+
+static void box_of(const struct bh_builder *builder, struct bh_box *box, const struct bh_piece *piece,
+                   uint32_t label)
+{
+	const struct bh_ranks *ranks = builder->ranks[piece->space];
+
+	for (int a = 0; a < 2; a++) {
+		const struct bh_range *range = &piece->ranges[a];
+
+		box->first[a] = bh_is_v6(piece->space) ? bh_rank(&ranks[a], &range->first) : (uint32_t)range->first.lo;
+		box->last[a] = bh_is_v6(piece->space) ? bh_rank(&ranks[a], &range->last) : (uint32_t)range->last.lo;
+		if (bh_is_v6(piece->space) && box->last[a] + 1 == ranks[a].count)
+			box->last[a] = ~0u; /* so that all addresses are all ranks */
+	}
+	memcpy(box->port_first, piece->port_first, sizeof(box->port_first));
+	memcpy(box->port_last, piece->port_last, sizeof(box->port_last));
+	box->label = label;
+}
+
+/* Eight labels are asked at once whether a record of theirs has a piece in the space. */
+static int collect(const struct bh_builder *builder, uint32_t space, struct members *members)
+{
+	uint64_t mask = 0x0101010101010101ULL << space, eight;
+	uint32_t n = 0;
+
+	members->count = builder->boxes[space];
+	members->list = malloc((members->count + 1) * sizeof(*members->list));
+	if (!members->list)
+		return -ENOMEM;
+	for (uint32_t label = 0; label < builder->labels; label++) {
+		if (label % 8 == 0 && label + 8 <= builder->labels) {
+			memcpy(&eight, &builder->spaces[label], sizeof(eight));
+			if (!(eight & mask)) {
+				label += 7;
+				continue;
+			}
+		}
+		if (builder->spaces[label] >> space & 1)
+			for (uint32_t p = 0; p < builder->order[label]->pieces.count; p++)
+				if (builder->order[label]->pieces.list[p].space == space)
+					members->list[n++] = (struct member){label, &builder->order[label]->pieces.list[p]};
+	}
+	return 0;
+}
+
+static int by_address(const void *a, const void *b)
+{
+	return bh_address_below(a, b) ? -1 : bh_address_below(b, a);
+}
+
+/* Collects the bounds of a space's pieces. */
+static int ranks_make(struct bh_ranks *ranks, int which, const struct members *members)
+{
+	struct bh_address *bounds = malloc((2 * (size_t)members->count + 1) * sizeof(*bounds));
+	uint32_t n = 0, unique = 1;
+
+	if (!bounds)
+		return -ENOMEM;
+	bounds[n++] = (struct bh_address){0, 0};
+	for (uint32_t i = 0; i < members->count; i++) {
+		const struct bh_range *range = &members->list[i].piece->ranges[which];
+
+		bounds[n++] = range->first;
+		bounds[n++] = bh_address_next(range->last);
+	}
+	qsort(bounds, n, sizeof(*bounds), by_address);
+	for (uint32_t i = 1; i < n; i++)
+		if (!bh_address_equal(&bounds[i], &bounds[unique - 1]))
+			bounds[unique++] = bounds[i];
+	free(ranks->bounds);
+	ranks->bounds = bounds;
+	ranks->count = unique;
+	return 0;
+}
+
+/* So much a box, and room for one node of many children. */
+static size_t limit_of(const struct bh_builder *builder, uint32_t space)
+{
+	uint32_t boxes = builder->boxes[space];
+
+	return ((size_t)1 << 18) + (size_t)boxes * (boxes > 50000 ? 90 : 256);
+}
+
+/* A forest, or strips if they cost less, of boxes that stay as they are. */
+static int fixed_make(struct bh_builder *builder, uint32_t space, const struct bh_box *boxes, uint32_t count)
+{
+	struct bh_planting *planting = &builder->plantings[space];
+	struct bh_strips *strips = &builder->strips[space];
+	int rc = bh_planting_build(planting, boxes, count, true, limit_of(builder, space));
+
+	if (rc || !count)
+		return rc;
+	rc = bh_strips_build(strips, boxes, count);
+	if (!rc && bh_strips_cost(strips, boxes, count) < bh_planting_cost(planting, boxes, count))
+		return bh_planting_build(planting, NULL, 0, true, 0);
+	bh_strips_clear(strips);
+	return rc;
+}
+
+/* As a few, or in rows, if the boxes can be; else the forms are empty. */
+static int small_make(struct bh_builder *builder, uint32_t space, const struct bh_box *boxes, uint32_t count)
+{
+	int rc = 0;
+
+	bh_strips_clear(&builder->strips[space]);
+	free(builder->few[space]);
+	builder->few[space] = NULL;
+	bh_rows_clear(&builder->rows[space]);
+	if (!bh_is_v6(space))
+		rc = bh_few_build(&builder->few[space], boxes, count);
+	if (!rc && !builder->few[space])
+		rc = bh_rows_build(&builder->rows[space], boxes, count);
+	return rc;
+}
+
+static int make(struct bh_builder *builder, uint32_t space, const struct bh_box *boxes, uint32_t count)
+{
+	int rc = small_make(builder, space, boxes, count);
+
+	if (rc)
+		return rc;
+	if (builder->few[space] || builder->rows[space].words)
+		return bh_planting_build(&builder->plantings[space], NULL, 0, true, 0);
+	if (builder->fixed || bh_is_v6(space))
+		return fixed_make(builder, space, boxes, count);
+	if (!builder->stale[space])
+		return 0;
+	return bh_planting_build(&builder->plantings[space], boxes, count, false, limit_of(builder, space));
+}
+
+/* Makes the changes that wait. A forest that grew too large in place, or has failed, is made anew. */
+static void make_changes(struct bh_builder *builder, uint32_t space)
+{
+	struct pending *pending = &builder->pending[space];
+
+	if (!builder->stale[space] && pending->count)
+		builder->stale[space] = bh_planting_change(&builder->plantings[space], pending->changes, pending->count,
+		                                           2 * limit_of(builder, space)) != 0;
+	pending->count = 0;
+}
+
+void bh_builder_change(struct bh_builder *builder, const struct bh_piece *piece, uint32_t label, int what, uint32_t to)
+{
+	uint32_t space = piece->space;
+	struct pending *pending = &builder->pending[space];
+	struct bh_change *change = &pending->changes[pending->count];
+
+	builder->changed[space] = true;
+	builder->stale[space] |= bh_is_v6(space) || builder->few[space] || builder->rows[space].words;
+	if (builder->stale[space])
+		return;
+	box_of(builder, &change->box, piece, label);
+	change->what = what;
+	change->label = to;
+	if (++pending->count == BH_CHANGES_MOST)
+		make_changes(builder, space);
+}
+
+int bh_builder_settle(struct bh_builder *builder, uint32_t space)
+{
+	struct members members = {0};
+	struct bh_box *boxes = NULL;
+	int rc;
+
+	make_changes(builder, space);
+	/* A forest that was changed in place is as good as one that is made, unless its rules have become few. */
+	if (!builder->stale[space] && (builder->boxes[space] >= BH_ROWS_PARTS || !builder->changed[space]))
+		return 0;
+	builder->changed[space] = false;
+	rc = collect(builder, space, &members);
+	if (!rc)
+		boxes = malloc((members.count + 1) * sizeof(*boxes));
+	rc = boxes ? rc : -ENOMEM;
+	for (int a = 0; a < 2 && bh_is_v6(space) && !rc; a++)
+		rc = ranks_make(&builder->ranks[space][a], a, &members);
+	for (uint32_t i = 0; i < members.count && !rc; i++)
+		box_of(builder, &boxes[i], members.list[i].piece, members.list[i].label);
+	rc = rc ? rc : make(builder, space, boxes, members.count);
+	builder->stale[space] = rc != 0;
+	free(members.list);
+	free(boxes);
+	return rc;
+}
