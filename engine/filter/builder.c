@@ -210,7 +210,7 @@ static int load(struct bh_builder *builder)
 	builder->labels = count * gap;
 	builder->loaded = true;
 	for (int s = 0; s < BH_SPACES; s++)
-		builder->stale[s] = true;
+		builder->changed[s] = true;
 	return 0;
 }
 

@@ -56,7 +56,10 @@ static void copy_space(char *memory, size_t *at, struct bh_space *to, const stru
 	to->rows.labels = copy(memory, at, to->rows.labels, to->rows.labels_count * sizeof(*to->rows.labels));
 	to->strips = builder->strips[space];
 	to->strips.strips = copy(memory, at, to->strips.strips, to->strips.count * sizeof(struct bh_strip));
-	to->forest = *forest;
+	/* What is found in the other forms is not looked for in a forest, which may be there for later. */
+	if (!builder->few[space] && !to->rows.words && !to->strips.count)
+		to->forest = *forest;
+	forest = &to->forest;
 	qsort(to->forest.trees, to->forest.count, sizeof(struct bh_tree), by_best);
 	to->forest.leaves = copy(memory, at, forest->leaves, forest->leaves_count * sizeof(struct bh_leaf));
 	to->forest.nodes = copy(memory, at, forest->nodes, forest->nodes_count * sizeof(struct bh_node));

@@ -35,14 +35,14 @@ struct bh_builder {
 	uint32_t fat_count;
 	bool fixed, loaded, has_words;
 	uint32_t boxes[BH_SPACES];
-	bool stale[BH_SPACES];   /* what is looked up in is to be made anew */
-	bool changed[BH_SPACES]; /* since it was made, maybe in place */
+	bool changed[BH_SPACES]; /* since what is looked up in was made */
+	bool planted[BH_SPACES]; /* the forest takes changes in place; whether it is looked up in or not */
 	struct bh_planting plantings[BH_SPACES];
 	struct pending {
 		uint32_t count;
 		struct bh_change changes[BH_CHANGES_MOST];
-	} pending[BH_SPACES]; /* not yet made in the forest, unless it is stale */
-	struct bh_few *few[BH_SPACES];      /* where they are faster than the forest, which then is empty */
+	} pending[BH_SPACES]; /* not yet made in the forest that is planted */
+	struct bh_few *few[BH_SPACES];      /* where they are faster than the forest */
 	struct bh_rows rows[BH_SPACES];     /* likewise */
 	struct bh_strips strips[BH_SPACES]; /* likewise */
 	struct bh_ranks ranks[BH_SPACES][2];

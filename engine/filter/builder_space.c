@@ -3,13 +3,16 @@
  *
  * What few rules have is made anew for each publication, in microseconds: forms in which every rule is
  * compared at once. So is what IPv6 rules have, since the ranks of addresses all change with a new bound.
- * The forest of more IPv4 rules is changed in place. What is never to be changed may also be strips.
+ * The forest of more IPv4 rules is changed in place: from then on, also while they are few. What is never
+ * to be changed is what it costs least to look up in.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "builder_part.h"
+
+#define ROWS_SURE 4 /* words of rows that nothing else is faster than */
 
 /* The pieces of a space, by label. */
 struct members {
@@ -102,51 +105,56 @@ static size_t limit_of(const struct bh_builder *builder, uint32_t space)
 	return ((size_t)1 << 18) + (size_t)boxes * (boxes > 50000 ? 90 : 256);
 }
 
-/* A forest, or strips if they cost less, of boxes that stay as they are. */
+/* Of boxes that stay as they are: a forest, or strips, or rows that are wide, whichever costs least. */
 static int fixed_make(struct bh_builder *builder, uint32_t space, const struct bh_box *boxes, uint32_t count)
 {
 	struct bh_planting *planting = &builder->plantings[space];
 	struct bh_strips *strips = &builder->strips[space];
+	struct bh_rows *rows = &builder->rows[space];
 	int rc = bh_planting_build(planting, boxes, count, true, limit_of(builder, space));
+	double cost;
 
 	if (rc || !count)
 		return rc;
+	cost = bh_planting_cost(planting, boxes, count);
+	if (rows->words && bh_rows_cost(rows) >= cost)
+		bh_rows_clear(rows);
+	cost = rows->words ? bh_rows_cost(rows) : cost;
 	rc = bh_strips_build(strips, boxes, count);
-	if (!rc && bh_strips_cost(strips, boxes, count) < bh_planting_cost(planting, boxes, count))
-		return bh_planting_build(planting, NULL, 0, true, 0);
-	bh_strips_clear(strips);
+	if (rc || bh_strips_cost(strips, boxes, count) >= cost)
+		bh_strips_clear(strips);
+	else
+		bh_rows_clear(rows);
 	return rc;
 }
 
-/* As a few, or in rows, if the boxes can be; else the forms are empty. */
-static int small_make(struct bh_builder *builder, uint32_t space, const struct bh_box *boxes, uint32_t count)
+static void forms_clear(struct bh_builder *builder, uint32_t space)
 {
-	int rc = 0;
-
 	bh_strips_clear(&builder->strips[space]);
 	free(builder->few[space]);
 	builder->few[space] = NULL;
 	bh_rows_clear(&builder->rows[space]);
-	if (!bh_is_v6(space))
-		rc = bh_few_build(&builder->few[space], boxes, count);
-	if (!rc && !builder->few[space])
-		rc = bh_rows_build(&builder->rows[space], boxes, count);
-	return rc;
 }
 
+/* What there was before is cleared. */
 static int make(struct bh_builder *builder, uint32_t space, const struct bh_box *boxes, uint32_t count)
 {
-	int rc = small_make(builder, space, boxes, count);
+	bool for_ever = builder->fixed || bh_is_v6(space);
+	int rc = 0;
 
-	if (rc)
+	if (!bh_is_v6(space))
+		rc = bh_few_build(&builder->few[space], boxes, count);
+	if (rc || builder->few[space])
 		return rc;
-	if (builder->few[space] || builder->rows[space].words)
-		return bh_planting_build(&builder->plantings[space], NULL, 0, true, 0);
-	if (builder->fixed || bh_is_v6(space))
+	rc = bh_rows_build(&builder->rows[space], boxes, count, BH_ROWS_PARTS / 64);
+	if (rc || (builder->rows[space].words && (!for_ever || builder->rows[space].words <= ROWS_SURE)))
+		return rc;
+	if (for_ever)
 		return fixed_make(builder, space, boxes, count);
-	if (!builder->stale[space])
-		return 0;
-	return bh_planting_build(&builder->plantings[space], boxes, count, false, limit_of(builder, space));
+	if (!builder->planted[space])
+		rc = bh_planting_build(&builder->plantings[space], boxes, count, false, limit_of(builder, space));
+	builder->planted[space] = !rc;
+	return rc;
 }
 
 /* Makes the changes that wait. A forest that grew too large in place, or has failed, is made anew. */
@@ -154,9 +162,9 @@ static void make_changes(struct bh_builder *builder, uint32_t space)
 {
 	struct pending *pending = &builder->pending[space];
 
-	if (!builder->stale[space] && pending->count)
-		builder->stale[space] = bh_planting_change(&builder->plantings[space], pending->changes, pending->count,
-		                                           2 * limit_of(builder, space)) != 0;
+	if (pending->count && bh_planting_change(&builder->plantings[space], pending->changes, pending->count,
+	                                         2 * limit_of(builder, space)))
+		builder->planted[space] = false;
 	pending->count = 0;
 }
 
@@ -167,8 +175,7 @@ void bh_builder_change(struct bh_builder *builder, const struct bh_piece *piece,
 	struct bh_change *change = &pending->changes[pending->count];
 
 	builder->changed[space] = true;
-	builder->stale[space] |= bh_is_v6(space) || builder->few[space] || builder->rows[space].words;
-	if (builder->stale[space])
+	if (!builder->planted[space])
 		return;
 	box_of(builder, &change->box, piece, label);
 	change->what = what;
@@ -184,10 +191,13 @@ int bh_builder_settle(struct bh_builder *builder, uint32_t space)
 	int rc;
 
 	make_changes(builder, space);
-	/* A forest that was changed in place is as good as one that is made, unless its rules have become few. */
-	if (!builder->stale[space] && (builder->boxes[space] >= BH_ROWS_PARTS || !builder->changed[space]))
+	if (!builder->changed[space])
 		return 0;
-	builder->changed[space] = false;
+	forms_clear(builder, space);
+	if (builder->planted[space] && builder->boxes[space] >= BH_ROWS_PARTS) {
+		builder->changed[space] = false;
+		return 0;
+	}
 	rc = collect(builder, space, &members);
 	if (!rc)
 		boxes = malloc((members.count + 1) * sizeof(*boxes));
@@ -197,7 +207,7 @@ int bh_builder_settle(struct bh_builder *builder, uint32_t space)
 	for (uint32_t i = 0; i < members.count && !rc; i++)
 		box_of(builder, &boxes[i], members.list[i].piece, members.list[i].label);
 	rc = rc ? rc : make(builder, space, boxes, members.count);
-	builder->stale[space] = rc != 0;
+	builder->changed[space] = rc != 0;
 	free(members.list);
 	free(boxes);
 	return rc;

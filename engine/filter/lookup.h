@@ -274,7 +274,8 @@ void BH_NAME(bind)(struct bh_space *space)
 	if (space->few)
 		BH_NAME(bind_few)(space);
 	else if (space->rows.words)
-		space->rows.words == 1 ? BH_BIND(rows64) : BH_BIND(rows256);
+		space->rows.words == 1 ? BH_BIND(rows64) : space->rows.words == 4 ? BH_BIND(rows256) :
+		space->rows.words == 8 ? BH_BIND(rows512) : space->rows.words == 12 ? BH_BIND(rows768) : BH_BIND(rows1024);
 	else if (space->strips.count)
 		BH_BIND(strips);
 	else if (space->forest.count > 1)

@@ -22,6 +22,8 @@ static const struct {
 #define CUTS_MAX 7 /* of a range of four bytes */
 #define KNOWN_MAX 8192 /* > twice the rows there can be: 256 a byte */
 
+_Static_assert(256 * BH_BYTES * BH_ROWS_PARTS / 64 < 65536, "where a row begins fits 16 bits");
+
 static uint32_t range_of(const struct bh_box *box, uint32_t field, bool last)
 {
 	if (field < 2)
@@ -37,6 +39,11 @@ static uint32_t cut(uint64_t first, uint64_t last, struct part pieces[CUTS_MAX],
 {
 	uint32_t n = 0;
 
+	if (first == last) {
+		for (uint32_t b = 0; b < bytes; b++)
+			pieces->first[byte + b] = pieces->last[byte + b] = (uint8_t)(first >> 8 * b);
+		return 1;
+	}
 	for (; first <= last; n++) {
 		struct part *piece = &pieces[n];
 		uint32_t level = 0, most;
@@ -58,8 +65,8 @@ static uint32_t cut(uint64_t first, uint64_t last, struct part pieces[CUTS_MAX],
 	return n;
 }
 
-/* Appends the parts of a box. False: there are too many. */
-static bool add_box(struct part *parts, uint32_t *count, const struct bh_box *box)
+/* Appends the parts of a box. False: then there are more than fit below `most`. */
+static bool add_box(struct part *parts, uint32_t *count, uint32_t most, const struct bh_box *box)
 {
 	uint32_t from = *count, n = 1;
 
@@ -69,13 +76,17 @@ static bool add_box(struct part *parts, uint32_t *count, const struct bh_box *bo
 		struct part pieces[CUTS_MAX];
 		uint32_t cuts = cut(range_of(box, f, false), range_of(box, f, true), pieces, byte, bytes);
 
-		if (from + n * cuts >= BH_ROWS_PARTS)
+		if (from + n * cuts >= most)
 			return false;
-		for (uint32_t i = n * cuts; i-- > 0;) {
-			parts[from + i] = parts[from + i % n];
-			memcpy(&parts[from + i].first[byte], &pieces[i / n].first[byte], bytes);
-			memcpy(&parts[from + i].last[byte], &pieces[i / n].last[byte], bytes);
-		}
+		for (uint32_t c = cuts; c-- > 0;)
+			for (uint32_t i = 0; i < n; i++) {
+				struct part *part = &parts[from + c * n + i];
+
+				if (c)
+					*part = parts[from + i];
+				memcpy(&part->first[byte], &pieces[c].first[byte], bytes);
+				memcpy(&part->last[byte], &pieces[c].last[byte], bytes);
+			}
 		n *= cuts;
 	}
 	*count = from + n;
@@ -84,58 +95,85 @@ static bool add_box(struct part *parts, uint32_t *count, const struct bh_box *bo
 
 /* Rows that there are, by their bits: where to look for one. */
 struct known {
-	uint16_t places[KNOWN_MAX]; /* counted from 1; 0 = none */
+	uint16_t places[KNOWN_MAX]; /* in words, and one more; 0 = none */
 };
 
-static uint32_t hash_of(const uint64_t *row, uint32_t words)
-{
-	uint64_t hash = 0;
-
-	for (uint32_t w = 0; w < words; w++)
-		hash = (hash ^ row[w]) * 0x9e3779b97f4a7c15ULL, hash ^= hash >> 32;
-	return (uint32_t)(hash >> 8) % KNOWN_MAX;
-}
-
 /* The place of a row, which is added if there is no such row yet. */
-static uint32_t place_of(struct bh_rows *rows, struct known *known, const uint64_t *row)
+static uint32_t place_of(struct bh_rows *rows, struct known *known, const uint64_t *row, uint64_t hash)
 {
-	uint32_t words = rows->words, at = hash_of(row, words);
+	uint32_t words = rows->words, at = (uint32_t)(hash >> 32) % KNOWN_MAX;
 
 	for (; known->places[at]; at = (at + 1) % KNOWN_MAX)
-		if (!memcmp(&rows->rows[(known->places[at] - 1) * words], row, words * sizeof(*row)))
+		if (!memcmp(&rows->rows[known->places[at] - 1], row, words * sizeof(*row)))
 			return known->places[at] - 1u;
 	memcpy(&rows->rows[rows->rows_count * words], row, words * sizeof(*row));
-	known->places[at] = (uint16_t)++rows->rows_count;
-	return rows->rows_count - 1;
+	known->places[at] = (uint16_t)(rows->rows_count * words + 1);
+	return rows->rows_count++ * words;
 }
 
 /* From one value to the next, a row changes by the parts that begin with the next and that ended with the last. */
-static void make_table(struct bh_rows *rows, struct known *known, const struct part *parts, uint32_t count,
-                       uint32_t byte)
-{
-	uint16_t begins[256] = {0}, ends[257] = {0}, after_begins[BH_ROWS_PARTS], after_ends[BH_ROWS_PARTS];
-	uint64_t row[BH_ROWS_PARTS / 64] = {0};
-	uint32_t place = 0;
+struct turns {
+	uint16_t begins[256], ends[257]; /* the last such part, counted from 1 */
+	uint16_t begins_before[BH_ROWS_PARTS], ends_before[BH_ROWS_PARTS]; /* the one before it */
+	uint64_t some[5]; /* bit by value: there are such parts */
+};
 
+static void turns_of(struct turns *turns, const struct part *parts, uint32_t count, uint32_t byte)
+{
+	memset(turns->begins, 0, sizeof(turns->begins));
+	memset(turns->ends, 0, sizeof(turns->ends));
+	memset(turns->some, 0, sizeof(turns->some));
 	for (uint32_t i = 0; i < count; i++) {
 		uint32_t first = parts[i].first[byte], end = parts[i].last[byte] + 1u;
 
-		after_begins[i] = begins[first];
-		begins[first] = (uint16_t)(i + 1);
-		after_ends[i] = ends[end];
-		ends[end] = (uint16_t)(i + 1);
+		turns->begins_before[i] = turns->begins[first];
+		turns->begins[first] = (uint16_t)(i + 1);
+		turns->ends_before[i] = turns->ends[end];
+		turns->ends[end] = (uint16_t)(i + 1);
+		turns->some[first / 64] |= 1ULL << first % 64;
+		turns->some[end / 64] |= 1ULL << end % 64;
 	}
-	for (uint32_t value = 0; value < 256; value++) {
-		for (uint32_t i = ends[value]; i; i = after_ends[i - 1])
-			row[(i - 1) / 64] &= ~(1ULL << (i - 1) % 64);
-		for (uint32_t i = begins[value]; i; i = after_begins[i - 1])
-			row[(i - 1) / 64] |= 1ULL << (i - 1) % 64;
-		if (begins[value] || ends[value])
-			place = place_of(rows, known, row);
+}
+
+/* Of a row: that of each part with a bit in it, joined. */
+static inline uint64_t hash_of(uint32_t part)
+{
+	return part * 0x9e3779b97f4a7c15ULL;
+}
+
+static void turn(const struct turns *turns, uint64_t *row, uint64_t *hash, uint32_t value)
+{
+	for (uint32_t i = turns->ends[value]; i; i = turns->ends_before[i - 1]) {
+		row[(i - 1) / 64] &= ~(1ULL << (i - 1) % 64);
+		*hash ^= hash_of(i);
+	}
+	for (uint32_t i = turns->begins[value]; i; i = turns->begins_before[i - 1]) {
+		row[(i - 1) / 64] |= 1ULL << (i - 1) % 64;
+		*hash ^= hash_of(i);
+	}
+}
+
+static void make_table(struct bh_rows *rows, struct known *known, const struct part *parts, uint32_t count,
+                       uint32_t byte)
+{
+	uint64_t row[BH_ROWS_PARTS / 64] = {0}, hash = 0;
+	struct turns turns;
+
+	turns_of(&turns, parts, count, byte);
+	for (uint32_t value = 0, next; value < 256; value = next) {
+		uint32_t place;
+
+		turn(&turns, row, &hash, value);
+		place = place_of(rows, known, row, hash);
+		/* The next turn, which there is at 256 if not before: what is of all packets ends there. */
+		for (next = value + 1; !(turns.some[next / 64] >> next % 64); next = (next / 64 + 1) * 64)
+			;
+		next += (uint32_t)__builtin_ctzll(turns.some[next / 64] >> next % 64);
 		if (rows->words == 1)
-			rows->near[byte][value] = (uint8_t)place;
+			memset(&rows->near[byte][value], (int)place, next - value);
 		else
-			rows->far[byte][value] = (uint16_t)place;
+			for (uint32_t v = value; v < next; v++)
+				rows->far[byte][v] = (uint16_t)place;
 	}
 }
 
@@ -169,7 +207,7 @@ static int make(struct bh_rows *rows, const struct part *parts, uint32_t count, 
 	               rows->remote ? BH_BYTE_LOCAL : BH_BYTE_REMOTE;
 	room = rows->tables * rows_most(count) * words * sizeof(uint64_t);
 	rows->near = words == 1 ? malloc(rows->tables * sizeof(*rows->near)) : NULL;
-	rows->far = words == 4 ? malloc(rows->tables * sizeof(*rows->far)) : NULL;
+	rows->far = words > 1 ? malloc(rows->tables * sizeof(*rows->far)) : NULL;
 	rows->rows = aligned_alloc(64, (room + 63) & ~(size_t)63);
 	rows->labels_count = count;
 	rows->labels = malloc(count * sizeof(*rows->labels));
@@ -182,29 +220,39 @@ static int make(struct bh_rows *rows, const struct part *parts, uint32_t count, 
 	return 0;
 }
 
-int bh_rows_build(struct bh_rows *rows, const struct bh_box *boxes, uint32_t count)
+int bh_rows_build(struct bh_rows *rows, const struct bh_box *boxes, uint32_t count, uint32_t words_most)
 {
 	struct part parts[BH_ROWS_PARTS];
-	uint32_t n = 0;
+	uint32_t n = 0, words = 1;
 	int rc;
 
 	memset(rows, 0, sizeof(*rows));
 	for (uint32_t i = 0; i < count; i++)
-		if (!add_box(parts, &n, &boxes[i]))
+		if (!add_box(parts, &n, 64 * words_most, &boxes[i]))
 			return 0;
 	if (!count)
 		return 0;
 	memset(parts[n].first, 0, BH_BYTES);
 	memset(parts[n].last, 0xff, BH_BYTES);
 	parts[n++].label = BH_LABEL_NONE;
-	rc = make(rows, parts, n, n <= 64 ? 1 : 4);
-	if (!rc && rows->words == 1 && rows->rows_count > 256) {
+	while (64 * words < n)
+		words = words == 1 ? 4 : words + 4;
+	rc = make(rows, parts, n, words);
+	if (!rc && words == 1 && rows->rows_count > 256) {
 		bh_rows_clear(rows);
 		rc = make(rows, parts, n, 4);
 	}
 	if (rc)
 		bh_rows_clear(rows);
 	return rc;
+}
+
+/* Of a byte, from measuring, by the vectors of a row. */
+static const double table_costs[] = {2.3, 2.75, 3.6, 4.3};
+
+double bh_rows_cost(const struct bh_rows *rows)
+{
+	return rows->tables * table_costs[(rows->words - 1) / 4];
 }
 
 void bh_rows_clear(struct bh_rows *rows)

@@ -1,5 +1,5 @@
 /*
- * rows.h - up to 255 boxes as rows of bits: the form for the rules of one container. Inside filter/.
+ * rows.h - up to 1,023 boxes as rows of bits: the form for the rules of one container. Inside filter/.
  *
  * After Lakshman and Stiliadis ("High-Speed Policy-based Packet Forwarding Using Efficient
  * Multi-dimensional Range Matching", SIGCOMM 1998), byte by byte: each byte of a packet by itself says
@@ -13,25 +13,26 @@
 
 #include "forest.h"
 
-#define BH_ROWS_PARTS 256
+#define BH_ROWS_PARTS 1024
 
 /* The bytes, low ones first, in the order of their tables; there are none of fields that no box names, at the end. */
 enum { BH_BYTE_LOCAL_PORT = 0, BH_BYTE_PROTOCOL = 2, BH_BYTE_REMOTE = 3, BH_BYTE_LOCAL = 7, BH_BYTE_REMOTE_PORT = 11,
        BH_BYTES = 13 };
 
 struct bh_rows {
-	uint32_t words; /* of 64 bits, in a row: 1 or 4; 0 = there are no rows */
+	uint32_t words; /* of 64 bits, in a row: 1, 4, 8, 12 or 16; 0 = there are no rows */
 	uint32_t tables, rows_count, labels_count;
 	bool remote, local, remote_ports; /* whether boxes name them */
-	/* For each byte, by its value, which row: of one word (and then at most 256 rows are different), or of four. */
+	/* For each byte, by its value, where its row begins, in words. Rows of one word are at most 256, to be near. */
 	uint8_t (*near)[256];
 	uint16_t (*far)[256];
 	uint64_t *rows;
 	uint32_t *labels; /* of each part */
 };
 
-/* Of boxes sorted by label; without rows if there are too many parts. -ENOMEM. */
-int bh_rows_build(struct bh_rows *rows, const struct bh_box *boxes, uint32_t count);
+/* Of boxes sorted by label; without rows if that needs more than so many words. -ENOMEM. */
+int bh_rows_build(struct bh_rows *rows, const struct bh_box *boxes, uint32_t count, uint32_t words_most);
+double bh_rows_cost(const struct bh_rows *rows); /* roughly the cycles of a lookup */
 void bh_rows_clear(struct bh_rows *rows);
 
 #endif

@@ -283,7 +283,7 @@ static void compare_built(uint32_t lookups)
 	report("linear = classifier, every variant", !wrong, detail);
 }
 
-#define POPULATION 800 /* few and many: what they are looked up in differs */
+#define POPULATION 1500 /* few and many: what they are looked up in differs */
 
 /* The rules that are in a builder, by ids in the order in which they came; seed and id make the rule. */
 struct population {
@@ -326,6 +326,14 @@ static void insert(struct bh_builder *builder, uint32_t seed, uint32_t id, uint3
 	random_state = state;
 }
 
+static void grow(struct bh_builder *builder, struct population *rules, uint32_t count)
+{
+	while (rules->count < count) {
+		insert(builder, rules->seed, rules->next, rules->shape);
+		rules->in[rules->count++] = rules->next++;
+	}
+}
+
 /* Puts rules in and takes rules out at random, `steps` of them; at most `most` are in. */
 static void change(struct bh_builder *builder, struct population *rules, uint32_t most, uint32_t steps)
 {
@@ -350,7 +358,8 @@ static void compare_changing(uint32_t lookups)
 	char detail[80];
 
 	while (done < lookups) {
-		uint32_t seed = random_next(), shape = random_below(SHAPES), most = 20 + random_below(POPULATION - 20);
+		uint32_t seed = random_next(), shape = random_below(SHAPES);
+		uint32_t most = 20 + random_below(random_below(3) ? POPULATION / 4 : POPULATION - 20);
 		struct population rules = {.next = 1, .seed = seed, .shape = shape};
 		struct bh_classifier *now = NULL, *before = NULL;
 		struct bh_ruleset *ruleset, *old = NULL;
@@ -360,8 +369,9 @@ static void compare_changing(uint32_t lookups)
 		random_words(&words);
 		if (bh_builder_new(&builder, &words, NULL))
 			abort();
+		grow(builder, &rules, most);
 		for (int version = 0; version < 8; version++) {
-			change(builder, &rules, most, random_below(400));
+			change(builder, &rules, most, random_below(most));
 			if (bh_builder_publish(builder, &now, NULL))
 				abort();
 			ruleset = ruleset_of(&rules, &words);
@@ -480,7 +490,7 @@ static void compare_reading(uint32_t versions, uint32_t shape)
 	for (uint32_t v = 0; v < versions; v++) {
 		struct bh_ruleset *ruleset;
 
-		change(builder, &rules, POPULATION, 1 + random_below(100));
+		change(builder, &rules, 400, 1 + random_below(100));
 		if (bh_builder_publish(builder, &now, NULL))
 			abort();
 		ruleset = ruleset_of(&rules, &words);
