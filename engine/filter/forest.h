@@ -70,7 +70,7 @@ struct bh_tree {
 	struct bh_node root;
 	uint32_t depth; /* nodes on the longest way down */
 	uint32_t usual; /* nodes that nearly every packet meets at most */
-	uint32_t best;  /* no label in it is lower */
+	uint32_t best;  /* no label in it is lower; 0 in a forest that changes */
 	uint32_t width; /* 4 or 8 = no leaf in it has more boxes and all ways are of `depth` nodes; else 0 */
 	uint32_t skip;  /* the same, or 0 where asking whether it can win costs more than trying it */
 };

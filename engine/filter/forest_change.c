@@ -206,14 +206,9 @@ int bh_planting_change(struct bh_planting *planting, const struct bh_change *cha
 	for (uint32_t i = 0; i < count; i++)
 		approach_child(&planting->forest, planting->forest.children[children[i]]);
 	for (uint32_t i = 0; i < count; i++) {
-		struct bh_tree *tree = ready[i].tree;
-		uint32_t label = changes[i].what == BH_RELABEL ? changes[i].label : changes[i].box.label;
-
-		change_below(&ready[i], &tree->root, 0);
+		change_below(&ready[i], &ready[i].tree->root, 0);
 		if (ready[i].failed || bh_forest_bytes(&planting->forest) > max_bytes)
 			return -ENOMEM;
-		if (changes[i].what != BH_REMOVE && label < tree->best)
-			tree->best = label;
 	}
 	return 0;
 }
