@@ -17,7 +17,7 @@
 
 enum bh_field { BH_FIELD_LOCAL, BH_FIELD_REMOTE, BH_FIELD_SERVICE, BH_FIELD_REMOTE_PORT, BH_FIELDS };
 
-enum bh_entry_flag { BH_ENTRY_BLOCK = 1, BH_ENTRY_AUDIT = 2, BH_ENTRY_LOG = 4 };
+enum bh_entry_flag { BH_ENTRY_BLOCK = 1, BH_ENTRY_AUDIT = 2, BH_ENTRY_LOG = 4, BH_ENTRY_NONE = 8 /* of no rule */ };
 
 struct bh_entry {
 	uint32_t rule; /* id */

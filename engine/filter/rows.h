@@ -12,12 +12,9 @@
 #define BH_FILTER_ROWS_H
 
 #include "forest.h"
+#include "table.h" /* the bytes */
 
 #define BH_ROWS_PARTS 1024
-
-/* The bytes, low ones first, in the order of their tables; there are none of fields that no box names, at the end. */
-enum { BH_BYTE_LOCAL_PORT = 0, BH_BYTE_PROTOCOL = 2, BH_BYTE_REMOTE = 3, BH_BYTE_LOCAL = 7, BH_BYTE_REMOTE_PORT = 11,
-       BH_BYTES = 13 };
 
 struct bh_rows {
 	uint32_t words; /* of 64 bits, in a row: 1, 4, 8, 12 or 16; 0 = there are no rows */

@@ -41,6 +41,7 @@ struct compiling {
 	uint32_t blocks_best[2];
 	struct bh_spans (*spans)[BH_FIELDS]; /* of rules in blocks; pieces point into them */
 	uint32_t spans_count;
+	struct bh_entry *entries; /* by label */
 	uint64_t boxes, boxes_free, boxes_most;
 	struct bh_trees trees;
 	struct bh_table_head head;
@@ -185,17 +186,17 @@ static void entry_of(struct bh_entry *entry, const struct bh_rule *rule)
 }
 
 /* Behind all leaves, so that a run of cubes read at once ends inside the table. */
-static int add_entries(struct compiling *compiling, const struct bh_ruleset *ruleset)
+static int add_entries(struct compiling *compiling, uint32_t count)
 {
-	uint32_t count = (uint32_t)bh_ruleset_count(ruleset), size = count * (uint32_t)sizeof(struct bh_entry);
+	uint32_t size = count * (uint32_t)sizeof(struct bh_entry);
 	uint32_t entries = bh_trees_room(&compiling->trees, size < BH_RUN ? BH_RUN : size, 64);
 
 	if (compiling->trees.failed)
 		return -ENOMEM;
 	compiling->head.entries = entries;
 	compiling->head.rules = count;
-	for (uint32_t i = 0; i < count; i++)
-		entry_of((struct bh_entry *)(compiling->trees.bytes.data + entries) + i, bh_ruleset_at(ruleset, i));
+	if (size)
+		memcpy(compiling->trees.bytes.data + entries, compiling->entries, size);
 	return 0;
 }
 
@@ -205,6 +206,8 @@ static int add_rules(struct compiling *compiling, const struct bh_ruleset *rules
 	int rc = 0;
 
 	bh_trees_room(&compiling->trees, sizeof(struct bh_table_head) + sizeof(compiling->made), 64);
+	for (uint32_t i = 0; i < count; i++)
+		entry_of(&compiling->entries[i], bh_ruleset_at(ruleset, i));
 	for (uint32_t i = 0; !rc && i < count; i++)
 		rc = add_rule(compiling, bh_ruleset_at(ruleset, i), bh_ruleset_words(ruleset), i);
 	for (int d = BH_IN; d <= BH_OUT; d++)
@@ -267,8 +270,13 @@ static int make_domain(struct compiling *compiling, uint32_t which, size_t max_b
 		return rc;
 	for (uint32_t i = 0; i < raw->count; i++)
 		boxes[i] = raw->boxes[i].lanes;
+	if (which < 2 && !compiling->blocks[which].count)
+		rc = bh_table_rows_put(&compiling->trees, domain, boxes, raw->count, compiling->entries,
+		                       max_bytes / BH_DOMAINS);
+	if (rc < 0)
+		return rc;
 	compiling->trees.work = WORK + (uint64_t)raw->count * WORK_BOX;
-	bh_trees_grow(&compiling->trees, domain, boxes, raw->count, which >= 2, room < most ? room : most);
+	bh_trees_grow(&compiling->trees, domain, boxes, rc ? 0 : raw->count, which >= 2, room < most ? room : most);
 	domain->blocks_best = compiling->blocks_best[which & 1];
 	domain->blocks_count = compiling->blocks[which & 1].count;
 	if (steps > compiling->head.most_rank_steps)
@@ -313,7 +321,7 @@ static int compile(struct compiling *compiling, const struct bh_ruleset *ruleset
 	for (uint32_t d = 0; !rc && d < BH_DOMAINS; d++)
 		rc = make_domain(compiling, d, max_bytes);
 	rc = rc ? rc : add_blocks(compiling);
-	rc = rc ? rc : add_entries(compiling, ruleset);
+	rc = rc ? rc : add_entries(compiling, (uint32_t)bh_ruleset_count(ruleset));
 	if (rc)
 		return rc;
 	head->size = bh_trees_room(&compiling->trees, 0, 64);
@@ -342,6 +350,7 @@ static void compiling_clear(struct compiling *compiling)
 	for (int d = 0; d < 2; d++)
 		bh_blocks_clear(&compiling->blocks[d]);
 	free(compiling->spans);
+	free(compiling->entries);
 	bh_trees_clear(&compiling->trees);
 }
 
@@ -351,6 +360,7 @@ int bh_table_compile(struct bh_table **out, const struct bh_ruleset *ruleset, si
 	size_t count = bh_ruleset_count(ruleset);
 	struct compiling compiling = {
 		.spans = calloc(count + 1, sizeof(*compiling.spans)),
+		.entries = calloc(count + 1, sizeof(*compiling.entries)),
 		.blocks_best = {BH_NO_LABEL, BH_NO_LABEL},
 		.boxes_free = BOXES_FREE,
 		.boxes_most = max_bytes / (5 * 64),
@@ -361,7 +371,7 @@ int bh_table_compile(struct bh_table **out, const struct bh_ruleset *ruleset, si
 	max_bytes = max_bytes < BH_TABLE_MAX ? max_bytes : BH_TABLE_MAX;
 	for (int d = 0; d < 2; d++)
 		rc = rc ? rc : bh_blocks_init(&compiling.blocks[d]);
-	if (!rc && (!compiling.spans || !table))
+	if (!rc && (!compiling.spans || !compiling.entries || !table))
 		rc = -ENOMEM;
 	if (!rc)
 		rc = count >= BH_NO_LABEL ? -E2BIG : compile(&compiling, ruleset, max_bytes);
@@ -427,6 +437,9 @@ static uint32_t run_blocks(const void *chunk, uint32_t blocks, uint32_t count, c
 int bh_table_find(const void *bytes, const struct bh_key *key, struct bh_entry *entry)
 {
 	struct bh_place place = {bytes, 0};
+	const struct bh_entry *found = bytes ? bh_place_lookup(&place, key, ranks, far, run_blocks, 0) : NULL;
 
-	return bytes ? bh_place_lookup(&place, key, entry, ranks, far, run_blocks, 0) : 0;
+	if (found)
+		*entry = *found;
+	return found != NULL;
 }

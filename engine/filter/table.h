@@ -1,11 +1,11 @@
 /*
  * table.h - a compiled table as the evaluator reads it, natively and in the kernel: one run of bytes.
  *
- * A packet's direction and family choose a domain. Its fields are packed into two words of lanes; in
- * an IPv6 domain an address is its rank among the bounds of the rules, found by a tree of its own. A domain has up to four trees
- * of cubes (a rule is a cube for each combination of what it lists) and, for rules whose lists would
- * make too many cubes, a run of bit-vector blocks (block.h). The lowest label wins; a label is a
- * rule's place in the order of precedence.
+ * A packet's direction and family choose a domain. One of few IPv4 rules is rows of bits (table_rows.h). In
+ * any other, a packet's fields are packed into two words of lanes; in an IPv6 domain an address is its rank
+ * among the bounds of the rules, found by a tree of its own. There are up to four trees of cubes (a rule is
+ * a cube for each combination of what it lists) and, for rules whose lists would make too many cubes, a run
+ * of bit-vector blocks (block.h). The lowest label wins; a label is a rule's place in the order of precedence.
  *
  * A node picks bits of both words with masks, gathers or hashes them by two multiplications, and the
  * top bits of the sum index its children. A child is a node or a leaf: a run of cubes in the order
@@ -33,7 +33,8 @@
 #define BH_DEPTH_MAX 8
 #define BH_LABEL_BITS 20
 #define BH_NO_LABEL ((1u << BH_LABEL_BITS) - 1)
-#define BH_TABLE_MAGIC 0x62680005u
+#define BH_TABLE_MAGIC 0x62680006u
+#define BH_TABLE_TAIL (68u << 10) /* bytes at the end of a chunk that are of no table: a lookup may read there */
 
 /* Lanes: an address, a guard, a port, a guard; and in the first word a protocol and a guard. */
 #define BH_LANE_PORT 33
@@ -125,7 +126,7 @@ struct bh_domain {
 	uint32_t blocks;     /* offset of the pages */
 	uint32_t blocks_count;
 	uint32_t blocks_best;
-	uint32_t reserved;
+	uint32_t rows;       /* see table_rows.h; 0 = trees */
 	struct bh_fork roots[BH_TREES]; /* of a tree that is a leaf: one that has a single child */
 };
 
@@ -173,6 +174,10 @@ struct bh_place {
 #define BH_UNROLL _Pragma("clang loop unroll(full)")
 #define BH_AT(place, offset, size, mask) \
 	((const void *)((place)->chunk + (((place)->at + (offset)) & ((mask) | (64 - (size))))))
+#define BH_ROWS_AT(place, rows, mask)                                 \
+	((((place)->at + (rows)) & (mask)) > (mask) + 64 - BH_ROWS_ROOM   \
+	     ? 0                                                          \
+	     : (place)->chunk + (((place)->at + (rows)) & (mask)))
 #define BH_PAGE_AT(place, offset, mask)                             \
 	((((place)->at + (offset)) & (mask)) > (mask) + 64 - BH_PAGE_ROOM ? 0 : (place)->chunk + (((place)->at + (offset)) & (mask)))
 #define BH_RUN_OFFSET(place, offset, mask) (((place)->at + (offset)) & ((mask) | BH_UNIT))
@@ -184,8 +189,11 @@ struct bh_place {
 #define BH_UNROLL
 #define BH_RUN_AT(place, offset, mask) ((void)(mask), (const void *)((place)->chunk + (place)->at + (size_t)(offset)))
 #define BH_AT(place, offset, size, mask) ((void)(mask), (const void *)((place)->chunk + (place)->at + (size_t)(offset)))
+#define BH_ROWS_AT(place, rows, mask) ((void)(mask), (place)->chunk + (place)->at + (size_t)((rows) & ~63u))
 #define BH_PAGE_AT(place, offset, mask) ((void)(mask), (place)->chunk + (place)->at + (size_t)(offset))
 #endif
+
+#include "table_rows.h"
 
 /* 1 where a < b, without a branch that would be mispredicted. */
 BH_INLINE uint64_t bh_less(uint64_t a, uint64_t b)
@@ -397,20 +405,24 @@ BH_INLINE uint32_t bh_run_first(const struct bh_place *place, uint32_t count, co
 }
 
 /*
- * The winning entry: 1, or 0 if no rule of the table matches. `ranks` calls bh_ranks_of, `far`
+ * The winning entry, in the table, or NULL if no rule of it matches. `ranks` calls bh_ranks_of, `far`
  * bh_scan_far and `blocks` bh_run_first, with the mask.
  */
-BH_INLINE int bh_place_lookup(const struct bh_place *table, const struct bh_key *key,
-                              struct bh_entry *entry, bh_rank_search *ranks, bh_far_scan *far,
-                              bh_run_lookup *blocks, uint32_t mask)
+BH_INLINE const struct bh_entry *bh_place_lookup(const struct bh_place *table, const struct bh_key *key,
+                                                 bh_rank_search *ranks, bh_far_scan *far, bh_run_lookup *blocks,
+                                                 uint32_t mask)
 {
 	uint32_t at = (uint32_t)sizeof(struct bh_table_head) +
 	              bh_domain_of(key->v6, key->direction) * (uint32_t)sizeof(struct bh_domain);
 	const struct bh_domain *domain = BH_AT(table, at, 64, mask); /* its first line */
-	uint64_t local = key->local.lo & 0xffffffff, remote = key->remote.lo & 0xffffffff;
 	uint32_t best = BH_NO_LABEL, trees = (1u << BH_TREES) - 1, found;
+	uint64_t local, remote;
 	struct bh_lanes packet;
 
+	if (domain->rows)
+		return bh_rows_lookup(table, domain->rows, key, mask);
+	local = key->local.lo & 0xffffffff;
+	remote = key->remote.lo & 0xffffffff;
 	if (key->v6 && domain->best[0] != BH_NO_LABEL) {
 		remote = ranks(table->chunk, table->at, at, key);
 		local = remote & 0xffffffff;
@@ -430,8 +442,7 @@ BH_INLINE int bh_place_lookup(const struct bh_place *table, const struct bh_key 
 	}
 	if (best >= domain->rules)
 		return 0;
-	*entry = *(const struct bh_entry *)BH_AT(table, domain->entries + best * 8, 8, mask);
-	return 1;
+	return (const struct bh_entry *)BH_AT(table, domain->entries + best * 8, 8, mask);
 }
 
 /* Whether entry `a` takes precedence over `b`: lower priority, then block before allow. */
@@ -446,7 +457,7 @@ static inline bool bh_entry_wins(const struct bh_entry *a, const struct bh_entry
 
 #include "ruleset.h"
 
-#define BH_TABLE_MAX (64u << 20) /* bytes */
+#define BH_TABLE_MAX ((64u << 20) - BH_TABLE_TAIL) /* bytes */
 
 /* An immutable compiled table. */
 struct bh_table {

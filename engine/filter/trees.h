@@ -35,6 +35,12 @@ uint32_t bh_trees_room(struct bh_trees *trees, size_t size, size_t align);
  */
 void bh_trees_grow(struct bh_trees *trees, struct bh_domain *domain, const struct bh_lanes_box *boxes,
                    uint32_t count, bool v6, size_t room);
+/*
+ * Rows in the place of trees, where boxes, sorted by label, are few enough and many enough for these to be the
+ * faster and have `room` bytes: 1, or 0. `entries` are by label. -ENOMEM.
+ */
+int bh_table_rows_put(struct bh_trees *trees, struct bh_domain *domain, const struct bh_lanes_box *boxes,
+                      uint32_t count, const struct bh_entry *entries, size_t room);
 void bh_trees_clear(struct bh_trees *trees);
 
 #endif

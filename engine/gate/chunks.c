@@ -22,6 +22,9 @@
 #define MEMBARRIER_GLOBAL 1 /* MEMBARRIER_CMD_GLOBAL: a grace period of the kernel's readers */
 
 static const uint32_t chunk_sizes[BH_CHUNK_CLASSES] = {BH_CHUNK_1M, BH_CHUNK_8M, BH_CHUNK_64M};
+/* Bytes of a chunk that tables may have. */
+static const uint32_t chunk_rooms[BH_CHUNK_CLASSES] = {BH_CHUNK_1M - BH_TABLE_TAIL, BH_CHUNK_8M - BH_TABLE_TAIL,
+                                                       BH_CHUNK_64M - BH_TABLE_TAIL};
 static const uint32_t chunk_counts[BH_CHUNK_CLASSES] = {BH_CHUNKS_1M, BH_CHUNKS_8M, BH_CHUNKS_64M};
 
 struct known {
@@ -248,7 +251,7 @@ static int find_room(const struct bh_chunks *chunks, uint32_t class, uint32_t si
 				return -ENOSPC;
 			continue;
 		}
-		if ((i < known->count && known->list[i].spot.chunk == chunk) || chunk_sizes[class] - end >= size) {
+		if ((i < known->count && known->list[i].spot.chunk == chunk) || chunk_rooms[class] - end >= size) {
 			*spot = (struct bh_spot){0, chunk, end, size};
 			*position = i;
 			return 0;
@@ -304,11 +307,11 @@ static int make_room(struct bh_chunks *chunks, uint32_t size, struct bh_spot *sp
 	uint32_t class = 0, unused;
 	int rc;
 
-	while (class < BH_CHUNK_CLASSES && chunk_sizes[class] < size)
+	while (class < BH_CHUNK_CLASSES && chunk_rooms[class] < size)
 		class++;
 	if (class == BH_CHUNK_CLASSES)
 		return bh_error_set(err, -E2BIG, "a table of %u bytes is larger than the gate's limit of %u", size,
-		                    BH_CHUNK_64M);
+		                    chunk_rooms[BH_CHUNK_CLASSES - 1]);
 	rc = find_room(chunks, class, size, spot, position, &unused);
 	if (rc && chunks->known->graves) {
 		bury(chunks);

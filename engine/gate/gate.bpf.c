@@ -229,19 +229,19 @@ static inline struct bh_room *bh_room(BH_CTX *skb)
 static int bh_rules_lookup(BH_CTX *skb, const struct bh_conf *conf, const struct bh_key *key,
                            struct bh_entry *entry)
 {
-	int found = 0;
+	const struct bh_entry *best = 0;
 
 	/* One text for both tables. */
 #pragma clang loop unroll(disable)
 	for (uint32_t i = 0; i < 2; i++) {
-		struct bh_entry one = {0, 0, 0};
+		const struct bh_entry *one = table_find(&conf->tables[i], key);
 
-		if (table_find(&conf->tables[i], key, &one) && (!found || bh_entry_wins(&one, entry))) {
-			*entry = one;
-			found = 1;
-		}
+		if (one && (!best || bh_entry_wins(one, best)))
+			best = one;
 	}
-	return found;
+	if (best)
+		*entry = *best;
+	return best != 0;
 }
 
 /* Adds a row to the counters it belongs to, if they are still there. */

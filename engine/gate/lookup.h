@@ -76,8 +76,7 @@
 	{                                                                                             \
 		return name_##_ranks(chunk, at, domain, key);                                             \
 	}                                                                                             \
-	BH_INLINE int name_##_find(const struct bh_table_ref *ref, const struct bh_key *key,          \
-	                               struct bh_entry *entry)                                        \
+	BH_INLINE const struct bh_entry *name_##_find(const struct bh_table_ref *ref, const struct bh_key *key) \
 	{                                                                                             \
 		uint32_t zero = 0, index = ref->chunk & 0xffff;                                           \
 		struct bh_place place = {0, ref->at};                                                     \
@@ -88,27 +87,25 @@
 		place.chunk = bpf_map_lookup_elem(chunk, &zero);                                          \
 		if (!place.chunk)                                                                         \
 			return 0;                                                                             \
-		return bh_place_lookup(&place, key, entry, name_##_search, name_##_far, name_##_blocks,   \
-		                       (size_)-64);                                                       \
+		return bh_place_lookup(&place, key, name_##_search, name_##_far, name_##_blocks, (size_)-64); \
 	}
 
 CHUNKS(bh_chunks_1m, BH_CHUNK_1M, BH_CHUNKS_1M)
 CHUNKS(bh_chunks_8m, BH_CHUNK_8M, BH_CHUNKS_8M)
 CHUNKS(bh_chunks_64m, BH_CHUNK_64M, BH_CHUNKS_64M)
 
-/* The winning entry of one table: 1, or 0 if none matches. */
-BH_INLINE int table_find(const struct bh_table_ref *ref, const struct bh_key *key,
-                             struct bh_entry *entry)
+/* The winning entry of one table, where it stands; or 0 if none matches. */
+BH_INLINE const struct bh_entry *table_find(const struct bh_table_ref *ref, const struct bh_key *key)
 {
 	uint32_t class = ref->chunk >> 16;
 
 	if (!ref->id)
 		return 0;
 	if (class == 0)
-		return bh_chunks_1m_find(ref, key, entry);
+		return bh_chunks_1m_find(ref, key);
 	if (class == 1)
-		return bh_chunks_8m_find(ref, key, entry);
-	return bh_chunks_64m_find(ref, key, entry);
+		return bh_chunks_8m_find(ref, key);
+	return bh_chunks_64m_find(ref, key);
 }
 
 #endif

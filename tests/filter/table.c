@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 static struct {
-	uint32_t node, cube, block, rank;
+	uint32_t node, cube, block, rank, rows;
 } steps;
 
 #define BH_STEP(what) (steps.what++)
@@ -62,7 +62,7 @@ static uint32_t run_blocks(const void *chunk, uint32_t blocks, uint32_t count, c
 static bool within(const struct bh_table_head *head)
 {
 	return steps.node <= head->most_nodes && steps.cube <= head->most_cubes &&
-	       steps.block <= head->most_blocks && steps.rank <= head->most_rank_steps;
+	       steps.block <= head->most_blocks && steps.rank <= head->most_rank_steps && steps.rows <= 1;
 }
 
 static void compare(enum shape shape, uint32_t count, uint32_t lookups)
@@ -84,17 +84,16 @@ static void compare(enum shape shape, uint32_t count, uint32_t lookups)
 	for (uint32_t i = 0; i < lookups; i++) {
 		struct bh_place place = {table->bytes, 0};
 		struct bh_notation packet;
-		struct bh_entry entry = {0};
+		const struct bh_entry *found;
 		struct bh_key key;
 		const struct bh_rule *want;
-		int found;
 
 		shape_notation(&packet, ruleset);
 		key_of(&key, &packet);
 		want = bh_ruleset_lookup(ruleset, &key);
 		memset(&steps, 0, sizeof(steps));
-		found = bh_place_lookup(&place, &key, &entry, ranks, far, run_blocks, 0);
-		wrong += found != (want != NULL) || (want && want->id != entry.rule);
+		found = bh_place_lookup(&place, &key, ranks, far, run_blocks, 0);
+		wrong += !found != !want || (want && want->id != found->rule);
 		over += !within(head);
 		matched += want != NULL;
 		most = steps.cube > most ? steps.cube : most;
@@ -184,14 +183,15 @@ static void marks(void)
 	for (uint32_t i = 200; i < count; i++) {
 		struct bh_key key = {.protocol = BH_PROTO_TCP, .direction = BH_IN, .local_port = 80, .remote_port = 40000};
 		struct bh_place place = {table->bytes, 0};
-		struct bh_entry entry = {0};
+		const struct bh_entry *found;
 
 		if (i % 50 == 0)
 			continue;
 		key.remote.lo = BH_V4_MAPPED | (0x0a000000 + i);
 		key.local.lo = BH_V4_MAPPED | (0x0b000000 + i * 3);
 		memset(&steps, 0, sizeof(steps));
-		wrong += !bh_place_lookup(&place, &key, &entry, ranks, far, run_blocks, 0) || entry.rule != i + 1;
+		found = bh_place_lookup(&place, &key, ranks, far, run_blocks, 0);
+		wrong += !found || found->rule != i + 1;
 		nodes += steps.node;
 		asked++;
 	}
@@ -202,18 +202,117 @@ static void marks(void)
 	bh_ruleset_free(&ruleset);
 }
 
+/* Rules for ports of hosts and networks. */
+static struct bh_ruleset *ports_ruleset(uint32_t count)
+{
+	struct bh_ruleset *ruleset = NULL;
+	struct bh_rule rule;
+	char text[80];
+
+	if (bh_ruleset_new(&ruleset, NULL))
+		abort();
+	for (uint32_t i = 0; i < count; i++) {
+		bh_rule_init(&rule, i % 3 ? BH_ALLOW : BH_BLOCK, BH_IN);
+		rule.id = i + 1;
+		rule.protocol = i % 7 ? i % 2 ? BH_PROTO_TCP : BH_PROTO_UDP : -1;
+		shape_address(text, false, 0x0a000000 | (random_below(1u << 16) << 4 & (i % 5 ? ~0u : ~0xffffu)), i % 5 ? 28 : 16);
+		if (bh_rule_set(&rule, "remote", text, NULL))
+			abort();
+		shape_address(text, false, 0x0b000000 | random_below(64), 32);
+		if (count % 2 && i % 11)
+			bh_rule_set(&rule, "local", text, NULL);
+		snprintf(text, sizeof(text), "%u", 1024 + random_below(200));
+		if (rule.protocol > 0)
+			bh_rule_set(&rule, "local_port", text, NULL);
+		snprintf(text, sizeof(text), "%u-65535", 256 * random_below(200));
+		if (count % 4 == 3 && rule.protocol > 0)
+			bh_rule_set(&rule, "remote_port", text, NULL);
+		if (bh_ruleset_add(ruleset, &rule, NULL))
+			abort();
+		bh_rule_clear(&rule);
+	}
+	return ruleset;
+}
+
+/* A packet of a rule, or one bit beside it. */
+static void near_rule(struct bh_key *key, const struct bh_rule *rule)
+{
+	*key = (struct bh_key){.protocol = rule->protocol < 0 ? BH_PROTO_TCP : (uint8_t)rule->protocol, .direction = BH_IN};
+	key->remote = rule->remote.include[0].first;
+	key->local = rule->local.include_count ? rule->local.include[0].first : bh_address_v4(0x0b000001);
+	key->local_port = rule->local_port.count ? rule->local_port.ranges[0].first : 80;
+	key->remote_port = rule->remote_port.count ? rule->remote_port.ranges[0].first : 40000;
+	switch (random_below(6)) {
+	case 0:
+		key->remote.lo ^= 1u << random_below(32);
+		break;
+	case 1:
+		key->local.lo ^= 1u << random_below(32);
+		break;
+	case 2:
+		key->local_port ^= (uint16_t)(1u << random_below(16));
+		break;
+	case 3:
+		key->remote_port--;
+		break;
+	case 4:
+		key->protocol = BH_PROTO_UDP;
+		break;
+	default:
+		break;
+	}
+}
+
+/* Rows of one word, two and four; with and without local addresses and remote ports. */
+static void rows(uint32_t lookups)
+{
+	static const struct {
+		uint32_t rules, words;
+	} sets[] = {{30, 1}, {33, 1}, {35, 1}, {100, 2}, {101, 2}, {103, 2}, {180, 4}, {181, 4}, {183, 4}};
+
+	for (size_t s = 0; s < sizeof(sets) / sizeof(*sets); s++) {
+		struct bh_ruleset *ruleset = ports_ruleset(sets[s].rules);
+		uint32_t wrong = 0, matched = 0, words;
+		struct bh_table *table;
+		struct bh_error err;
+		char detail[100];
+
+		if (bh_table_compile(&table, ruleset, 64u << 20, &err))
+			abort();
+		words = ((const struct bh_domain *)(table->bytes + sizeof(struct bh_table_head)))->rows & BH_ROWS_WORDS;
+		for (uint32_t i = 0; i < lookups; i++) {
+			struct bh_place place = {table->bytes, 0};
+			const struct bh_entry *found;
+			const struct bh_rule *want;
+			struct bh_key key;
+
+			near_rule(&key, bh_ruleset_at(ruleset, i % sets[s].rules));
+			want = bh_ruleset_lookup(ruleset, &key);
+			memset(&steps, 0, sizeof(steps));
+			found = bh_place_lookup(&place, &key, ranks, far, run_blocks, 0);
+			wrong += !found != !want || (want && want->id != found->rule) || steps.rows != 1 || steps.node;
+			matched += want != NULL;
+		}
+		snprintf(detail, sizeof(detail), "%u wrong, %u of %u matched; rows of %u words", wrong, matched, lookups, words);
+		report("rows", "ports", !wrong && words == sets[s].words && matched > lookups / 4 && matched < lookups, detail);
+		bh_table_free(&table);
+		bh_ruleset_free(&ruleset);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	uint32_t lookups = argc > 1 ? (uint32_t)atol(argv[1]) : 20000;
-	static const uint32_t sizes[] = {1, 40, 1500};
+	static const uint32_t sizes[] = {1, 40, 120, 1500};
 
 	random_state = argc > 2 ? (uint64_t)atol(argv[2]) : 20250102;
 	for (int shape = 0; shape < SHAPES; shape++) {
-		for (int i = 0; i < 3; i++)
-			compare(shape, sizes[i], i == 2 ? lookups : lookups / 4);
+		for (int i = 0; i < 4; i++)
+			compare(shape, sizes[i], i == 3 ? lookups : lookups / 4);
 		limits(shape);
 	}
 	marks();
+	rows(lookups / 4);
 	printf("%d passed, %d failed, 0 skipped\n", passed, failed);
 	return failed != 0;
 }

@@ -171,7 +171,7 @@ describe("the gate of another version", function()
     s.host:close()
     assert.equal("late\n", (done "container create late"))
     s:reopen()
-    assert.equal(6, layout())
+    assert.equal(7, layout())
     assert.are_not.equal(before[1], programs(it.web.endpoints[1]))
     assert.are_not.equal(before[2], programs(it.db.endpoints[1]))
     -- Connections go on, whoever speaks first.
@@ -195,7 +195,7 @@ describe("the gate of another version", function()
       target = "fd00:16::2", timeout = 2 }.answered)
     local text, status = shell(("BULKHEAD_STATE='%s' '%s-older' container create x"):format(s.state, cli.program()))
     assert.equal(1, status)
-    assert.equal("bulkhead: the gate was loaded by a later version of bulkhead (layout 6, this one knows 3); "
+    assert.equal("bulkhead: the gate was loaded by a later version of bulkhead (layout 7, this one knows 3); "
       .. "use that one, or `bulkhead reset` to begin anew\n", text)
     s.host:close()
     assert.equal("", (done "reset"))

@@ -55,12 +55,14 @@ static inline struct measured *next_packet(uint32_t *at)
 SEC("tc")
 int bench_lookup(struct __sk_buff *skb)
 {
-	struct bh_entry entry = {0, 0, 0};
+	const struct bh_entry *entry;
 	uint32_t at = 0;
 	struct measured *m = next_packet(&at);
 
-	if (m)
-		m->answers[at] = table_find(&m->ref, &m->keys[at], &entry) ? entry.rule : 0;
+	if (m) {
+		entry = table_find(&m->ref, &m->keys[at]);
+		m->answers[at] = entry ? entry->rule : 0;
+	}
 	return TC_ACT_OK;
 }
 
