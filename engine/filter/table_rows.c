@@ -10,6 +10,8 @@
 #include "rows.h"
 
 #define BOXES_LEAST 8 /* fewer are as fast in trees, and smaller */
+#define WORDS_MOST 4u
+#define PARTS_MOST (WORDS_MOST * 64)
 
 /* A box as rows.c wants it. */
 static void box_of(struct bh_box *box, const struct bh_lanes_box *from)
@@ -38,14 +40,19 @@ static void put_entries(struct bh_entry *to, const struct bh_rows *rows, const s
 		                                                                                  : entries[rows->labels[i]];
 }
 
+/* The number of the row of a byte's value. */
+static uint32_t row_of(const struct bh_rows *rows, uint32_t byte, uint32_t value)
+{
+	return rows->near ? rows->near[byte][value] : rows->far[byte][value] / rows->words;
+}
+
 static void put_rows(uint8_t *places, const struct bh_rows *rows, uint32_t words)
 {
 	uint32_t first = rows->tables * 512;
 
 	for (uint32_t b = 0; b < rows->tables; b++)
 		for (uint32_t v = 0; v < 256; v++)
-			((uint16_t *)places)[b * 256 + v] = (uint16_t)(first + words * 8 *
-			                                               (rows->near ? rows->near[b][v] : rows->far[b][v]));
+			((uint16_t *)places)[b * 256 + v] = (uint16_t)(first + words * 8 * row_of(rows, b, v));
 	for (uint32_t r = 0; r < rows->rows_count; r++)
 		memcpy(places + first + r * words * 8, &rows->rows[r * rows->words], words * 8);
 }
@@ -71,15 +78,15 @@ static int put(struct bh_trees *trees, struct bh_domain *domain, const struct bh
 int bh_table_rows_put(struct bh_trees *trees, struct bh_domain *domain, const struct bh_lanes_box *boxes,
                       uint32_t count, const struct bh_entry *entries, size_t room)
 {
-	struct bh_box plain[BH_ROWS_PARTS];
+	struct bh_box plain[PARTS_MOST];
 	struct bh_rows rows = {0};
 	int rc;
 
-	if (count < BOXES_LEAST || count >= BH_ROWS_PARTS)
+	if (count < BOXES_LEAST || count >= PARTS_MOST)
 		return 0;
 	for (uint32_t i = 0; i < count; i++)
 		box_of(&plain[i], &boxes[i]);
-	rc = bh_rows_build(&rows, plain, count);
+	rc = bh_rows_build(&rows, plain, count, WORDS_MOST);
 	rc = rc ? rc : put(trees, domain, &rows, entries, room);
 	bh_rows_clear(&rows);
 	return rc;
