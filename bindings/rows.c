@@ -213,7 +213,7 @@ static int container_more(lua_State *L, struct bh_host *host, struct bh_error *e
 	rc = rc ? rc : set_rows(L, store, "published",
 	                        "SELECT address, host, port, protocol FROM published WHERE container = ? ORDER BY n",
 	                        published_columns, err);
-	rc = rc ? rc : bh_store_query(store, &rows, err, "SELECT id FROM endpoints WHERE container = ? ORDER BY id", "s",
+	rc = rc ? rc : bh_store_query(store, &rows, err, BH_IDS_IN_CONTAINER, "s",
 	                              bh_field_text(L, -1, "id", ""));
 	lua_newtable(L);
 	while (!rc && (rc = bh_statement_step(rows, err)) == 1) {
@@ -362,7 +362,7 @@ int bh_rows_endpoints(lua_State *L, struct bh_host *host, enum bh_endpoints_by b
 		[BH_ENDPOINTS_OF_CONTAINER] = "SELECT id FROM endpoints e WHERE e.container = ?1"
 			" OR (e.compartment = (SELECT compartment FROM containers WHERE id = ?1)"
 			" AND NOT EXISTS (SELECT 1 FROM endpoints o WHERE o.container = ?1)) ORDER BY e.id",
-		[BH_ENDPOINTS_OF_COMPARTMENT] = "SELECT id FROM endpoints WHERE compartment = CAST(?1 AS INTEGER) ORDER BY id",
+		[BH_ENDPOINTS_OF_COMPARTMENT] = BH_IDS_IN_COMPARTMENT,
 	};
 	struct bh_statement *rows = NULL;
 	int rc;

@@ -14,6 +14,12 @@ enum bh_container_column {
 	BH_CONTAINER_POLICY, BH_CONTAINER_OWNER, BH_CONTAINER_NETNS, BH_CONTAINER_PHASE, BH_CONTAINER_STATUS,
 };
 
+#define BH_COMPARTMENT_ROW "SELECT adopt, cookie, status FROM compartments WHERE id = ?"
+
+enum bh_compartment_column {
+	BH_COMPARTMENT_ADOPT, BH_COMPARTMENT_COOKIE, BH_COMPARTMENT_STATUS,
+};
+
 #define BH_NETWORK_ID "SELECT id FROM networks WHERE name = ?"
 #define BH_NETWORK_COLUMNS "SELECT id, name, driver, mtu, dns, reach, status FROM networks "
 #define BH_NETWORK_ROW BH_NETWORK_COLUMNS "WHERE id = ?"
@@ -23,6 +29,8 @@ enum bh_network_column {
 	BH_NETWORK_STATUS,
 };
 
+#define BH_IDS_IN_CONTAINER "SELECT id FROM endpoints WHERE container = ? ORDER BY id"
+#define BH_IDS_IN_COMPARTMENT "SELECT id FROM endpoints WHERE compartment = ? ORDER BY id"
 #define BH_ENDPOINT_COLUMNS                                                                              \
 	"SELECT id, container, compartment, network, kind, interface, mac, ipv6, shared, own, flags, timeouts," \
 	" flows, origin_in, origin_out, reach, generation, attachment, phase, status FROM endpoints "

@@ -129,15 +129,30 @@ static int check_interface(const char *name, struct bh_error *err)
 	return 0;
 }
 
+/* By an endpoint that is to stay. */
+static bool is_attached(struct bh_host *host, const char *container, int64_t network)
+{
+	BH_AUTOSTATEMENT struct bh_statement *ids = NULL;
+	int rc = bh_store_query(host->store, &ids, NULL, BH_IDS_IN_CONTAINER, "s", container);
+
+	while (!rc && bh_statement_step(ids, NULL) == 1) {
+		BH_AUTOSTATEMENT struct bh_statement *row = NULL;
+
+		rc = bh_store_query(host->store, &row, NULL, BH_ENDPOINT_ROW, "i", bh_statement_int(ids, 0));
+		if (!rc && bh_statement_step(row, NULL) == 1 && bh_statement_int(row, BH_ENDPOINT_NETWORK) == network &&
+		    strcmp(bh_statement_text(row, BH_ENDPOINT_STATUS), "removing"))
+			return true;
+	}
+	return false;
+}
+
 /* One endpoint on a network, unless each further one has an interface name of its own. */
 static int check_free(struct bh_host *host, const struct bh_endpoint_spec *spec, int64_t compartment,
                       int64_t network, struct bh_error *err)
 {
 	bool named = spec->interface && spec->interface[0];
 
-	if (!named && bh_store_number(host->store, 0,
-	                              "SELECT count(*) FROM endpoints WHERE container = ? AND network = ?"
-	                              " AND status <> 'removing'", "si", spec->container, network))
+	if (!named && is_attached(host, spec->container, network))
 		return bh_error_set(err, -EEXIST, "endpoint already attached: container '%s' is on network '%s'",
 		                    spec->container, spec->network);
 	if (bh_store_number(host->store, 0, "SELECT count(*) FROM endpoints WHERE network = ?", "i", network) >=
@@ -393,8 +408,8 @@ static int settle_nic(struct bh_host *host, struct bh_nic *nic, bool reaches, en
 	                     bh_store_number(host->store, 0, "SELECT reach <> '' FROM networks WHERE id = ?", "i",
 	                                     (int64_t)nic->network);
 	/* IPv6 takes 0 for 1024; the first endpoint's route comes before the others'. */
-	if (bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 FROM endpoints WHERE compartment = ? AND id < ?)",
-	                    "ii", (int64_t)nic->compartment, (int64_t)nic->endpoint))
+	if (bh_store_number(host->store, nic->endpoint, BH_IDS_IN_COMPARTMENT, "i", (int64_t)nic->compartment) <
+	    nic->endpoint)
 		nic->metric = 1024 + nic->endpoint % 65536;
 	for (size_t i = 0; i < network.subnets_count; i++)
 		for (size_t a = 0; a < nic->addresses_count; a++)
