@@ -14,6 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "memory.h"
+
 #define CACHE_MAX 96
 #define LOG_PAGES 128 /* of 4 KB: about five changes */
 
@@ -54,15 +56,13 @@ static int make_private(const char *path, struct bh_error *err)
 	return 0;
 }
 
-/* One thread, nobody who asks for statistics, and room for statements to be compiled without malloc(). */
-#define LOOKASIDE_BYTES 1024
-#define LOOKASIDE_SLOTS 512
-
+/* One thread, and nobody who asks for statistics. Refused, and not needed, from the second store on. */
 static void be_plain(void)
 {
-	sqlite3_config(SQLITE_CONFIG_SINGLETHREAD); /* refused, and not needed, from the second store on */
+	sqlite3_config(SQLITE_CONFIG_SINGLETHREAD);
 	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
-	sqlite3_config(SQLITE_CONFIG_LOOKASIDE, LOOKASIDE_BYTES, LOOKASIDE_SLOTS);
+	sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0);
+	bh_memory_use();
 }
 
 int bh_store_open(struct bh_store **out, const char *path, bool write, struct bh_error *err)
