@@ -84,8 +84,8 @@ bool bh_realize_reaches(struct bh_host *host, const struct bh_pending *pending)
 	if (bh_pending_reaches(pending, "creating"))
 		return true;
 	return bh_pending_any(pending, BH_PENDING_ENDPOINT, "changing") &&
-	       bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 FROM endpoints e JOIN before b"
-	                       " ON b.endpoint = e.id WHERE e.reach <> b.reach)", "") != 0;
+	       bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 FROM before b CROSS JOIN endpoints e"
+	                       " ON e.id = b.endpoint WHERE e.reach <> b.reach)", "") != 0;
 }
 
 /* The published ports of the endpoints that are there. */
@@ -164,8 +164,7 @@ static int create_compartment(struct bh_host *host, uint32_t id, struct bh_error
 	BH_AUTOSTATEMENT struct bh_statement *row = NULL;
 	uint64_t cookie = 0;
 	bool known = false;
-	int rc = bh_store_query(host->store, &row, err, BH_COMPARTMENT_ROW, "i",
-	                        (int64_t)id);
+	int rc = bh_store_query(host->store, &row, err, BH_COMPARTMENT_ROW, "i", (int64_t)id);
 
 	if (!rc && (rc = bh_statement_step(row, err)) == 1)
 		rc = host->platform->ops->compartment_create(host->platform, id,
@@ -370,7 +369,7 @@ void bh_tables_collect(struct bh_host *host)
 /* Endpoints that are the first on a `nat` network once those that are `removing` are gone. */
 #define HEIRS                                                                                    \
 	"SELECT h.id FROM endpoints h JOIN networks n ON n.id = h.network WHERE h.container IN"      \
-	" (SELECT container FROM endpoints WHERE " REMOVING ") AND n.driver = 'nat'"          \
+	" (SELECT container FROM endpoints WHERE " REMOVING ") AND n.driver = 'nat'"                 \
 	" AND +h.status IN ('ready', 'changing')"                                                    \
 	" AND EXISTS (SELECT 1 FROM published p WHERE p.container = h.container)"                    \
 	" AND EXISTS (SELECT 1 FROM endpoints o JOIN networks m ON m.id = o.network WHERE o.id < h.id" \
