@@ -47,10 +47,13 @@ static int host_platform(lua_State *L)
 	return 1;
 }
 
-/* The list at the top, or the error. */
+/* The list at the top. That the store cannot be read is nothing that whoever lists it reckons with. */
 static int return_rows(lua_State *L, int rc, const struct bh_error *err)
 {
-	return rc ? bh_push_error(L, err) : 1;
+	if (!rc)
+		return 1;
+	lua_pushstring(L, err->message);
+	return lua_error(L);
 }
 
 static int host_networks(lua_State *L)
@@ -96,8 +99,10 @@ static int host_compartments(lua_State *L)
 	bool all = lua_isnoneornil(L, 2);
 	int rc = bh_rows_compartments(L, bh_check_host(L, 1), &err);
 
-	if (rc || all)
-		return return_rows(L, rc, &err);
+	if (rc)
+		return bh_push_error(L, &err);
+	if (all)
+		return 1;
 	for (lua_Integer i = 1; lua_rawgeti(L, -1, i) == LUA_TTABLE; i++) {
 		if (bh_field_integer(L, -1, "id", 0) == id)
 			return 1;

@@ -14,7 +14,7 @@
 /* How one column becomes a field: text, integer, flag, or a list from a text with commas. */
 struct column {
 	const char *field;
-	char type; /* t i f l */
+	char type; /* t i f l; - for none */
 };
 
 static void set_columns(lua_State *L, struct bh_statement *row, const struct column *columns)
@@ -109,7 +109,11 @@ static int network_more(lua_State *L, struct bh_host *host, struct bh_error *err
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
 	}
 	lua_setfield(L, -2, "subnets");
-	lua_getfield(L, -1, "reach");
+	lua_newtable(L);
+	lua_getfield(L, -2, "own_reach");
+	for (lua_Integer i = 1; lua_rawgeti(L, -1, i) != LUA_TNIL; i++)
+		lua_rawseti(L, -3, i);
+	lua_pop(L, 2);
 	rc = bh_store_query(bh_host_store(host), &rows, err, "SELECT DISTINCT reach FROM endpoints WHERE network = ?"
 	                    " AND reach <> '' AND status <> 'removing'", "i", (int64_t)id);
 	while (!rc && (rc = bh_statement_step(rows, err)) == 1) {
@@ -117,21 +121,23 @@ static int network_more(lua_State *L, struct bh_host *host, struct bh_error *err
 		rc = 0;
 	}
 	bh_statement_close(&rows);
-	lua_pop(L, 1);
+	lua_setfield(L, -2, "reach");
 	return rc;
 }
 
 int bh_rows_networks(lua_State *L, struct bh_host *host, const char *name, struct bh_error *err)
 {
 	static const struct column columns[] = {
-		{"id", 'i'}, {"name", 't'}, {"driver", 't'}, {"mtu", 'i'}, {"dns", 'l'}, {"reach", 'l'},
-		{"own_reach", 'l'}, {"status", 't'}, {NULL, 0},
+		[BH_NETWORK_NUMBER] = {"id", 'i'}, [BH_NETWORK_NAME] = {"name", 't'}, [BH_NETWORK_DRIVER] = {"driver", 't'},
+		[BH_NETWORK_MTU] = {"mtu", 'i'}, [BH_NETWORK_DNS] = {"dns", 'l'}, [BH_NETWORK_REACH] = {"own_reach", 'l'},
+		[BH_NETWORK_STATUS] = {"status", 't'}, {NULL, 0},
 	};
+	char id[24];
 
-#define NETWORKS "SELECT id, name, driver, mtu, dns, reach, reach, status FROM networks "
-
-	return push_rows(L, host, columns, network_more, err, name ? NETWORKS "WHERE name = ?1" : NETWORKS "ORDER BY id",
-	                 name);
+	if (!name)
+		return push_rows(L, host, columns, network_more, err, BH_NETWORK_COLUMNS "ORDER BY id", NULL);
+	snprintf(id, sizeof(id), "%lld", (long long)bh_store_number(bh_host_store(host), 0, BH_NETWORK_ID, "s", name));
+	return push_rows(L, host, columns, network_more, err, BH_NETWORK_ROW, id);
 }
 
 /* A list of integers from a list of texts, in place. */
@@ -207,7 +213,7 @@ static int container_more(lua_State *L, struct bh_host *host, struct bh_error *e
 	rc = rc ? rc : set_rows(L, store, "published",
 	                        "SELECT address, host, port, protocol FROM published WHERE container = ? ORDER BY n",
 	                        published_columns, err);
-	rc = rc ? rc : bh_store_query(store, &rows, err, "SELECT id FROM endpoints WHERE container = ? ORDER BY id", "s",
+	rc = rc ? rc : bh_store_query(store, &rows, err, BH_IDS_IN_CONTAINER, "s",
 	                              bh_field_text(L, -1, "id", ""));
 	lua_newtable(L);
 	while (!rc && (rc = bh_statement_step(rows, err)) == 1) {
@@ -258,16 +264,15 @@ int bh_rows_lost(lua_State *L, struct bh_host *host, struct bh_error *err)
 int bh_rows_containers(lua_State *L, struct bh_host *host, const char *id, struct bh_error *err)
 {
 	static const struct column columns[] = {
-		{"id", 't'}, {"name", 't'}, {"type", 't'}, {"compartment", 'i'}, {"policies", 't'},
-		{"policy", 't'}, {"owner", 't'}, {"netns", 't'}, {"phase", 't'},
-		{"status", 't'}, {NULL, 0},
+		[BH_CONTAINER_ID] = {"id", 't'}, [BH_CONTAINER_NAME] = {"name", 't'}, [BH_CONTAINER_TYPE] = {"type", 't'},
+		[BH_CONTAINER_COMPARTMENT] = {"compartment", 'i'}, [BH_CONTAINER_POLICIES] = {"policies", 't'},
+		[BH_CONTAINER_POLICY] = {"policy", 't'}, [BH_CONTAINER_OWNER] = {"owner", 't'},
+		[BH_CONTAINER_NETNS] = {"netns", 't'}, [BH_CONTAINER_PHASE] = {"phase", 't'},
+		[BH_CONTAINER_STATUS] = {"status", 't'}, {NULL, 0},
 	};
 
-#define CONTAINERS \
-	"SELECT id, name, type, compartment, policies, policy, owner, netns, phase, status FROM containers "
-
 	return push_rows(L, host, columns, container_more, err,
-	                 id ? CONTAINERS "WHERE id = ?1" : CONTAINERS "ORDER BY seq", id);
+	                 id ? BH_CONTAINER_ROW : BH_CONTAINER_COLUMNS "ORDER BY seq", id);
 }
 
 /* What its flags and timeouts mean. */
@@ -342,33 +347,34 @@ int bh_rows_endpoints(lua_State *L, struct bh_host *host, enum bh_endpoints_by b
                       struct bh_error *err)
 {
 	static const struct column columns[] = {
-		{"id", 'i'}, {"container", 't'}, {"compartment", 'i'}, {"network_id", 'i'}, {"kind", 't'},
-		{"interface", 't'}, {"mac", 't'}, {"ipv6", 'f'}, {"flags", 'i'}, {"timeouts", 't'},
-		{"flows_limit", 'i'}, {"default_inbound_origin", 't'}, {"default_outbound_origin", 't'},
-		{"generation", 'i'}, {"attachment", 't'}, {"phase", 't'}, {"status", 't'}, {"reach", 'l'}, {NULL, 0},
+		[BH_ENDPOINT_ID] = {"id", 'i'}, [BH_ENDPOINT_CONTAINER] = {"container", 't'},
+		[BH_ENDPOINT_COMPARTMENT] = {"compartment", 'i'}, [BH_ENDPOINT_NETWORK] = {"network_id", 'i'},
+		[BH_ENDPOINT_KIND] = {"kind", 't'}, [BH_ENDPOINT_INTERFACE] = {"interface", 't'},
+		[BH_ENDPOINT_MAC] = {"mac", 't'}, [BH_ENDPOINT_IPV6] = {"ipv6", 'f'}, [BH_ENDPOINT_SHARED] = {"shared", '-'},
+		[BH_ENDPOINT_OWN] = {"own", '-'}, [BH_ENDPOINT_FLAGS] = {"flags", 'i'},
+		[BH_ENDPOINT_TIMEOUTS] = {"timeouts", 't'}, [BH_ENDPOINT_FLOWS] = {"flows_limit", 'i'},
+		[BH_ENDPOINT_ORIGIN_IN] = {"default_inbound_origin", 't'},
+		[BH_ENDPOINT_ORIGIN_OUT] = {"default_outbound_origin", 't'}, [BH_ENDPOINT_REACH] = {"reach", 'l'},
+		[BH_ENDPOINT_GENERATION] = {"generation", 'i'}, [BH_ENDPOINT_ATTACHMENT] = {"attachment", 't'},
+		[BH_ENDPOINT_PHASE] = {"phase", 't'}, [BH_ENDPOINT_STATUS] = {"status", 't'}, {NULL, 0},
 	};
-
-#define ENDPOINTS                                                                                       \
-	"SELECT id, container, compartment, network, kind, interface, mac, ipv6, flags, timeouts, flows,"   \
-	" origin_in, origin_out, generation, attachment, phase, status, reach FROM endpoints "
-
 	static const char *const ids[] = {
 		[BH_ENDPOINTS_OF_CONTAINER] = "SELECT id FROM endpoints e WHERE e.container = ?1"
 			" OR (e.compartment = (SELECT compartment FROM containers WHERE id = ?1)"
 			" AND NOT EXISTS (SELECT 1 FROM endpoints o WHERE o.container = ?1)) ORDER BY e.id",
-		[BH_ENDPOINTS_OF_COMPARTMENT] = "SELECT id FROM endpoints WHERE compartment = CAST(?1 AS INTEGER) ORDER BY id",
+		[BH_ENDPOINTS_OF_COMPARTMENT] = BH_IDS_IN_COMPARTMENT,
 	};
 	struct bh_statement *rows = NULL;
 	int rc;
 
 	if (by == BH_ENDPOINTS_ALL)
-		return push_rows(L, host, columns, endpoint_more, err, ENDPOINTS "ORDER BY id", NULL);
+		return push_rows(L, host, columns, endpoint_more, err, BH_ENDPOINT_COLUMNS "ORDER BY id", NULL);
 	if (by == BH_ENDPOINTS_ONE)
-		return push_rows(L, host, columns, endpoint_more, err, ENDPOINTS "WHERE id = ?", key);
+		return push_rows(L, host, columns, endpoint_more, err, BH_ENDPOINT_ROW, key);
 	rc = bh_store_query(bh_host_store(host), &rows, err, ids[by], "s", key);
 	lua_newtable(L);
 	while (!rc && (rc = bh_statement_step(rows, err)) == 1)
-		rc = append_rows(L, host, columns, endpoint_more, err, ENDPOINTS "WHERE id = ?", bh_statement_text(rows, 0));
+		rc = append_rows(L, host, columns, endpoint_more, err, BH_ENDPOINT_ROW, bh_statement_text(rows, 0));
 	bh_statement_close(&rows);
 	return rc;
 }

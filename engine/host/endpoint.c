@@ -129,15 +129,30 @@ static int check_interface(const char *name, struct bh_error *err)
 	return 0;
 }
 
+/* By an endpoint that is to stay. */
+static bool is_attached(struct bh_host *host, const char *container, int64_t network)
+{
+	BH_AUTOSTATEMENT struct bh_statement *ids = NULL;
+	int rc = bh_store_query(host->store, &ids, NULL, BH_IDS_IN_CONTAINER, "s", container);
+
+	while (!rc && bh_statement_step(ids, NULL) == 1) {
+		BH_AUTOSTATEMENT struct bh_statement *row = NULL;
+
+		rc = bh_store_query(host->store, &row, NULL, BH_ENDPOINT_ROW, "i", bh_statement_int(ids, 0));
+		if (!rc && bh_statement_step(row, NULL) == 1 && bh_statement_int(row, BH_ENDPOINT_NETWORK) == network &&
+		    strcmp(bh_statement_text(row, BH_ENDPOINT_STATUS), "removing"))
+			return true;
+	}
+	return false;
+}
+
 /* One endpoint on a network, unless each further one has an interface name of its own. */
 static int check_free(struct bh_host *host, const struct bh_endpoint_spec *spec, int64_t compartment,
                       int64_t network, struct bh_error *err)
 {
 	bool named = spec->interface && spec->interface[0];
 
-	if (!named && bh_store_number(host->store, 0,
-	                              "SELECT count(*) FROM endpoints WHERE container = ? AND network = ?"
-	                              " AND status <> 'removing'", "si", spec->container, network))
+	if (!named && is_attached(host, spec->container, network))
 		return bh_error_set(err, -EEXIST, "endpoint already attached: container '%s' is on network '%s'",
 		                    spec->container, spec->network);
 	if (bh_store_number(host->store, 0, "SELECT count(*) FROM endpoints WHERE network = ?", "i", network) >=
@@ -159,32 +174,46 @@ struct ends {
 	struct bh_switch network;
 };
 
+static int find_network(struct bh_host *host, uint32_t id, struct bh_switch *network, struct bh_error *err)
+{
+	BH_AUTOSTATEMENT struct bh_statement *row = NULL;
+	int rc = bh_store_query(host->store, &row, err, BH_NETWORK_ROW, "i", (int64_t)id);
+	const char *status;
+
+	if (!rc)
+		rc = bh_statement_step(row, err);
+	if (rc <= 0)
+		return rc;
+	status = bh_statement_text(row, BH_NETWORK_STATUS);
+	if (!strcmp(status, "removing"))
+		return bh_error_set(err, -ENOENT, "there is no network '%.80s'", bh_statement_text(row, BH_NETWORK_NAME));
+	if (!strcmp(status, "rebuild"))
+		return bh_error_set(err, -ENODEV,
+		                    "network '%s' could not be made again after the host started; `bulkhead reconcile` says why",
+		                    bh_statement_text(row, BH_NETWORK_NAME));
+	bh_statement_close(&row);
+	return bh_network_load(host, id, network, err);
+}
+
 static int find_ends(struct bh_host *host, const struct bh_endpoint_spec *spec, struct ends *ends,
                      struct bh_error *err)
 {
 	BH_AUTOSTATEMENT struct bh_statement *row = NULL;
 	int64_t network;
-	int rc = bh_store_query(host->store, &row, err,
-	                        "SELECT c.type, c.compartment, n.id, n.status = 'rebuild' FROM containers c LEFT JOIN networks n"
-	                        " ON n.name = ? AND n.status <> 'removing' WHERE c.id = ? AND c.status <> 'removing'", "ss",
-	                        spec->network, spec->container);
+	int rc = bh_store_query(host->store, &row, err, BH_CONTAINER_ROW, "s", spec->container);
 
 	if (!rc)
 		rc = bh_statement_step(row, err);
 	if (rc < 0)
 		return rc;
-	if (rc == 0)
+	if (rc == 0 || !strcmp(bh_statement_text(row, BH_CONTAINER_STATUS), "removing"))
 		return bh_error_set(err, -ENOENT, "there is no container '%.80s'", spec->container);
-	ends->hyperv = !strcmp(bh_statement_text(row, 0), "hyperv");
-	ends->compartment = bh_statement_int(row, 1);
-	network = bh_statement_int(row, 2);
+	ends->hyperv = !strcmp(bh_statement_text(row, BH_CONTAINER_TYPE), "hyperv");
+	ends->compartment = bh_statement_int(row, BH_CONTAINER_COMPARTMENT);
+	network = bh_store_number(host->store, 0, BH_NETWORK_ID, "s", spec->network);
 	if (!network)
 		return bh_error_set(err, -ENOENT, "there is no network '%.80s'", spec->network);
-	if (bh_statement_int(row, 3))
-		return bh_error_set(err, -ENODEV,
-		                    "network '%s' could not be made again after the host started; `bulkhead reconcile` says why",
-		                    spec->network);
-	return bh_network_load(host, (uint32_t)network, &ends->network, err);
+	return find_network(host, (uint32_t)network, &ends->network, err);
 }
 
 void bh_timeouts_format(const uint32_t timeouts[BH_TIMEOUT_COUNT], char *text, size_t size)
@@ -322,37 +351,33 @@ static int new_own_table(struct bh_host *host, uint32_t endpoint, int64_t networ
 static int own_table(struct bh_host *host, uint32_t endpoint, size_t more, uint32_t *table, struct bh_error *err)
 {
 	BH_AUTOSTATEMENT struct bh_statement *row = NULL;
-	int64_t network, own, generation;
-	size_t rules;
+	int64_t shared, own, count;
 	bool live;
-	int rc = bh_store_query(host->store, &row, err,
-	                        "SELECT network, ifnull(own, 0), generation, status = 'ready',"
-	                        " (SELECT count(*) FROM rules r WHERE r.tbl IN (e.shared, e.own)) FROM endpoints e"
-	                        " WHERE id = ? AND status <> 'removing'", "i", (int64_t)endpoint);
+	int rc = bh_store_query(host->store, &row, err, BH_ENDPOINT_ROW, "i", (int64_t)endpoint);
 
 	if (!rc)
 		rc = bh_statement_step(row, err);
 	if (rc < 0)
 		return rc;
-	if (rc == 0)
+	if (rc == 0 || !strcmp(bh_statement_text(row, BH_ENDPOINT_STATUS), "removing"))
 		return bh_error_set(err, -ENOENT, "there is no endpoint %u", endpoint);
-	rules = (size_t)bh_statement_int(row, 4) + more;
-	if (rules > BH_RULES_MAX)
-		return bh_error_set(err, -E2BIG, "%zu rules; an endpoint may have at most %d", rules, BH_RULES_MAX);
-	network = bh_statement_int(row, 0);
-	own = bh_statement_int(row, 1);
-	live = bh_statement_int(row, 3) != 0;
-	generation = bh_statement_int(row, 2) + live;
+	shared = bh_statement_int(row, BH_ENDPOINT_SHARED); /* 0 where it is NULL */
+	own = bh_statement_int(row, BH_ENDPOINT_OWN);
+	live = !strcmp(bh_statement_text(row, BH_ENDPOINT_STATUS), "ready");
+	count = bh_store_number(host->store, 0, "SELECT count(*) FROM rules WHERE tbl IN (?, ?)", "ii", shared, own);
+	if ((size_t)count + more > BH_RULES_MAX)
+		return bh_error_set(err, -E2BIG, "%zu rules; an endpoint may have at most %d", (size_t)count + more,
+		                    BH_RULES_MAX);
 	if (own && !live) {
 		*table = (uint32_t)own;
 		return 0;
 	}
 	rc = live ? bh_reload_remember(host, endpoint, err) : 0;
-	rc = rc ? rc : new_own_table(host, endpoint, network, own, table, err);
+	rc = rc ? rc : new_own_table(host, endpoint, bh_statement_int(row, BH_ENDPOINT_NETWORK), own, table, err);
 	return rc ? rc : bh_store_run(host->store, err,
-	                              "UPDATE endpoints SET own = ?, generation = ?, status = iif(status = 'ready',"
-	                              " 'changing', status) WHERE id = ?", "iii", (int64_t)*table, generation,
-	                              (int64_t)endpoint);
+	                              "UPDATE endpoints SET own = ?, generation = generation + (status = 'ready'),"
+	                              " status = iif(status = 'ready', 'changing', status) WHERE id = ?", "ii",
+	                              (int64_t)*table, (int64_t)endpoint);
 }
 
 int bh_endpoint_add_rules(struct bh_host *host, uint32_t endpoint, const struct bh_rule *rules,
@@ -383,8 +408,8 @@ static int settle_nic(struct bh_host *host, struct bh_nic *nic, bool reaches, en
 	                     bh_store_number(host->store, 0, "SELECT reach <> '' FROM networks WHERE id = ?", "i",
 	                                     (int64_t)nic->network);
 	/* IPv6 takes 0 for 1024; the first endpoint's route comes before the others'. */
-	if (bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 FROM endpoints WHERE compartment = ? AND id < ?)",
-	                    "ii", (int64_t)nic->compartment, (int64_t)nic->endpoint))
+	if (bh_store_number(host->store, nic->endpoint, BH_IDS_IN_COMPARTMENT, "i", (int64_t)nic->compartment) <
+	    nic->endpoint)
 		nic->metric = 1024 + nic->endpoint % 65536;
 	for (size_t i = 0; i < network.subnets_count; i++)
 		for (size_t a = 0; a < nic->addresses_count; a++)
@@ -414,23 +439,35 @@ static void settle_conf(struct bh_conf *conf, const struct bh_nic *nic)
 		conf->link_local = bh_address_link_local(nic->mac);
 }
 
-static void fill_conf(struct bh_conf *conf, struct bh_statement *row, int column)
+static void fill_conf(struct bh_conf *conf, struct bh_statement *row)
 {
-	const char *timeouts = bh_statement_text(row, column + 3);
+	const char *timeouts = bh_statement_text(row, BH_ENDPOINT_TIMEOUTS);
 
 	bh_conf_init(conf);
-	conf->tables[0].id = (uint32_t)bh_statement_int(row, column);
-	conf->tables[1].id = (uint32_t)bh_statement_int(row, column + 1);
-	conf->flags = (uint32_t)bh_statement_int(row, column + 2);
+	conf->tables[0].id = (uint32_t)bh_statement_int(row, BH_ENDPOINT_SHARED); /* 0 where it is NULL */
+	conf->tables[1].id = (uint32_t)bh_statement_int(row, BH_ENDPOINT_OWN);
+	conf->flags = (uint32_t)bh_statement_int(row, BH_ENDPOINT_FLAGS);
 	for (int t = 0; t < BH_TIMEOUT_COUNT && timeouts; t++) {
 		conf->timeouts[t] = (uint32_t)strtoul(timeouts, NULL, 10);
 		timeouts = strchr(timeouts, ',');
 		timeouts = timeouts ? timeouts + 1 : NULL;
 	}
-	conf->flows_limit = (uint32_t)bh_statement_int(row, column + 4);
+	conf->flows_limit = (uint32_t)bh_statement_int(row, BH_ENDPOINT_FLOWS);
 	if (conf->flows_guaranteed > conf->flows_limit)
 		conf->flows_guaranteed = conf->flows_limit;
-	conf->generation = (uint32_t)bh_statement_int(row, column + 5);
+	conf->generation = (uint32_t)bh_statement_int(row, BH_ENDPOINT_GENERATION);
+}
+
+static int fill_nic(struct bh_nic *nic, struct bh_statement *row, struct bh_error *err)
+{
+	nic->network = (uint32_t)bh_statement_int(row, BH_ENDPOINT_NETWORK);
+	nic->compartment = (uint32_t)bh_statement_int(row, BH_ENDPOINT_COMPARTMENT);
+	nic->kind = strcmp(bh_statement_text(row, BH_ENDPOINT_KIND), "vmNIC") ? BH_NIC_HOST_VNIC : BH_NIC_SYNTHETIC;
+	nic->ipv6 = bh_statement_int(row, BH_ENDPOINT_IPV6) != 0;
+	snprintf(nic->name, sizeof(nic->name), "%s", bh_statement_text(row, BH_ENDPOINT_INTERFACE));
+	if (bh_mac_parse(nic->mac, bh_statement_text(row, BH_ENDPOINT_MAC), err))
+		return bh_error_prefix(err, "the store: endpoint %u", nic->endpoint);
+	return 0;
 }
 
 int bh_endpoint_load(struct bh_host *host, uint32_t endpoint, struct bh_endpoint_row *out,
@@ -439,10 +476,7 @@ int bh_endpoint_load(struct bh_host *host, uint32_t endpoint, struct bh_endpoint
 	BH_AUTOSTATEMENT struct bh_statement *row = NULL;
 	struct bh_endpoint_row made = {.nic.endpoint = endpoint};
 	struct bh_nic *nic = &made.nic;
-	int rc = bh_store_query(host->store, &row, err,
-	                        "SELECT container, network, compartment, kind, mac, interface, ipv6, reach <> '',"
-	                        " ifnull(shared, 0), ifnull(own, 0), flags, timeouts, flows, generation FROM endpoints"
-	                        " WHERE id = ?", "i", (int64_t)endpoint);
+	int rc = bh_store_query(host->store, &row, err, BH_ENDPOINT_ROW, "i", (int64_t)endpoint);
 
 	if (!rc)
 		rc = bh_statement_step(row, err);
@@ -450,19 +484,13 @@ int bh_endpoint_load(struct bh_host *host, uint32_t endpoint, struct bh_endpoint
 		return rc;
 	if (rc == 0)
 		return bh_error_set(err, -ENOENT, "there is no endpoint %u", endpoint);
-	snprintf(made.container, sizeof(made.container), "%s", bh_statement_text(row, 0));
-	nic->network = (uint32_t)bh_statement_int(row, 1);
-	nic->compartment = (uint32_t)bh_statement_int(row, 2);
-	nic->kind = strcmp(bh_statement_text(row, 3), "vmNIC") ? BH_NIC_HOST_VNIC : BH_NIC_SYNTHETIC;
-	nic->ipv6 = bh_statement_int(row, 6) != 0;
-	snprintf(nic->name, sizeof(nic->name), "%s", bh_statement_text(row, 5));
-	if (bh_mac_parse(nic->mac, bh_statement_text(row, 4), err))
-		return bh_error_prefix(err, "the store: endpoint %u", endpoint);
-	rc = bh_endpoint_addresses(host, endpoint, nic->addresses, &nic->addresses_count, err);
-	rc = rc ? rc : settle_nic(host, nic, bh_statement_int(row, 7) != 0, &made.driver, err);
+	snprintf(made.container, sizeof(made.container), "%s", bh_statement_text(row, BH_ENDPOINT_CONTAINER));
+	rc = fill_nic(nic, row, err);
+	rc = rc ? rc : bh_endpoint_addresses(host, endpoint, nic->addresses, &nic->addresses_count, err);
+	rc = rc ? rc : settle_nic(host, nic, *bh_statement_text(row, BH_ENDPOINT_REACH), &made.driver, err);
 	if (rc)
 		return rc;
-	fill_conf(&made.conf, row, 8);
+	fill_conf(&made.conf, row);
 	settle_conf(&made.conf, nic);
 	*out = made;
 	return 0;

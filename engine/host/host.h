@@ -12,6 +12,7 @@
 #include "../platform/lab.h"
 #include "../platform/platform.h"
 #include "../store/store.h"
+#include "columns.h"
 
 struct bh_host;
 

@@ -196,7 +196,7 @@ int bh_network_remove(struct bh_host *host, const char *name, struct bh_error *e
 
 	if (rc)
 		return rc;
-	id = bh_store_number(host->store, 0, "SELECT id FROM networks WHERE name = ?", "s", name);
+	id = bh_store_number(host->store, 0, BH_NETWORK_ID, "s", name);
 	if (!id)
 		return bh_error_set(err, -ENOENT, "there is no network '%.80s'", name);
 	rc = bh_store_query(host->store, &rows, err,
@@ -216,8 +216,7 @@ int bh_network_load(struct bh_host *host, uint32_t id, struct bh_switch *network
 {
 	BH_AUTOSTATEMENT struct bh_statement *row = NULL, *subnets = NULL;
 	struct bh_switch loaded = {.id = id};
-	int rc = bh_store_query(host->store, &row, err, "SELECT name, driver, mtu FROM networks WHERE id = ?",
-	                        "i", (int64_t)id);
+	int rc = bh_store_query(host->store, &row, err, BH_NETWORK_ROW, "i", (int64_t)id);
 
 	if (!rc)
 		rc = bh_statement_step(row, err);
@@ -225,9 +224,9 @@ int bh_network_load(struct bh_host *host, uint32_t id, struct bh_switch *network
 		return bh_error_set(err, -ENOENT, "there is no network %u", id);
 	if (rc < 0)
 		return rc;
-	snprintf(loaded.name, sizeof(loaded.name), "%s", bh_statement_text(row, 0));
-	loaded.mtu = (uint32_t)bh_statement_int(row, 2);
-	rc = bh_driver_parse(bh_statement_text(row, 1), &loaded.driver, err);
+	snprintf(loaded.name, sizeof(loaded.name), "%s", bh_statement_text(row, BH_NETWORK_NAME));
+	loaded.mtu = (uint32_t)bh_statement_int(row, BH_NETWORK_MTU);
+	rc = bh_driver_parse(bh_statement_text(row, BH_NETWORK_DRIVER), &loaded.driver, err);
 	if (!rc)
 		rc = bh_store_query(host->store, &subnets, err,
 		                    "SELECT prefix, gateway, last FROM subnets WHERE network = ? ORDER BY rowid", "i",
@@ -263,14 +262,13 @@ int bh_network_words(struct bh_host *host, uint32_t id, struct bh_words *words,
 	char dns[1024], *rest = dns, *word;
 	int rc = bh_network_load(host, id, &network, err);
 
-	rc = rc ? rc : bh_store_query(host->store, &row, err, "SELECT dns FROM networks WHERE id = ?", "i",
-	                              (int64_t)id);
+	rc = rc ? rc : bh_store_query(host->store, &row, err, BH_NETWORK_ROW, "i", (int64_t)id);
 	if (!rc && (rc = bh_statement_step(row, err)) == 1)
 		rc = 0;
 	if (rc)
 		return rc;
 	memset(words, 0, sizeof(*words));
-	snprintf(dns, sizeof(dns), "%s", bh_statement_text(row, 0));
+	snprintf(dns, sizeof(dns), "%s", bh_statement_text(row, BH_NETWORK_DNS));
 	for (size_t i = 0; i < network.subnets_count; i++) {
 		struct bh_range gateway = {network.subnets[i].gateway, network.subnets[i].gateway};
 

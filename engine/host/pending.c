@@ -13,17 +13,48 @@ struct bh_pending_row {
 	enum bh_pending_kind kind;
 	uint32_t id; /* of a container its number */
 	char status[12];
-	bool reaches;
+	bool reaches; /* of an endpoint: others, by its policy */
 };
 
-/* The numbers are of enum bh_pending_kind. A compartment is pending only with a container in it. */
+/* The numbers are of enum bh_pending_kind. */
 static const char question[] =
 	"SELECT 0, id, status, 0 FROM networks WHERE status <> 'ready'"
-	" UNION ALL SELECT 1, id, status, 0 FROM compartments WHERE id IN"
-	" (SELECT compartment FROM containers c WHERE c.status <> 'ready') AND status <> 'ready'"
-	" UNION ALL SELECT 2, seq, status, 0 FROM containers WHERE status <> 'ready'"
+	" UNION ALL SELECT 2, seq, status, compartment FROM containers WHERE status <> 'ready'"
 	" UNION ALL SELECT 3, id, status, reach <> '' FROM endpoints WHERE status <> 'ready'"
 	" UNION ALL SELECT 4, id, 'loose', 0 FROM loose";
+
+static int add(struct bh_pending *pending, const struct bh_pending_row *row, struct bh_error *err)
+{
+	if (!(pending->count & (pending->count - 1))) { /* 0 and the powers of two: full */
+		struct bh_pending_row *more = realloc(pending->rows, (pending->count ? pending->count * 2 : 1) * sizeof(*row));
+
+		if (!more)
+			return bh_error_set(err, -ENOMEM, "not enough memory for a change");
+		pending->rows = more;
+	}
+	pending->rows[pending->count++] = *row;
+	return 0;
+}
+
+/* A compartment is pending only together with a container in it, but a container may join one that is there. */
+static int add_compartment(struct bh_host *host, struct bh_pending *pending, int64_t id, struct bh_error *err)
+{
+	BH_AUTOSTATEMENT struct bh_statement *found = NULL;
+	struct bh_pending_row row = {.kind = BH_PENDING_COMPARTMENT, .id = (uint32_t)id};
+	int rc = bh_store_query(host->store, &found, err, BH_COMPARTMENT_ROW, "i", id);
+
+	if (!rc)
+		rc = bh_statement_step(found, err);
+	if (rc != 1)
+		return rc;
+	snprintf(row.status, sizeof(row.status), "%s", bh_statement_text(found, BH_COMPARTMENT_STATUS));
+	if (!strcmp(row.status, "ready"))
+		return 0;
+	for (size_t i = 0; i < pending->count; i++)
+		if (pending->rows[i].kind == BH_PENDING_COMPARTMENT && pending->rows[i].id == row.id)
+			return 0;
+	return add(pending, &row, err);
+}
 
 int bh_pending_load(struct bh_host *host, struct bh_pending *pending, struct bh_error *err)
 {
@@ -32,20 +63,16 @@ int bh_pending_load(struct bh_host *host, struct bh_pending *pending, struct bh_
 
 	bh_pending_clear(pending);
 	while (!rc && (rc = bh_statement_step(rows, err)) == 1) {
-		struct bh_pending_row *row;
+		struct bh_pending_row row = {
+			.kind = (enum bh_pending_kind)bh_statement_int(rows, 0),
+			.id = (uint32_t)bh_statement_int(rows, 1),
+			.reaches = bh_statement_int(rows, 3) != 0,
+		};
 
-		if (!(pending->count & (pending->count - 1))) { /* 0 and the powers of two: full */
-			row = realloc(pending->rows, (pending->count ? pending->count * 2 : 1) * sizeof(*row));
-			if (!row)
-				return bh_error_set(err, -ENOMEM, "not enough memory for a change");
-			pending->rows = row;
-		}
-		row = &pending->rows[pending->count++];
-		row->kind = (enum bh_pending_kind)bh_statement_int(rows, 0);
-		row->id = (uint32_t)bh_statement_int(rows, 1);
-		snprintf(row->status, sizeof(row->status), "%s", bh_statement_text(rows, 2));
-		row->reaches = bh_statement_int(rows, 3) != 0;
-		rc = 0;
+		snprintf(row.status, sizeof(row.status), "%s", bh_statement_text(rows, 2));
+		rc = add(pending, &row, err);
+		if (!rc && row.kind == BH_PENDING_CONTAINER)
+			rc = add_compartment(host, pending, bh_statement_int(rows, 3), err);
 	}
 	return rc;
 }

@@ -84,8 +84,8 @@ bool bh_realize_reaches(struct bh_host *host, const struct bh_pending *pending)
 	if (bh_pending_reaches(pending, "creating"))
 		return true;
 	return bh_pending_any(pending, BH_PENDING_ENDPOINT, "changing") &&
-	       bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 FROM endpoints e JOIN before b"
-	                       " ON b.endpoint = e.id WHERE e.reach <> b.reach)", "") != 0;
+	       bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 FROM before b CROSS JOIN endpoints e"
+	                       " ON e.id = b.endpoint WHERE e.reach <> b.reach)", "") != 0;
 }
 
 /* The published ports of the endpoints that are there. */
@@ -164,14 +164,14 @@ static int create_compartment(struct bh_host *host, uint32_t id, struct bh_error
 	BH_AUTOSTATEMENT struct bh_statement *row = NULL;
 	uint64_t cookie = 0;
 	bool known = false;
-	int rc = bh_store_query(host->store, &row, err, "SELECT adopt, cookie FROM compartments WHERE id = ?", "i",
-	                        (int64_t)id);
+	int rc = bh_store_query(host->store, &row, err, BH_COMPARTMENT_ROW, "i", (int64_t)id);
 
 	if (!rc && (rc = bh_statement_step(row, err)) == 1)
-		rc = host->platform->ops->compartment_create(host->platform, id, bh_statement_text(row, 0), err);
+		rc = host->platform->ops->compartment_create(host->platform, id,
+		                                             bh_statement_text(row, BH_COMPARTMENT_ADOPT), err);
 	rc = rc ? rc : host->platform->ops->compartment_cookie(host->platform, id, NULL, &cookie, err);
 	if (!rc)
-		known = (uint64_t)bh_statement_int(row, 1) == cookie;
+		known = (uint64_t)bh_statement_int(row, BH_COMPARTMENT_COOKIE) == cookie;
 	bh_statement_close(&row);
 	if (rc)
 		return rc;
@@ -242,7 +242,12 @@ static int create_endpoint(struct bh_host *host, uint32_t id, struct bh_error *e
 	                              "si", row.nic.name, (int64_t)id);
 }
 
-/* What is made is marked `ready` at once, but for containers, of which there is nothing to make. */
+/* There is nothing to make of it but what was made of its compartment and endpoint. */
+static int create_container(struct bh_host *host, uint32_t seq, struct bh_error *err)
+{
+	return bh_store_run(host->store, err, "UPDATE containers SET status = 'ready' WHERE seq = ?", "i", (int64_t)seq);
+}
+
 static int create_pending(struct bh_host *host, const struct bh_pending *pending, struct bh_error *err)
 {
 	bool networks = bh_pending_any(pending, BH_PENDING_NETWORK, "creating") ||
@@ -254,10 +259,7 @@ static int create_pending(struct bh_host *host, const struct bh_pending *pending
 		rc = bh_realize_uplink(host, err);
 	rc = rc ? rc : bh_pending_each(host, pending, BH_PENDING_COMPARTMENT, "creating", create_compartment, err);
 	rc = rc ? rc : bh_pending_each(host, pending, BH_PENDING_ENDPOINT, "creating", create_endpoint, err);
-	if (!rc && bh_pending_any(pending, BH_PENDING_CONTAINER, "creating"))
-		rc = bh_store_run(host->store, err, "UPDATE containers SET status = 'ready'"
-		                  " WHERE status <> 'ready' AND status = 'creating'", "");
-	return rc;
+	return rc ? rc : bh_pending_each(host, pending, BH_PENDING_CONTAINER, "creating", create_container, err);
 }
 
 int bh_realize_create(struct bh_host *host, struct bh_error *err)
@@ -367,7 +369,7 @@ void bh_tables_collect(struct bh_host *host)
 /* Endpoints that are the first on a `nat` network once those that are `removing` are gone. */
 #define HEIRS                                                                                    \
 	"SELECT h.id FROM endpoints h JOIN networks n ON n.id = h.network WHERE h.container IN"      \
-	" (SELECT container FROM endpoints WHERE " REMOVING ") AND n.driver = 'nat'"          \
+	" (SELECT container FROM endpoints WHERE " REMOVING ") AND n.driver = 'nat'"                 \
 	" AND +h.status IN ('ready', 'changing')"                                                    \
 	" AND EXISTS (SELECT 1 FROM published p WHERE p.container = h.container)"                    \
 	" AND EXISTS (SELECT 1 FROM endpoints o JOIN networks m ON m.id = o.network WHERE o.id < h.id" \

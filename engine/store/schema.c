@@ -60,7 +60,7 @@ static const char *const statements[] = {
 	" generation INTEGER NOT NULL, attachment TEXT NOT NULL, phase TEXT NOT NULL, status TEXT NOT NULL)",
 	"CREATE INDEX endpoints_container ON endpoints(container)",
 	"CREATE INDEX endpoints_network ON endpoints(network, mac)",
-	"CREATE INDEX endpoints_reach ON endpoints(network) WHERE reach <> ''",
+	"CREATE INDEX endpoints_reach ON endpoints(network, reach) WHERE reach <> ''",
 	"CREATE INDEX endpoints_compartment ON endpoints(compartment)",
 	"CREATE INDEX endpoints_shared ON endpoints(shared)",
 	"CREATE INDEX endpoints_status ON endpoints(status) WHERE status <> 'ready'",

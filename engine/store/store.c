@@ -14,8 +14,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "memory.h"
+
 #define CACHE_MAX 96
-#define LOG_PAGES 128 /* of 4 KB: about five changes */
+#define LOG_PAGES 128 /* about five changes */
+#define PAGE "2048" /* bytes, of a new store: a page that changes is written and summed up whole, and read again */
 
 struct bh_statement {
 	sqlite3_stmt *stmt;
@@ -54,15 +57,13 @@ static int make_private(const char *path, struct bh_error *err)
 	return 0;
 }
 
-/* One thread, nobody who asks for statistics, and room for statements to be compiled without malloc(). */
-#define LOOKASIDE_BYTES 1024
-#define LOOKASIDE_SLOTS 512
-
+/* One thread, and nobody who asks for statistics. Refused, and not needed, from the second store on. */
 static void be_plain(void)
 {
-	sqlite3_config(SQLITE_CONFIG_SINGLETHREAD); /* refused, and not needed, from the second store on */
+	sqlite3_config(SQLITE_CONFIG_SINGLETHREAD);
 	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
-	sqlite3_config(SQLITE_CONFIG_LOOKASIDE, LOOKASIDE_BYTES, LOOKASIDE_SLOTS);
+	sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0);
+	bh_memory_use();
 }
 
 int bh_store_open(struct bh_store **out, const char *path, bool write, struct bh_error *err)
@@ -85,8 +86,8 @@ int bh_store_open(struct bh_store **out, const char *path, bool write, struct bh
 		sqlite3_db_config(store->db, SQLITE_DBCONFIG_ENABLE_FKEY, 1, NULL);
 		sqlite3_wal_autocheckpoint(store->db, LOG_PAGES);
 		sqlite3_file_control(store->db, NULL, SQLITE_FCNTL_PERSIST_WAL, &keep); /* a file's only */
-		if (sqlite3_exec(store->db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; "
-		                 "PRAGMA temp_store=MEMORY", NULL, NULL, NULL))
+		if (sqlite3_exec(store->db, "PRAGMA page_size=" PAGE "; PRAGMA journal_mode=WAL; "
+		                 "PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY", NULL, NULL, NULL))
 			rc = store_error(store->db, err);
 	}
 	if (!rc)
