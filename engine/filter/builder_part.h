@@ -36,6 +36,7 @@ struct bh_builder {
 	bool fixed, loaded, has_words;
 	uint32_t boxes[BH_SPACES];
 	bool changed[BH_SPACES]; /* since what is looked up in was made */
+	uint32_t refused[BH_SPACES]; /* so many boxes, or somewhat fewer, were too many for rows; 0 = none were */
 	bool planted[BH_SPACES]; /* the forest takes changes in place; whether it is looked up in or not */
 	struct bh_planting plantings[BH_SPACES];
 	struct pending {
