@@ -61,7 +61,7 @@ struct record *bh_records_find(const struct records *records, uint32_t id);
 /* Room for one more, not yet among them; NULL. */
 struct record *bh_records_take(struct records *records);
 int bh_records_put(struct records *records, const struct record *record); /* by its entry's id; -ENOMEM */
-void bh_records_remove(struct records *records, const struct record *record);
+void bh_records_remove(struct records *records, uint32_t id);
 void bh_records_give(struct records *records, struct record *record); /* clears one that is not among them */
 void bh_records_clear(struct records *records);
 
