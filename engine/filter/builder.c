@@ -165,6 +165,7 @@ static void approach(const struct bh_builder *builder, const struct bh_rule *rul
 	if (!builder->loaded || !builder->labels)
 		return;
 	from = stride_after(builder, (uint32_t)rule->priority << 1 | (rule->action != BH_BLOCK)) * BH_STRIDE;
+	__builtin_prefetch(&builder->spaces[from], 1);
 	for (uint32_t i = 0; i < BH_STRIDE; i += 64 / sizeof(struct bh_entry))
 		__builtin_prefetch(&builder->entries[from + i], 1);
 }
@@ -280,7 +281,7 @@ int bh_builder_insert(struct bh_builder *builder, const struct bh_rule *rule, st
 	}
 	label = builder->loaded ? take_label(builder, &record->entry) : builder->labels++;
 	if (label < 0) {
-		bh_records_remove(&builder->records, record);
+		bh_records_remove(&builder->records, rule->id);
 		bh_records_give(&builder->records, record);
 		return no_memory(err);
 	}
@@ -303,7 +304,7 @@ int bh_builder_delete(struct bh_builder *builder, uint32_t id, struct bh_error *
 
 	if (!record)
 		return bh_error_set(err, -ENOENT, "there is no rule %u", id);
-	bh_records_remove(&builder->records, record);
+	bh_records_remove(&builder->records, id);
 	builder->fat_count -= record->pieces.fat != NULL;
 	for (uint32_t p = 0; p < record->pieces.count; p++)
 		builder->boxes[record->pieces.list[p].space]--;

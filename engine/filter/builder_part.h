@@ -36,6 +36,7 @@ struct bh_builder {
 	bool fixed, loaded, has_words;
 	uint32_t boxes[BH_SPACES];
 	bool changed[BH_SPACES]; /* since what is looked up in was made */
+	uint32_t refused[BH_SPACES]; /* so many boxes, or somewhat fewer, were too many for rows; 0 = none were */
 	bool planted[BH_SPACES]; /* the forest takes changes in place; whether it is looked up in or not */
 	struct bh_planting plantings[BH_SPACES];
 	struct pending {
@@ -60,7 +61,7 @@ struct record *bh_records_find(const struct records *records, uint32_t id);
 /* Room for one more, not yet among them; NULL. */
 struct record *bh_records_take(struct records *records);
 int bh_records_put(struct records *records, const struct record *record); /* by its entry's id; -ENOMEM */
-void bh_records_remove(struct records *records, const struct record *record);
+void bh_records_remove(struct records *records, uint32_t id);
 void bh_records_give(struct records *records, struct record *record); /* clears one that is not among them */
 void bh_records_clear(struct records *records);
 

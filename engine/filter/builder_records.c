@@ -49,8 +49,11 @@ void bh_records_approach(const struct records *records, uint32_t id)
 struct record *bh_records_find(const struct records *records, uint32_t id)
 {
 	const struct slot *slot = records->slots_bits ? find(records, id) : NULL;
+	struct record *record = slot && slot->number ? record_at(records, slot->number) : NULL;
 
-	return slot && slot->number ? record_at(records, slot->number) : NULL;
+	for (uint32_t line = 0; record && line < sizeof(*record); line += 64)
+		__builtin_prefetch((const char *)record + line, 1);
+	return record;
 }
 
 static int grow_slabs(struct records *records)
@@ -110,10 +113,10 @@ int bh_records_put(struct records *records, const struct record *record)
 }
 
 /* Those after it that are not where they would be best come nearer. */
-void bh_records_remove(struct records *records, const struct record *record)
+void bh_records_remove(struct records *records, uint32_t id)
 {
 	struct slot *slots = records->slots;
-	uint32_t hole = (uint32_t)(find(records, record->entry.rule) - slots), at = hole;
+	uint32_t hole = (uint32_t)(find(records, id) - slots), at = hole;
 	uint32_t mask = (1u << records->slots_bits) - 1;
 
 	for (at = next_slot(records, at); slots[at].number; at = next_slot(records, at))

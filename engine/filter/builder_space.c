@@ -149,6 +149,7 @@ static int make(struct bh_builder *builder, uint32_t space, const struct bh_box 
 	rc = bh_rows_build(&builder->rows[space], boxes, count, BH_ROWS_PARTS / 64);
 	if (rc || (builder->rows[space].words && (!for_ever || builder->rows[space].words <= ROWS_SURE)))
 		return rc;
+	builder->refused[space] = count;
 	if (for_ever)
 		return fixed_make(builder, space, boxes, count);
 	if (!builder->planted[space])
@@ -184,6 +185,14 @@ void bh_builder_change(struct bh_builder *builder, const struct bh_piece *piece,
 		make_changes(builder, space);
 }
 
+/* Whether rows need not be tried: about so many boxes were too many for them. */
+static bool is_too_many(const struct bh_builder *builder, uint32_t space)
+{
+	uint32_t boxes = builder->boxes[space], refused = builder->refused[space];
+
+	return boxes >= BH_ROWS_PARTS || (refused && boxes >= refused - refused / 8);
+}
+
 int bh_builder_settle(struct bh_builder *builder, uint32_t space)
 {
 	struct members members = {0};
@@ -194,7 +203,7 @@ int bh_builder_settle(struct bh_builder *builder, uint32_t space)
 	if (!builder->changed[space])
 		return 0;
 	forms_clear(builder, space);
-	if (builder->planted[space] && builder->boxes[space] >= BH_ROWS_PARTS) {
+	if (builder->planted[space] && is_too_many(builder, space)) {
 		builder->changed[space] = false;
 		return 0;
 	}

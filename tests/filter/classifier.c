@@ -1,19 +1,15 @@
 /*
  * classifier.c - linear = classifier: the same rule, in every variant that runs here, one at a time
  * and in batches, built whole, while rules go in and out of a builder, and while a thread looks up.
- * And that no rules make it larger, or longer to build, than it may be.
  *
  *   classifier LOOKUPS [SEED]
  */
-#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "../../engine/filter/classifier.h"
-#include "../../engine/filter/forest.h"
-#include "../support/random.h"
+#include "../support/rules.h"
 
 #define KEYS 300
 
@@ -25,160 +21,9 @@ static void report(const char *property, bool ok, const char *detail)
 	*(ok ? &passed : &failed) += 1;
 }
 
-static void set_text(struct bh_rule *rule, const char *field, const char *text)
-{
-	if (bh_rule_set(rule, field, text, NULL))
-		abort();
-}
-
-#define SHAPES 7
-
-static uint32_t wide_address(void)
-{
-	return (random_below(40) * 2654435761u) << 12 | random_below(4096);
-}
-
-/* As an access list has them: hosts and networks on both sides, of a whole internet. */
-static void wide_rule(struct bh_rule *rule)
-{
-	static const char *const fields[] = {"local", "remote"};
-	char text[80];
-
-	for (int side = 0; side < 2; side++) {
-		uint32_t address = wide_address(), length = random_below(3) ? 32 : 16 + random_below(16);
-
-		if (!random_below(6))
-			continue;
-		address &= (uint32_t)(0xffffffffULL << (32 - length));
-		sprintf(text, "%u.%u.%u.%u/%u", address >> 24, address >> 16 & 255, address >> 8 & 255, address & 255, length);
-		set_text(rule, fields[side], text);
-	}
-	set_text(rule, "protocol", random_below(3) ? "tcp" : "udp");
-	sprintf(text, random_below(4) ? "%u" : "%u-65535", random_below(2000));
-	set_text(rule, "local_port", text);
-}
-
-static void set_range(struct bh_rule *rule, const char *field, uint32_t first, uint32_t last)
-{
-	char text[24];
-
-	sprintf(text, "%u-%u", first, last);
-	set_text(rule, field, text);
-}
-
-/* As a container has them: both directions, some prefixes, some ports on either side, or none at all. */
-static void container_rule(struct bh_rule *rule)
-{
-	static const char *const ports[] = {"local_port", "remote_port"};
-	char text[24];
-
-	rule->direction = random_below(2) ? BH_IN : BH_OUT;
-	for (int side = 0; side < 2; side++) {
-		sprintf(text, random_below(2) ? "10.0.0.0/14" : "10.%u.0.0/16", random_below(4));
-		if (random_below(2))
-			set_text(rule, side ? "remote" : "local", text);
-	}
-	if (!random_below(6))
-		return;
-	set_text(rule, "protocol", random_below(3) ? "tcp" : "udp");
-	for (int side = 0; side < 2; side++) {
-		uint32_t first = 1 + random_below(4) * 1000 + random_below(3);
-
-		if (random_below(2))
-			set_range(rule, ports[side], first, random_below(2) ? first : first + random_below(3000));
-	}
-}
-
-/* Ranges that nearly all packets are in, or just not: nothing tells them apart. */
-static void overlapping_rule(struct bh_rule *rule)
-{
-	uint32_t low = random_below(200), high = 255 - random_below(50);
-	char text[40];
-
-	sprintf(text, "10.%u.0.0-10.%u.255.255", random_below(2), 2 + random_below(2));
-	if (random_below(8))
-		set_text(rule, random_below(2) ? "remote" : "local", text);
-	set_text(rule, "protocol", "tcp");
-	set_range(rule, "local_port", low * 16, high * 17);
-	set_range(rule, "remote_port", random_below(200) * 16, (255 - random_below(50)) * 17);
-}
-
-/*
- * Worst cases: everything matches; ranges in ranges; half of the rules without a remote address. Then
- * the usual cases at their usual sizes, and one for which there is nothing but trying one after the other.
- */
-static void shaped_rule(struct bh_rule *rule, uint32_t id, uint32_t shape)
-{
-	char text[80];
-
-	if (shape == 0) {
-		random_rule(rule, id);
-		return;
-	}
-	bh_rule_clear(rule);
-	bh_rule_init(rule, random_below(2) ? BH_BLOCK : BH_ALLOW, BH_IN);
-	rule->id = id;
-	sprintf(text, "%u", 900 + random_below(200));
-	set_text(rule, "priority", text);
-	if (shape == 1)
-		return;
-	if (shape >= 4) {
-		shape == 4 ? wide_rule(rule) : shape == 5 ? container_rule(rule) : overlapping_rule(rule);
-		return;
-	}
-	if (shape == 2 || random_below(2)) {
-		uint32_t low = random_below(600), high = 1200 - random_below(600);
-
-		sprintf(text, "10.0.%u.%u-10.0.%u.%u", low >> 8, low & 255, high >> 8, high & 255);
-		set_text(rule, "remote", text);
-	}
-	sprintf(text, "10.%u.0.0/%u", random_below(4), 14 + random_below(3));
-	if (shape == 3 && !strstr(text, "/14"))
-		set_text(rule, "local", random_below(2) ? "10.0.0.0/14" : "fd00::/16");
-	set_text(rule, "protocol", random_below(2) ? "tcp" : "udp");
-	sprintf(text, "%u-%u", random_below(70), 70 + random_below(70));
-	set_text(rule, "local_port", text);
-}
-
-/* Many addresses on both sides: more combinations than a rule is worth boxes. */
-static void fat_rule(struct bh_rule *rule, uint32_t id)
-{
-	char text[3000] = "", other[3000] = "";
-
-	bh_rule_clear(rule);
-	bh_rule_init(rule, BH_BLOCK, BH_IN);
-	rule->id = id;
-	for (int i = 0; i < 20; i++) {
-		random_address(text + strlen(text), random_below(3) == 0, false);
-		random_address(other + strlen(other), random_below(3) == 0, false);
-		if (i < 19) {
-			strcat(text, ",");
-			strcat(other, ",");
-		}
-	}
-	sprintf(strchr(text, 0), ",10.0.0.0/17");
-	set_text(rule, "remote", text);
-	set_text(rule, "local", other);
-	sprintf(text, "%u", 998 + random_below(5));
-	set_text(rule, "priority", text);
-}
-
-static void new_rule(struct bh_rule *rule, uint32_t id, uint32_t shape)
-{
-	if (shape == 0 && !random_below(40))
-		fat_rule(rule, id);
-	else
-		shaped_rule(rule, id, shape);
-}
-
 static uint32_t rule_at(const struct bh_classifier *classifier, uint32_t place)
 {
 	return place == BH_PLACE_NONE ? 0 : bh_classifier_at(classifier, place)->rule;
-}
-
-static uint32_t within(uint32_t first, uint32_t last)
-{
-	return first + (uint32_t)((uint64_t)random_next() * ((uint64_t)last - first + 1) >> 32);
 }
 
 /* A packet that some rule of shape 4 or later has, or nearly. */
@@ -250,12 +95,12 @@ static uint32_t compare(struct bh_classifier *classifier, const struct bh_rulese
 
 static void compare_built(uint32_t lookups)
 {
-	static const uint32_t sizes[] = {0, 1, 5, 12, 16, 25, 50, 65, 130, 250, 700, 2500};
+	static const uint32_t sizes[] = {0, 1, 5, 12, 16, 25, 50, 65, 130, 250, 400, 600, 950, 2500};
 	uint32_t done = 0, wrong = 0;
 	char detail[80];
 
 	while (done < lookups) {
-		uint32_t shape = random_below(SHAPES), count = sizes[random_below(shape == 4 ? 12 : 11)];
+		uint32_t shape = random_below(SHAPES), count = sizes[random_below(shape == 4 ? 14 : 13)];
 		struct bh_classifier *classifier = NULL;
 		struct bh_ruleset *ruleset = NULL;
 		struct bh_words words;
@@ -310,20 +155,6 @@ static struct bh_ruleset *ruleset_of(const struct population *rules, const struc
 	bh_ruleset_set_words(ruleset, words);
 	random_state = state;
 	return ruleset;
-}
-
-static void insert(struct bh_builder *builder, uint32_t seed, uint32_t id, uint32_t shape)
-{
-	uint64_t state = random_state;
-	struct bh_rule rule;
-
-	bh_rule_init(&rule, BH_ALLOW, BH_IN);
-	random_state = seed + id * 7919ULL;
-	new_rule(&rule, id, shape);
-	if (bh_builder_insert(builder, &rule, NULL) || bh_builder_insert(builder, &rule, NULL) != -EEXIST)
-		abort();
-	bh_rule_clear(&rule);
-	random_state = state;
 }
 
 static void grow(struct bh_builder *builder, struct population *rules, uint32_t count)
@@ -512,124 +343,6 @@ static void compare_reading(uint32_t versions, uint32_t shape)
 	report("a thread looks up while rules change", !stand.wrong && stand.done, detail);
 }
 
-/* Boxes made up to be hard: each field a range of any size, or a value, or everything. */
-static void hard_box(struct bh_box *box, uint32_t label, uint32_t shape)
-{
-	memset(box, 0, sizeof(*box));
-	box->label = label;
-	for (int f = 0; f < 5; f++) {
-		uint32_t top = f < 2 ? ~0u : f == 4 ? 255 : 65535, a = within(0, top), b = within(0, top);
-		bool any = shape == 0 || (shape == 1 && f != (int)(label % 5)) || (shape == 2 && random_below(2));
-		uint32_t first = any ? 0 : a < b ? a : b, last = any ? top : a < b ? b : a;
-
-		if (shape == 3)
-			first = last = f < 2 ? a : first; /* hosts, and ranges of ports */
-		if (shape == 4)
-			first = top / 2 - label % (top / 2), last = top / 2 + 1 + label % (top / 2); /* nested */
-		if (f < 2) {
-			box->first[f] = first;
-			box->last[f] = last;
-		} else {
-			box->port_first[f - 2] = (uint16_t)first;
-			box->port_last[f - 2] = (uint16_t)last;
-		}
-	}
-}
-
-/* Bytes and work stay below what they are said to, whatever the boxes and however little there is. */
-static void hold_budgets(void)
-{
-	static const uint32_t sizes[] = {10, 300, 3000, 30000};
-	static const uint32_t each[] = {48, 96, 256};
-	struct bh_box *boxes = calloc(30000, sizeof(*boxes));
-	uint32_t over = 0, built = 0;
-	char detail[80];
-
-	for (int s = 0; s < 4; s++)
-		for (uint32_t shape = 0; shape < 6; shape++)
-			for (int e = 0; e < 3; e++) {
-				struct bh_planting planting = {0};
-				size_t most = 4096 + (size_t)sizes[s] * each[e];
-
-				for (uint32_t i = 0; i < sizes[s]; i++)
-					hard_box(&boxes[i], i, shape);
-				if (bh_planting_build(&planting, boxes, sizes[s], (shape + (uint32_t)e) & 1, most))
-					abort();
-				over += bh_forest_bytes(&planting.forest) > most;
-				over += planting.work > 2 * (BH_PLANTING_START + (uint64_t)sizes[s] * BH_PLANTING_WORK);
-				built++;
-				bh_planting_clear(&planting);
-			}
-	free(boxes);
-	snprintf(detail, sizeof(detail), "%u forests, %u over", built, over);
-	report("any boxes keep to the budgets of memory and work", !over, detail);
-}
-
-/* A builder whose rules are the worst for the forest there is stays as small. */
-static void hold_builder(void)
-{
-	struct bh_classifier *classifier = NULL;
-	struct bh_builder *builder = NULL;
-	struct bh_rule rule;
-	size_t most = 0, bytes;
-	char detail[80];
-
-	bh_rule_init(&rule, BH_ALLOW, BH_IN);
-	if (bh_builder_new(&builder, NULL, NULL))
-		abort();
-	for (uint32_t id = 1; id <= 4000; id++) {
-		shaped_rule(&rule, id, id <= 1000 ? 4 : 2);
-		if (id > 1000) {
-			set_text(&rule, "remote", "0.0.0.0-223.255.255.255");
-			set_text(&rule, "local", "1.0.0.0-239.255.255.255");
-		}
-		if (bh_builder_insert(builder, &rule, NULL))
-			abort();
-		if (id % 1000)
-			continue;
-		if (bh_builder_publish(builder, &classifier, NULL))
-			abort();
-		bytes = bh_classifier_bytes(classifier) / id;
-		most = bytes > most ? bytes : most;
-		bh_classifier_free(&classifier);
-	}
-	bh_rule_clear(&rule);
-	bh_builder_free(&builder);
-	snprintf(detail, sizeof(detail), "%zu bytes a rule at most", most);
-	report("a builder keeps to its budget while rules change", most <= 1024, detail);
-}
-
-/* Rules that go and come again, a few or half of them at a time, leave no more behind than they took. */
-static void hold_rounds(uint32_t shape)
-{
-	struct population rules = {.next = 1, .seed = random_next(), .shape = shape};
-	struct bh_classifier *classifier = NULL;
-	struct bh_builder *builder = NULL;
-	size_t first = 0, most = 0;
-	char detail[80];
-
-	if (bh_builder_new(&builder, NULL, NULL))
-		abort();
-	for (uint32_t id = 1; id <= 1000; id++)
-		insert(builder, rules.seed, id, shape);
-	for (uint32_t round = 0; round < 200; round++) {
-		uint32_t from = 1 + random_below(500), count = round % 2 ? 500 : 1 + random_below(50);
-
-		for (uint32_t id = from; round && id < from + count; id++)
-			bh_builder_delete(builder, id, NULL);
-		for (uint32_t id = from; round && id < from + count; id++)
-			insert(builder, rules.seed, id, shape);
-		if (bh_builder_publish(builder, &classifier, NULL))
-			abort();
-		most = bh_classifier_bytes(classifier);
-		first = first ? first : most;
-		bh_classifier_free(&classifier);
-	}
-	bh_builder_free(&builder);
-	snprintf(detail, sizeof(detail), "%zu bytes at first, %zu at last", first, most);
-	report("rules that go and come leave nothing behind", most <= first + first / 2, detail);
-}
-
 int main(int argc, char **argv)
 {
 	uint32_t lookups = argc > 1 ? (uint32_t)atol(argv[1]) : 7500000;
@@ -639,10 +352,6 @@ int main(int argc, char **argv)
 	compare_changing(lookups / 2);
 	for (uint32_t shape = 0; shape < SHAPES; shape++)
 		compare_reading(lookups / 50000 + 10, shape);
-	hold_budgets();
-	hold_builder();
-	for (uint32_t shape = 0; shape < SHAPES; shape++)
-		hold_rounds(shape);
 	printf("%d passed, %d failed, 0 skipped\n", passed, failed);
 	return failed != 0;
 }

@@ -1,0 +1,145 @@
+/*
+ * budgets.c - no rules make a classifier larger, or longer to build, than it may be, however they come
+ * and go.
+ */
+#include <stdlib.h>
+
+#include "../../engine/filter/forest.h"
+#include "../support/rules.h"
+
+static int passed, failed;
+
+static void report(const char *property, bool ok, const char *detail)
+{
+	printf("%s %s: %s\n", ok ? "ok" : "FAILED", property, detail);
+	*(ok ? &passed : &failed) += 1;
+}
+
+/* Boxes made up to be hard: each field a range of any size, or a value, or everything. */
+static void hard_box(struct bh_box *box, uint32_t label, uint32_t shape)
+{
+	memset(box, 0, sizeof(*box));
+	box->label = label;
+	for (int f = 0; f < 5; f++) {
+		uint32_t top = f < 2 ? ~0u : f == 4 ? 255 : 65535, a = within(0, top), b = within(0, top);
+		bool any = shape == 0 || (shape == 1 && f != (int)(label % 5)) || (shape == 2 && random_below(2));
+		uint32_t first = any ? 0 : a < b ? a : b, last = any ? top : a < b ? b : a;
+
+		if (shape == 3)
+			first = last = f < 2 ? a : first; /* hosts, and ranges of ports */
+		if (shape == 4)
+			first = top / 2 - label % (top / 2), last = top / 2 + 1 + label % (top / 2); /* nested */
+		if (f < 2) {
+			box->first[f] = first;
+			box->last[f] = last;
+		} else {
+			box->port_first[f - 2] = (uint16_t)first;
+			box->port_last[f - 2] = (uint16_t)last;
+		}
+	}
+}
+
+/* Bytes and work stay below what they are said to, whatever the boxes and however little there is. */
+static void hold_budgets(void)
+{
+	static const uint32_t sizes[] = {10, 300, 3000, 30000};
+	static const uint32_t each[] = {48, 96, 256};
+	struct bh_box *boxes = calloc(30000, sizeof(*boxes));
+	uint32_t over = 0, built = 0;
+	char detail[80];
+
+	for (int s = 0; s < 4; s++)
+		for (uint32_t shape = 0; shape < 6; shape++)
+			for (int e = 0; e < 3; e++) {
+				struct bh_planting planting = {0};
+				size_t most = 4096 + (size_t)sizes[s] * each[e];
+
+				for (uint32_t i = 0; i < sizes[s]; i++)
+					hard_box(&boxes[i], i, shape);
+				if (bh_planting_build(&planting, boxes, sizes[s], (shape + (uint32_t)e) & 1, most))
+					abort();
+				over += bh_forest_bytes(&planting.forest) > most;
+				over += planting.work > 2 * (BH_PLANTING_START + (uint64_t)sizes[s] * BH_PLANTING_WORK);
+				built++;
+				bh_planting_clear(&planting);
+			}
+	free(boxes);
+	snprintf(detail, sizeof(detail), "%u forests, %u over", built, over);
+	report("any boxes keep to the budgets of memory and work", !over, detail);
+}
+
+/* A builder whose rules are the worst for the forest there is stays as small. */
+static void hold_builder(void)
+{
+	struct bh_classifier *classifier = NULL;
+	struct bh_builder *builder = NULL;
+	struct bh_rule rule;
+	size_t most = 0, bytes;
+	char detail[80];
+
+	bh_rule_init(&rule, BH_ALLOW, BH_IN);
+	if (bh_builder_new(&builder, NULL, NULL))
+		abort();
+	for (uint32_t id = 1; id <= 4000; id++) {
+		shaped_rule(&rule, id, id <= 1000 ? 4 : 2);
+		if (id > 1000) {
+			set_text(&rule, "remote", "0.0.0.0-223.255.255.255");
+			set_text(&rule, "local", "1.0.0.0-239.255.255.255");
+		}
+		if (bh_builder_insert(builder, &rule, NULL))
+			abort();
+		if (id % 1000)
+			continue;
+		if (bh_builder_publish(builder, &classifier, NULL))
+			abort();
+		bytes = bh_classifier_bytes(classifier) / id;
+		most = bytes > most ? bytes : most;
+		bh_classifier_free(&classifier);
+	}
+	bh_rule_clear(&rule);
+	bh_builder_free(&builder);
+	snprintf(detail, sizeof(detail), "%zu bytes a rule at most", most);
+	report("a builder keeps to its budget while rules change", most <= 1024, detail);
+}
+
+/* Rules that go and come again, a few or half of them at a time, leave no more behind than they took. */
+static void hold_rounds(uint32_t shape)
+{
+	uint32_t seed = random_next();
+	struct bh_classifier *classifier = NULL;
+	struct bh_builder *builder = NULL;
+	size_t first = 0, most = 0;
+	char detail[80];
+
+	if (bh_builder_new(&builder, NULL, NULL))
+		abort();
+	for (uint32_t id = 1; id <= 1000; id++)
+		insert(builder, seed, id, shape);
+	for (uint32_t round = 0; round < 200; round++) {
+		uint32_t from = 1 + random_below(500), count = round % 2 ? 500 : 1 + random_below(50);
+
+		for (uint32_t id = from; round && id < from + count; id++)
+			bh_builder_delete(builder, id, NULL);
+		for (uint32_t id = from; round && id < from + count; id++)
+			insert(builder, seed, id, shape);
+		if (bh_builder_publish(builder, &classifier, NULL))
+			abort();
+		most = bh_classifier_bytes(classifier);
+		first = first ? first : most;
+		bh_classifier_free(&classifier);
+	}
+	bh_builder_free(&builder);
+	snprintf(detail, sizeof(detail), "%zu bytes at first, %zu at last", first, most);
+	report("rules that go and come leave nothing behind", most <= first + first / 2, detail);
+}
+
+int main(int argc, char **argv)
+{
+	random_state = argc > 1 ? (uint64_t)atol(argv[1]) : 20250102;
+	hold_budgets();
+	hold_builder();
+	for (uint32_t shape = 0; shape < SHAPES; shape++)
+		hold_rounds(shape);
+	printf("%d passed, %d failed, 0 skipped\n", passed, failed);
+	return failed != 0;
+}
