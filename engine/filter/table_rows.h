@@ -24,7 +24,8 @@ enum { BH_BYTE_LOCAL_PORT = 0, BH_BYTE_PROTOCOL = 2, BH_BYTE_REMOTE = 3, BH_BYTE
 
 #define BH_ROWS_PLACES 65536 /* bytes of places and rows, at most */
 /* Bytes that may be read from the entries on, whatever they are. */
-#define BH_ROWS_ROOM (7 * 64 * 8 + BH_ROWS_PLACES + 64)
+#define BH_ROWS_ROOM (BH_ROWS_WORDS * 64 * 8 + BH_ROWS_PLACES + 64)
+_Static_assert(BH_ROWS_ROOM <= BH_TABLE_TAIL, "rows of the last table in a chunk are read whole");
 
 /* The lowest bit of a word as a number of six bits: not its index, but another for each. */
 BH_INLINE uint32_t bh_bit_place(uint64_t word)

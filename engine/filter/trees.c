@@ -442,8 +442,8 @@ static struct bh_lanes packet_of(const struct bh_lanes_box *box, uint32_t seed)
 	return bh_lanes_of(words[0], words[1]);
 }
 
-/* Nanoseconds, roughly, that a lookup takes in these trees. */
-enum { COST_TREE = 30, COST_NODE = 40, COST_CUBE = 14 };
+/* What a lookup takes in these trees: in the gate, where each cube that is not near is compared in a call. */
+enum { COST_TREE = 30, COST_NODE = 40, COST_CUBE = 14, COST_FAR = 80, COST_CUBE_FAR = 54 };
 
 static uint32_t cost_of(const struct bh_trees *trees, const struct bh_domain *domain, const struct bh_lanes *packet)
 {
@@ -468,7 +468,7 @@ static uint32_t cost_of(const struct bh_trees *trees, const struct bh_domain *do
 			const struct bh_cube *cube = BH_AT(&place, at, BH_UNIT, 0);
 			uint32_t found = bh_cube_found(cube);
 
-			cost += COST_CUBE;
+			cost += i < BH_SCAN_NEAR ? COST_CUBE : COST_CUBE_FAR + (i == BH_SCAN_NEAR) * COST_FAR;
 			if (bh_cube_lacks(cube, packet))
 				continue;
 			best = (found & BH_NO_LABEL) < best ? found & BH_NO_LABEL : best;

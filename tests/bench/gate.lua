@@ -1,7 +1,8 @@
 --- The gate's rule lookup in the kernel over generated sets: gate.lua BUILD [--json] [KIND:COUNT…]
 --
 -- A row is a set: nanoseconds a lookup of a packet that is new to the caches and of one that comes again,
--- what the table took to build, its size, and the most nodes and boxes a packet may meet. For root.
+-- what the table took to build, its size, and the most nodes and boxes a packet may meet: none in a table of
+-- rows of bits. For root.
 local json = require "dkjson"
 
 local sets = { "container:10", "container:50", "container:100", "container:200", "acl:10", "acl:100", "fw:100",
