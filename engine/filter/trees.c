@@ -516,6 +516,16 @@ static void truncate_to(struct bh_trees *trees, size_t size)
 	trees->leaves_count = 0;
 }
 
+/* Twice as many children as there are boxes, within what windows of bits want. */
+static uint32_t fork_bits(uint32_t count)
+{
+	uint32_t bits = 8;
+
+	while (bits < FORK_BITS && 1u << bits < 2 * count)
+		bits++;
+	return bits;
+}
+
 void bh_trees_grow(struct bh_trees *trees, struct bh_domain *domain, const struct bh_lanes_box *boxes,
                    uint32_t count, bool v6, size_t room)
 {
@@ -541,8 +551,9 @@ void bh_trees_grow(struct bh_trees *trees, struct bh_domain *domain, const struc
 			top[a] = first > top[a] ? first : top[a];
 		}
 	growing.cells = malloc(2 * SAMPLE * sizeof(*growing.cells));
-	growing.loads = calloc(1u << FORK_BITS, sizeof(*growing.loads));
-	growing.stamps = calloc(1u << FORK_BITS, sizeof(*growing.stamps));
+	growing.fork_bits = fork_bits(count);
+	growing.loads = calloc(1u << growing.fork_bits, sizeof(*growing.loads));
+	growing.stamps = calloc(1u << growing.fork_bits, sizeof(*growing.stamps));
 	trees->failed = trees->failed || !growing.cells || !growing.loads || !growing.stamps || !parts;
 	for (size_t p = 0; p <= trials && !trees->failed; p++) {
 		size_t which = p < trials ? p : best;

@@ -203,7 +203,7 @@ static void enter_hash(struct contest *contest, const uint32_t mask[BH_LANES])
 		return;
 	memcpy(contest->tried[contest->tried_count++], mask, sizeof(choice.mask));
 	choice.bits = bits + 1 < want ? bits + 1 : want;
-	choice.bits = choice.bits > FORK_BITS ? FORK_BITS : choice.bits;
+	choice.bits = choice.bits > contest->growing->fork_bits ? contest->growing->fork_bits : choice.bits;
 	enter(contest, &choice);
 }
 
@@ -227,7 +227,7 @@ static void enter_windows(struct contest *contest, const uint32_t mask[BH_LANES]
 			choice.factor[l >= BH_REMOTE] = 1ULL << (end - bits - low);
 			end -= bits;
 		}
-	if (choice.bits && choice.bits <= FORK_BITS)
+	if (choice.bits && choice.bits <= contest->growing->fork_bits)
 		enter(contest, &choice);
 }
 

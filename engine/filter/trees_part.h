@@ -9,7 +9,7 @@
 #define VALUES_MAX 64                /* of one word: a box with more goes to all children */
 #define CELLS_MAX (VALUES_MAX * 4)   /* children that a box is said to reach one by one */
 #define SAMPLE 128                   /* boxes of a node that candidates are tried on, to twice as many */
-#define FORK_BITS 17                 /* children of a node at most, as a power of 2 */
+#define FORK_BITS 17                 /* of `fork_bits`, at most */
 #define EVERYWHERE UINT32_MAX
 
 static const uint8_t bh_lane_bits[BH_LANES] = {32, 16, 8, 32, 16};
@@ -47,6 +47,7 @@ struct growing {
 	uint32_t *loads;  /* of a candidate's cells */
 	uint32_t *stamps; /* of cells that a box was seen to reach, with the number of the asking */
 	uint32_t stamp;
+	uint32_t fork_bits; /* children of a node at most, as a power of 2 */
 	uint32_t most_nodes, most_cubes; /* on a way through the tree */
 	uint32_t all_nodes, all_cubes;   /* sums over the trees so far */
 };
