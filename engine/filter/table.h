@@ -420,7 +420,7 @@ BH_INLINE const struct bh_entry *bh_place_lookup(const struct bh_place *table, c
 	struct bh_lanes packet;
 
 	if (domain->rows)
-		return bh_rows_lookup(table, domain->rows, key, mask);
+		return bh_rows_lookup(table, &domain->rows, key, mask);
 	local = key->local.lo & 0xffffffff;
 	remote = key->remote.lo & 0xffffffff;
 	if (key->v6 && domain->best[0] != BH_NO_LABEL) {

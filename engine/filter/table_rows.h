@@ -66,30 +66,36 @@ BH_INLINE void bh_rows_port(uint64_t common[2], const uint8_t *places, int byte,
 	bh_rows_and(common, places, byte + 1, BH_BYTE_OF(port, 1), from, words);
 }
 
+/*
+ * Whether boxes name something: read anew each time, for the verifier would follow each way through what comes
+ * next by itself if it knew that two questions are about one word.
+ */
+#define BH_ROWS_NAME(rows, what) (*(const volatile uint32_t *)(rows) & (what))
+
 /* The parts that all bytes of the packet leave. */
-BH_INLINE void bh_rows_common(uint64_t common[2], const uint8_t *places, uint32_t rows, const struct bh_key *key,
-                              uint32_t from, uint32_t words)
+BH_INLINE void bh_rows_common(uint64_t common[2], const uint8_t *places, const uint32_t *rows,
+                              const struct bh_key *key, uint32_t from, uint32_t words)
 {
 	common[0] = common[1] = ~0ULL;
 	bh_rows_port(common, places, BH_BYTE_LOCAL_PORT, &key->local_port, from, words);
 	bh_rows_and(common, places, BH_BYTE_PROTOCOL, key->protocol, from, words);
-	if (rows & BH_ROWS_REMOTE)
+	if (BH_ROWS_NAME(rows, BH_ROWS_REMOTE))
 		bh_rows_address(common, places, BH_BYTE_REMOTE, &key->remote.lo, from, words);
-	if (rows & BH_ROWS_LOCAL)
+	if (BH_ROWS_NAME(rows, BH_ROWS_LOCAL))
 		bh_rows_address(common, places, BH_BYTE_LOCAL, &key->local.lo, from, words);
-	if (rows & BH_ROWS_REMOTE_PORTS)
+	if (BH_ROWS_NAME(rows, BH_ROWS_REMOTE_PORTS))
 		bh_rows_port(common, places, BH_BYTE_REMOTE_PORT, &key->remote_port, from, words);
 }
 
 /*
- * As bh_place_lookup() for a domain whose word of rows is `rows`: the entry of the first part that all bytes
+ * As bh_place_lookup() for a domain whose word of rows is at `rows`: the entry of the first part that all bytes
  * leave. The last part is of all packets.
  */
-BH_INLINE const struct bh_entry *bh_rows_lookup(const struct bh_place *table, uint32_t rows,
+BH_INLINE const struct bh_entry *bh_rows_lookup(const struct bh_place *table, const uint32_t *rows,
                                                 const struct bh_key *key, uint32_t mask)
 {
-	const uint8_t *entries = BH_ROWS_AT(table, rows, mask);
-	uint32_t words = rows & BH_ROWS_WORDS, at = 0;
+	const uint8_t *entries = BH_ROWS_AT(table, *rows, mask);
+	uint32_t words = BH_ROWS_NAME(rows, BH_ROWS_WORDS), at = 0;
 	const struct bh_entry *entry;
 	uint64_t common[2], none;
 

@@ -229,19 +229,24 @@ static inline struct bh_room *bh_room(BH_CTX *skb)
 static int bh_rules_lookup(BH_CTX *skb, const struct bh_conf *conf, const struct bh_key *key,
                            struct bh_entry *entry)
 {
-	const struct bh_entry *best = 0;
-
-	/* One text for both tables. */
+	*entry = (struct bh_entry){.flags = BH_ENTRY_NONE};
+	/* One text for both tables. What is found is a number to the verifier, which would go on from each place
+	 * where an entry may stand by itself. */
 #pragma clang loop unroll(disable)
 	for (uint32_t i = 0; i < 2; i++) {
-		const struct bh_entry *one = table_find(&conf->tables[i], key);
+		const struct bh_entry *at = table_find(&conf->tables[i], key);
+		union {
+			uint64_t word;
+			struct bh_entry entry;
+		} one;
 
-		if (one && (!best || bh_entry_wins(one, best)))
-			best = one;
+		if (!at)
+			continue;
+		one.word = *(const volatile uint64_t *)at;
+		if (entry->flags & BH_ENTRY_NONE || bh_entry_wins(&one.entry, entry))
+			*entry = one.entry;
 	}
-	if (best)
-		*entry = *best;
-	return best != 0;
+	return !(entry->flags & BH_ENTRY_NONE);
 }
 
 /* Adds a row to the counters it belongs to, if they are still there. */

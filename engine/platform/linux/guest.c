@@ -45,8 +45,8 @@ static int configure(const struct bh_nic *nic, int tap, struct bh_error *err)
 	struct bh_link link, loopback;
 	int rc = set_mac(tap, "eth0", nic->mac, err);
 
-	rc = rc ? rc : bh_sysctl_interface(6, "eth0", "disable_ipv6", nic->ipv6 ? "0" : "1", err);
-	rc = rc ? rc : bh_sysctl_interface(6, "eth0", "accept_dad", "0", err);
+	rc = rc ? rc : bh_sysctl_nic("eth0", "disable_ipv6", nic->ipv6 ? "0" : "1", err);
+	rc = rc ? rc : bh_sysctl_nic("eth0", "accept_dad", "0", err);
 	rc = rc ? rc : bh_netlink_open(&netlink, err);
 	rc = rc ? rc : bh_link_find(&netlink, "eth0", &link, err);
 	rc = rc ? rc : bh_link_find(&netlink, "lo", &loopback, err);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -150,19 +151,30 @@ int bh_namespace_cookie(int namespace, uint64_t *cookie, struct bh_error *err)
 	return 0;
 }
 
-static int open_sysctl(const char *path, int flags)
+/* From the procfs `root`, or from the one that is mounted if it is -1. */
+static int open_sysctl(int root, const char *path, int flags)
 {
 	char full[256];
 	int fd;
 
-	snprintf(full, sizeof(full), "/proc/sys/%s", path);
-	fd = open(full, flags | O_CLOEXEC);
+	snprintf(full, sizeof(full), "%ssys/%s", root < 0 ? "/proc/" : "", path);
+	fd = openat(root, full, flags | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
+}
+
+/* A procfs that nobody else has; -1 where the kernel does not give us one. */
+static int new_procfs(void)
+{
+	BH_AUTOFD int context = fsopen("proc", FSOPEN_CLOEXEC);
+
+	if (context < 0 || fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0))
+		return -1;
+	return fsmount(context, FSMOUNT_CLOEXEC, 0);
 }
 
 int bh_sysctl_read(const char *path, char *value, unsigned size, struct bh_error *err)
 {
-	BH_AUTOFD int fd = open_sysctl(path, O_RDONLY);
+	BH_AUTOFD int fd = open_sysctl(-1, path, O_RDONLY);
 	ssize_t n;
 
 	if (fd == -ENOENT)
@@ -175,9 +187,9 @@ int bh_sysctl_read(const char *path, char *value, unsigned size, struct bh_error
 	return 0;
 }
 
-int bh_sysctl_write(const char *path, const char *value, bool optional, struct bh_error *err)
+static int write_sysctl(int root, const char *path, const char *value, bool optional, struct bh_error *err)
 {
-	BH_AUTOFD int fd = open_sysctl(path, O_WRONLY);
+	BH_AUTOFD int fd = open_sysctl(root, path, O_WRONLY);
 
 	if (fd == -ENOENT && optional)
 		return 0;
@@ -188,6 +200,11 @@ int bh_sysctl_write(const char *path, const char *value, bool optional, struct b
 	return 0;
 }
 
+int bh_sysctl_write(const char *path, const char *value, bool optional, struct bh_error *err)
+{
+	return write_sysctl(-1, path, value, optional, err);
+}
+
 int bh_sysctl_interface(int family, const char *interface, const char *name, const char *value,
                         struct bh_error *err)
 {
@@ -195,4 +212,13 @@ int bh_sysctl_interface(int family, const char *interface, const char *name, con
 
 	snprintf(path, sizeof(path), "net/ipv%d/conf/%s/%s", family, interface, name);
 	return bh_sysctl_write(path, value, family == 6, err);
+}
+
+int bh_sysctl_nic(const char *interface, const char *name, const char *value, struct bh_error *err)
+{
+	BH_AUTOFD int root = new_procfs();
+	char path[128];
+
+	snprintf(path, sizeof(path), "net/ipv6/conf/%s/%s", interface, name);
+	return write_sysctl(root, path, value, true, err);
 }

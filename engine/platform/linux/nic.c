@@ -150,10 +150,10 @@ static void add_routes(struct bh_netlink *link, uint32_t index, const struct bh_
 /* Visits the compartment for its sysctls; IPv6 is decided before anything is up. */
 static int set_ipv6(const char *name, bool on, struct bh_error *err)
 {
-	int rc = bh_sysctl_interface(6, name, "disable_ipv6", on ? "0" : "1", err);
+	int rc = bh_sysctl_nic(name, "disable_ipv6", on ? "0" : "1", err);
 
 	/* MACs are unique among our ports, so waiting for duplicates only delays the first packet. */
-	return rc || !on ? rc : bh_sysctl_interface(6, name, "accept_dad", "0", err);
+	return rc || !on ? rc : bh_sysctl_nic(name, "accept_dad", "0", err);
 }
 
 static int configure_host_vnic(struct making *making, struct bh_error *err)
