@@ -6,7 +6,6 @@
 
 #include <string.h>
 
-
 /* ---- which children a box reaches ---- */
 
 /* The values of a lane's masked bits among [first, last]; 0 if more than `room`. */

@@ -5,15 +5,8 @@
 #include <stdlib.h>
 
 #include "../../engine/filter/forest.h"
+#include "../support/report.h"
 #include "../support/rules.h"
-
-static int passed, failed;
-
-static void report(const char *property, bool ok, const char *detail)
-{
-	printf("%s %s: %s\n", ok ? "ok" : "FAILED", property, detail);
-	*(ok ? &passed : &failed) += 1;
-}
 
 /* Boxes made up to be hard: each field a range of any size, or a value, or everything. */
 static void hard_box(struct bh_box *box, uint32_t label, uint32_t shape)
@@ -140,6 +133,5 @@ int main(int argc, char **argv)
 	hold_builder();
 	for (uint32_t shape = 0; shape < SHAPES; shape++)
 		hold_rounds(shape);
-	printf("%d passed, %d failed, 0 skipped\n", passed, failed);
-	return failed != 0;
+	return report_counts();
 }

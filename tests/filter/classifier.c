@@ -9,17 +9,10 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "../support/report.h"
 #include "../support/rules.h"
 
 #define KEYS 300
-
-static int passed, failed;
-
-static void report(const char *property, bool ok, const char *detail)
-{
-	printf("%s %s%s%s\n", ok ? "ok" : "FAILED", property, *detail ? ": " : "", detail);
-	*(ok ? &passed : &failed) += 1;
-}
 
 static uint32_t rule_at(const struct bh_classifier *classifier, uint32_t place)
 {
@@ -352,6 +345,5 @@ int main(int argc, char **argv)
 	compare_changing(lookups / 2);
 	for (uint32_t shape = 0; shape < SHAPES; shape++)
 		compare_reading(lookups / 50000 + 10, shape);
-	printf("%d passed, %d failed, 0 skipped\n", passed, failed);
-	return failed != 0;
+	return report_counts();
 }
