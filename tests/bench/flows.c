@@ -1,7 +1,7 @@
 /*
  * flows.c - half a million live flows in one instance beside a flood of flows of one packet each.
  *
- *   bench-flows [FLOOD] [--json]       FLOOD packets, default 10,000,000
+ *   bench-flows [FLOOD] [--json FILE]       FLOOD packets, default 10,000,000
  *
  * 16 compartments hold 32,768 flows each. Another sends FLOOD packets, each the first of a flow. Then
  * every one of the 524,288 is asked for by a packet of its own, which must be let through as that
@@ -88,7 +88,7 @@ static int count_flow(const struct bh_flow_key *key, const struct bh_flow *flow,
 	return 0;
 }
 
-static int bench(uint32_t flood, int json)
+static int bench(uint32_t flood, FILE *json)
 {
 	uint64_t rows[3] = {0}, lost = 0, refused = 0, late = 0, start = bh_gate_now();
 	double opening, flooding, asking;
@@ -115,13 +115,17 @@ static int bench(uint32_t flood, int json)
 	if (bh_gate_flow_each(gate, count_flow, rows, NULL))
 		return 2;
 	lost += rows[0] != QUIET * EACH || rows[2] != BH_FLOWS_GUARANTEED;
-	printf(json ? "{\"live\":%llu,\"flood\":%u,\"lost\":%llu,\"flood_refused\":%llu,\"flood_rows\":%llu,"
-	              "\"latecomer\":%llu,\"opened_per_s\":%.0f,\"flood_per_s\":%.0f,\"found_per_s\":%.0f}\n"
-	            : "%llu live flows beside a flood of %u: %llu lost; of the flood %llu packets refused, %llu flows "
-	              "left; a latecomer's %llu flows.\nOpened %.0f a second, the flood %.0f, found %.0f.\n",
+	printf("%llu live flows beside a flood of %u: %llu lost; of the flood %llu packets refused, %llu flows "
+	       "left; a latecomer's %llu flows.\nOpened %.0f a second, the flood %.0f, found %.0f.\n",
 	       (unsigned long long)rows[0], flood, (unsigned long long)lost, (unsigned long long)refused,
 	       (unsigned long long)rows[1], (unsigned long long)late, QUIET * EACH / opening, flood / flooding,
 	       QUIET * EACH / asking);
+	if (json)
+		fprintf(json, "{\"live\":%llu,\"flood\":%u,\"lost\":%llu,\"flood_refused\":%llu,\"flood_rows\":%llu,"
+		              "\"latecomer\":%llu,\"opened_per_s\":%.0f,\"flood_per_s\":%.0f,\"found_per_s\":%.0f}\n",
+		        (unsigned long long)rows[0], flood, (unsigned long long)lost, (unsigned long long)refused,
+		        (unsigned long long)rows[1], (unsigned long long)late, QUIET * EACH / opening, flood / flooding,
+		        QUIET * EACH / asking);
 	return lost || late != BH_FLOWS_GUARANTEED;
 }
 
@@ -131,13 +135,16 @@ int main(int argc, char **argv)
 	char directory[] = "/tmp/bulkhead-bench-XXXXXX";
 	uint32_t flood = 10000000;
 	struct bh_error err;
-	int json = 0, rc;
+	FILE *json = NULL;
+	int rc;
 
 	for (int i = 1; i < argc; i++)
-		if (!strcmp(argv[i], "--json"))
-			json = 1;
-		else
+		if (strcmp(argv[i], "--json") != 0) {
 			flood = (uint32_t)strtoul(argv[i], NULL, 10);
+		} else if (!argv[i + 1] || !(json = fopen(argv[++i], "w"))) {
+			fprintf(stderr, "bench-flows: --json needs a file that can be written\n");
+			return 2;
+		}
 	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) || !mkdtemp(directory)) {
 		perror("bench-flows");
 		return 2;
@@ -149,6 +156,8 @@ int main(int argc, char **argv)
 		make_frame();
 		rc = bench(flood, json);
 	}
+	if (json)
+		fclose(json);
 	bh_gate_close(&gate);
 	umount2(directory, MNT_DETACH);
 	rmdir(directory);

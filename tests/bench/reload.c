@@ -1,7 +1,7 @@
 /*
  * reload.c - a thousand endpoints get another policy, in the kernel: all at once.
  *
- *   bench-reload [ENDPOINTS] [--json]       default 1000
+ *   bench-reload [ENDPOINTS] [--json FILE]       default 1000
  *
  * Every endpoint has a table shared by all and one of its own. Each gets a new conf staged, which no
  * packet may meet yet; then one word is flipped, after which every packet must meet it. Times are of
@@ -122,7 +122,7 @@ static int by_value(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static int bench(int json)
+static int bench(FILE *json)
 {
 	double publishing[CHANGES], staging[CHANGES], flipping[CHANGES];
 	uint32_t wrong = 0;
@@ -157,10 +157,12 @@ static int bench(int json)
 	qsort(publishing, CHANGES, sizeof(double), by_value);
 	qsort(staging, CHANGES, sizeof(double), by_value);
 	qsort(flipping, CHANGES, sizeof(double), by_value);
-	printf(json ? "{\"endpoints\":%u,\"wrong\":%u,\"tables_ms\":%.2f,\"stage_ms\":%.2f,\"flip_ms\":%.4f}\n"
-	            : "%u endpoints get another policy: %u packets met the wrong one; compiling and publishing a table "
-	              "each %.1f ms, staging %.2f ms, the flip %.4f ms  (target: 500 ms)\n", endpoints, wrong,
+	printf("%u endpoints get another policy: %u packets met the wrong one; compiling and publishing a table "
+	       "each %.1f ms, staging %.2f ms, the flip %.4f ms  (target: 500 ms)\n", endpoints, wrong,
 	       publishing[CHANGES / 2], staging[CHANGES / 2], flipping[CHANGES / 2]);
+	if (json)
+		fprintf(json, "{\"endpoints\":%u,\"wrong\":%u,\"tables_ms\":%.2f,\"stage_ms\":%.2f,\"flip_ms\":%.4f}\n",
+		        endpoints, wrong, publishing[CHANGES / 2], staging[CHANGES / 2], flipping[CHANGES / 2]);
 	return wrong != 0;
 }
 
@@ -169,13 +171,16 @@ int main(int argc, char **argv)
 {
 	char directory[] = "/tmp/bulkhead-bench-XXXXXX";
 	struct bh_error err;
-	int json = 0, rc;
+	FILE *json = NULL;
+	int rc;
 
 	for (int i = 1; i < argc; i++)
-		if (!strcmp(argv[i], "--json"))
-			json = 1;
-		else
+		if (strcmp(argv[i], "--json") != 0) {
 			endpoints = (uint32_t)strtoul(argv[i], NULL, 10);
+		} else if (!argv[i + 1] || !(json = fopen(argv[++i], "w"))) {
+			fprintf(stderr, "bench-reload: --json needs a file that can be written\n");
+			return 2;
+		}
 	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) || !mkdtemp(directory)) {
 		perror("bench-reload");
 		return 2;
@@ -186,6 +191,8 @@ int main(int argc, char **argv)
 	} else {
 		rc = bench(json);
 	}
+	if (json)
+		fclose(json);
 	bh_gate_close(&gate);
 	umount2(directory, MNT_DETACH);
 	rmdir(directory);
