@@ -186,6 +186,7 @@ int bh_host_open(struct bh_host **out, const struct bh_host_options *options, st
 		return bh_error_set(err, -ENOMEM, "not enough memory for a host");
 	host->lock = -1;
 	host->write = options->write;
+	host->check = options->check;
 	host->discard = options->discard;
 	host->ready = true;
 	host->lab = options->lab;
@@ -272,6 +273,8 @@ static int host_mend(struct bh_host *host, struct bh_error *err)
 	/* Another program may flush what is not its own. */
 	if (!rc && host->networked && !host->platform->ops->uplink_intact(host->platform))
 		rc = bh_realize_uplink(host, err);
+	if (!rc && host->check)
+		rc = bh_upgrade_mend(host, err);
 	if (!rc && pending.count)
 		bh_tables_collect(host);
 	return rc;

@@ -13,6 +13,7 @@ struct bh_host {
 	int lock;                     /* descriptor of the lock file, -1 = not held */
 	bool linux_platform;
 	bool write;
+	bool check;   /* opened to find what is amiss */
 	bool discard; /* opened to be taken away */
 	bool changing;
 	bool ready; /* linux, read-only: false while the state was never made */
@@ -92,6 +93,8 @@ int bh_reboot_check(struct bh_host *host, struct bh_error *err);
 
 /* upgrade.c: takes over the gate of an earlier version, if there is one. */
 int bh_upgrade_check(struct bh_host *host, struct bh_error *err);
+/* Looks at each port whether the gate is on it. */
+int bh_upgrade_mend(struct bh_host *host, struct bh_error *err);
 
 /* Refuses outside a change. */
 int bh_host_require_change(struct bh_host *host, struct bh_error *err);

@@ -1,12 +1,13 @@
 /*
  * upgrade.c - takes over what an earlier version's gate enforces (see gate/upgrade.h), or one whose pins
- * somebody unmounted.
+ * somebody unmounted; and puts back what somebody took off a port.
  *
  * Tables and what gates enforce are made from the store anew, in this version's layout. Flows stay, if
  * their layout did; if not, connections begin anew by the rules, as after any lost flow.
  */
 #include <string.h>
 
+#include "../base/log.h"
 #include "internal.h"
 
 static int renew(struct bh_host *host, uint32_t id, struct bh_error *err)
@@ -44,4 +45,19 @@ int bh_upgrade_check(struct bh_host *host, struct bh_error *err)
 		return bh_error_prefix(err, "the gate that is there cannot be taken over");
 	}
 	return 0;
+}
+
+static int mend(struct bh_host *host, uint32_t id, struct bh_error *err)
+{
+	int rc = host->platform->ops->gate_mend(host->platform, id, err);
+
+	if (rc == 1)
+		bh_log(BH_LOG_WARNING, "somebody took the gate off the port of endpoint %u; it is put back", id);
+	return rc < 0 ? rc : 0;
+}
+
+int bh_upgrade_mend(struct bh_host *host, struct bh_error *err)
+{
+	return host->platform->ops->gate_mend
+	       ? bh_realize_each(host, "SELECT id FROM endpoints WHERE status IN ('ready', 'changing')", mend, err) : 0;
 }

@@ -174,6 +174,9 @@ struct bh_platform_ops {
 	int (*gate_outdated)(struct bh_platform *, struct bh_error *);
 	int (*gate_renew)(struct bh_platform *, const struct bh_conf *, struct bh_error *);
 	int (*gate_retire)(struct bh_platform *, struct bh_error *);
+	/* Puts the gate back on a port that somebody took it off: then 1. A port that is gone stays so. NULL where
+	 * nobody can. */
+	int (*gate_mend)(struct bh_platform *, uint32_t endpoint, struct bh_error *);
 	int (*gate_read)(struct bh_platform *, uint32_t endpoint, struct bh_conf *, struct bh_error *);
 	/* Forgets a published table that no conf names any more. */
 	int (*table_remove)(struct bh_platform *, uint32_t id, struct bh_error *);

@@ -410,6 +410,27 @@ return {
       end)
     end
 
+    for what, command in pairs {
+      ["takes the gate off a port"] = "qdisc del dev %s clsact",
+      ["takes it off one direction"] = "filter del dev %s egress",
+      ["has another hook in its place"] = "qdisc del dev %s clsact; tc qdisc add dev %s ingress",
+      ["has another filter in its place"] = "filter del dev %s egress; tc filter add dev %s egress pref 1 u32 match u32 0 0",
+    } do
+      it(("somebody %s: a check finds it, and reconcile mends it"):format(what), function()
+        done "container create neighbour"
+        done "container create web"
+        local endpoint = s.host:endpoints("web")[1]
+        assert.equal("", (shell(("nsenter --net=/run/bulkhead/%s/switch sh -c 'tc %s'"):format(s.tag,
+          (command:gsub("%%s", "p" .. endpoint.id))))))
+        local ok, message = s.host:check_endpoint(endpoint.id)
+        assert.is_nil(ok)
+        assert.matches("the gate is off the port", message)
+        assert.matches(("^bulkhead: [^\n]*gate[^\n]* endpoint %d; it is put back\n$"):format(endpoint.id), (run "reconcile"))
+        agree "mended"
+        assert.equal("", (run "reconcile"))
+      end)
+    end
+
     it("a state directory that others may write, or have, is refused", function()
       done "network list"
       s.host:close()

@@ -20,5 +20,11 @@ void bh_clsact_add_program(struct bh_netlink *netlink, uint32_t index, bool ingr
 /* Puts the gate on a switch's port, in both directions. The batch is this alone. */
 int bh_clsact_guard(struct bh_netlink *netlink, uint32_t port, const struct bh_gate_kernel *gate,
                     struct bh_error *err);
+/* -ENOENT: in one direction or both there is none, or another program's. */
+int bh_clsact_check(struct bh_netlink *netlink, uint32_t port, const struct bh_gate_kernel *gate,
+                    struct bh_error *err);
+/* Puts it back where somebody took it off: then 1. What is not amiss stays as it is. */
+int bh_clsact_mend(struct bh_netlink *netlink, uint32_t port, const struct bh_gate_kernel *gate,
+                   struct bh_error *err);
 
 #endif

@@ -198,6 +198,16 @@ static int gate_renew(struct bh_platform *platform, const struct bh_conf *conf, 
 	return rc ? rc : bh_gate_forward_put(self->gate, port, link.mtu, err);
 }
 
+static int gate_mend(struct bh_platform *platform, uint32_t endpoint, struct bh_error *err)
+{
+	struct bh_linux *self = bh_linux_of(platform);
+	int rc = bh_linux_switches(self, false, err);
+
+	rc = rc ? rc : bh_linux_gate(self, false, err);
+	rc = rc ? rc : bh_clsact_mend(&self->switch_link, bh_switch_index(BH_INDEX_PORT, endpoint), self->gate, err);
+	return rc == -ENODEV || rc == -ENOENT ? 0 : rc;
+}
+
 static int gate_retire(struct bh_platform *platform, struct bh_error *err)
 {
 	struct bh_linux *self = bh_linux_of(platform);
@@ -460,6 +470,7 @@ static const struct bh_platform_ops ops = {
 	.gate_outdated = gate_outdated,
 	.gate_renew = gate_renew,
 	.gate_retire = gate_retire,
+	.gate_mend = gate_mend,
 	.gate_read = gate_read,
 	.table_remove = table_remove,
 	.table_read = table_read,

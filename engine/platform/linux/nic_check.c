@@ -2,7 +2,7 @@
  * nic_check.c - whether a NIC still is where and what it was made to be.
  *
  * A container may have the right to change its own network: what it did to its NIC, or another tool
- * to the port, is found here, not undone.
+ * to the port, is found here, not undone. (Only the gate is put back: see bh_clsact_mend().)
  */
 #include <errno.h>
 #include <linux/if_addr.h>
@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "../../base/cleanup.h"
+#include "clsact.h"
 #include "linux.h"
 #include "nic.h"
 #include "switch.h"
@@ -135,6 +136,7 @@ int bh_nic_check(struct bh_platform *platform, const struct bh_nic *nic, struct 
 		rc = bh_error_set(err, -ENETDOWN, "the port is down");
 	rc = rc ? rc : bh_linux_gate(self, false, err);
 	rc = rc ? rc : bh_gate_conf_read(self->gate, port, &conf, err);
+	rc = rc ? rc : bh_clsact_check(&self->switch_link, port, self->gate, err);
 	rc = rc ? rc : check_compartment(self, nic, err);
 	return rc ? bh_error_prefix(err, "endpoint %u", nic->endpoint) : 0;
 }
