@@ -8,8 +8,11 @@
 #include "chunks.h"
 #include "modules.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <malloc.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,12 +107,34 @@ static void take_heap(void)
 #endif
 }
 
+/* What is opened must not get the number of a stream that whoever started us had closed: we write to those. */
+static void open_streams(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
+/* Whether all that was printed is where it should be; whoever asked must not take half of it for the answer. */
+static bool is_written(void)
+{
+	if (!fflush(stdout) && !ferror(stdout))
+		return true;
+	fprintf(stderr, "bulkhead: the answer cannot be written: %s\n", errno ? strerror(errno) : "output failed");
+	return false;
+}
+
 int main(int argc, char **argv)
 {
 	static lua_State *L;
 	char root[PATH_MAX], script[PATH_MAX + 32];
 	int status = 1, closed = 0;
 
+	open_streams();
 	take_heap();
 	L = luaL_newstate();
 	if (!L) {
@@ -139,6 +164,8 @@ int main(int argc, char **argv)
 		status = lua_isinteger(L, -2) ? (int)lua_tointeger(L, -2) : 0;
 		closed = lua_toboolean(L, -1);
 	}
+	if (!is_written() && !status)
+		status = 1;
 	if (!closed) /* else the process' end is quicker */
 		lua_close(L);
 	return status;

@@ -52,6 +52,28 @@ describe("the command line", function()
     end
   end)
 
+  it("says so if the answer cannot be written", function()
+    for _, words in ipairs { "--version", "help", "network list --json" } do
+      local text, status = namespaces.shell(("BULKHEAD_STATE=/nowhere '%s' %s >/dev/full"):format(cli.program(), words))
+      assert.equal(1, status, words)
+      assert.equal("bulkhead: the answer cannot be written: No space left on device\n", text)
+    end
+  end)
+
+  it("writes nothing of its own into what it opens where streams are closed", function()
+    local name, other = script "", os.tmpname()
+    local file <close> = assert(io.open(name, "w"))
+    file:write(([[local open = {}; for i = 1, 3 do open[i] = io.open(%q, "w") end
+      print "out"; io.stdout:flush(); io.stderr:write "err"]]):format(other))
+    file:close()
+    local _, status = namespaces.shell(("'%s' run '%s' <&- >&- 2>&-"):format(cli.program(), name))
+    local read <close> = assert(io.open(other))
+    assert.equal("", read:read "a")
+    assert.equal(0, status)
+    os.remove(name)
+    os.remove(other)
+  end)
+
   it("refuses what is no command", function()
     refused(2, {}, nil, "bulkhead help")
     refused(2, { "frobnicate" }, nil, "bulkhead help")
