@@ -304,7 +304,9 @@ static void push_copy(lua_State *L, lua_State *from, int index, int depth)
 	switch (lua_type(from, index)) {
 	case LUA_TSTRING:
 		text = lua_tolstring(from, index, &size);
+		bh_sandbox_of(L)->giving = true;
 		lua_pushlstring(L, text, size);
+		bh_sandbox_of(L)->giving = false;
 		return;
 	case LUA_TNUMBER:
 		if (lua_isinteger(from, index))

@@ -131,7 +131,7 @@ static void *allocate(void *arg, void *block, size_t old_size, size_t size)
 		return NULL;
 	}
 	if (size > old) {
-		if (string && size > BH_SANDBOX_STRING + STRING_HEADER) {
+		if (string && !box->giving && size > BH_SANDBOX_STRING + STRING_HEADER) {
 			set_over(box, BH_OVER_STRING);
 			return NULL;
 		}
@@ -239,6 +239,7 @@ int bh_sandbox_run(struct bh_sandbox *box, lua_CFunction function, void *arg,
 	box->used = 0;
 	box->over = BH_OVER_NONE;
 	box->refused = false;
+	box->giving = false; /* a raise may have left it */
 	box->where[0] = '\0';
 	box->deadline = cpu_time() + (int64_t)BH_SANDBOX_SECONDS * 1000000000;
 	box->running = true;

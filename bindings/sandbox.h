@@ -54,6 +54,7 @@ struct bh_sandbox {
 	enum bh_over over;
 	bool refused; /* the last allocation was refused; the next refusal is Lua's second try */
 	bool running;
+	bool giving; /* a string from outside, of any length: what the code makes of it has the limit again */
 	char where[96]; /* FILE:LINE at which a cap was hit, or empty */
 };
 

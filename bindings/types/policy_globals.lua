@@ -4,8 +4,8 @@
 --- Besides these there are Lua's assert, error, getmetatable, ipairs, next, pairs, pcall, print (to the
 --- log), rawequal, rawget, rawlen, rawset, select, setmetatable, tonumber, tostring, type, xpcall; string
 --- byte char format len lower rep sub upper; table concat insert pack remove sort unpack; math but for
---- randomseed. Strings are at most 64 KiB long. setmetatable takes the metatable as it is at that
---- moment: later changes to it do nothing.
+--- randomseed. Strings that a policy makes are at most 64 KiB long. setmetatable takes the metatable as it is
+--- at that moment: later changes to it do nothing.
 
 ---@class rule_fields
 ---@field protocol? string|integer "tcp", "udp", "icmp" (IPv4's), "icmp6" (IPv6's), "igmp", "sctp", … or a number; default any

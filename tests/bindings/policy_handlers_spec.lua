@@ -48,6 +48,29 @@ describe("policy handlers", function()
     end
   end)
 
+  it("are given what is longer than what they may make", function()
+    local long = ("x"):rep(100000)
+    local given = { id = "c1", annotations = { a = long, [long] = "b" } }
+    local p = assert(load(field [[on = { attach = function(c)
+      local a = c.annotations.a
+      assert(#a == 100000 and a:sub(-2) == "xx" and c.annotations[a] == "b")
+    end, start = function(c)
+      local longer = c.annotations.a .. "y"
+    end, create = function(c)
+      local longer = c.annotations.a:upper()
+    end }]]))
+    assert.same({}, p:run("attach", given, endpoint))
+    for _, event in ipairs { "start", "create" } do
+      local result, message = p:run(event, given, event == "start" and endpoint or nil)
+      assert.is_nil(result)
+      assert.matches("longer than 64 KiB", message)
+    end
+    given.annotations.a = ("x"):rep(20 << 20)
+    assert.matches("memory limit", (select(2, p:run("attach", given, endpoint))))
+    given.annotations.a = "1"
+    assert.matches("longer than 64 KiB", (select(2, load [[local x = ("x"):rep(65536) .. ("y"):rep(100)]])))
+  end)
+
   it("are given what there is of a container", function()
     local p = assert(load(field [[on = { attach = function(c, e)
       assert(c.annotations.a == "1" and c.labels.l == "2" and c.type == "process" and c.name == "web")
