@@ -111,7 +111,7 @@ MAP(bh_counts, BPF_MAP_TYPE_PERCPU_HASH, uint32_t, struct bh_counters, BH_PORTS_
 MAP(bh_pending, BPF_MAP_TYPE_PERCPU_ARRAY, uint32_t, struct bh_pendings, 1, 0);
 MAP(bh_hits, BPF_MAP_TYPE_HASH, struct bh_hit_key, uint64_t, BH_FLOWS_MAX, BPF_F_NO_PREALLOC);
 MAP(bh_records, BPF_MAP_TYPE_ARRAY, uint32_t, struct bh_circle, 1, BPF_F_MMAPABLE);
-MAP(bh_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, uint32_t, struct scratch, 1, 0);
+MAP(bh_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, uint32_t, struct scratch, 2, 0);
 
 #include "memo.h"
 #include "flow_memo.h"
@@ -134,13 +134,23 @@ static inline uint64_t now_coarse(struct scratch *scratch)
 }
 
 /*
+ * A packet has its processor to itself. A test run, which comes in by a loopback and never by a port, has not
+ * before Linux 6.10: a packet may come between any two of its steps, so it works in another place.
+ */
+static inline struct scratch *scratch_of(BH_CTX *skb)
+{
+	uint32_t row = skb->ifindex == 1;
+
+	return bpf_map_lookup_elem(&bh_scratch, &row);
+}
+
+/*
  * What a global function is given, Linux 6.1 takes for no key and no value of a map; a map's own
  * memory it does. So keys are copied there on their way to a helper.
  */
-static inline struct scratch *in_map(const struct bh_flow_key *key)
+static inline struct scratch *in_map(BH_CTX *skb, const struct bh_flow_key *key)
 {
-	uint32_t zero = 0;
-	struct scratch *scratch = bpf_map_lookup_elem(&bh_scratch, &zero);
+	struct scratch *scratch = scratch_of(skb);
 
 	if (scratch)
 		scratch->key = *key;
@@ -149,7 +159,7 @@ static inline struct scratch *in_map(const struct bh_flow_key *key)
 
 static inline struct bh_flow *bh_flow_find(BH_CTX *skb, const struct bh_flow_key *key)
 {
-	struct scratch *scratch = in_map(key);
+	struct scratch *scratch = in_map(skb, key);
 
 	return scratch ? bpf_map_lookup_elem(&bh_flows, &scratch->key) : 0;
 }
@@ -161,8 +171,7 @@ static inline struct bh_flow *bh_flow_at(BH_CTX *skb, const struct bh_flow_key *
 
 static inline struct bh_flow *bh_flow_blank(BH_CTX *skb)
 {
-	uint32_t zero = 0;
-	struct scratch *scratch = bpf_map_lookup_elem(&bh_scratch, &zero);
+	struct scratch *scratch = scratch_of(skb);
 
 	if (!scratch)
 		return 0;
@@ -174,7 +183,7 @@ static inline struct bh_flow *bh_flow_blank(BH_CTX *skb)
 static inline int bh_flow_insert(BH_CTX *skb, const struct bh_flow_key *key,
                                  const struct bh_flow *flow)
 {
-	struct scratch *scratch = in_map(key);
+	struct scratch *scratch = in_map(skb, key);
 
 	if (!scratch)
 		return -1;
@@ -183,7 +192,7 @@ static inline int bh_flow_insert(BH_CTX *skb, const struct bh_flow_key *key,
 
 static inline int bh_flow_remove(BH_CTX *skb, const struct bh_flow_key *key)
 {
-	struct scratch *scratch = in_map(key);
+	struct scratch *scratch = in_map(skb, key);
 
 	uint64_t *removals = removals_of(key->endpoint);
 	int rc = scratch ? (int)bpf_map_delete_elem(&bh_flows, &scratch->key) : -1;
@@ -196,7 +205,7 @@ static inline int bh_flow_remove(BH_CTX *skb, const struct bh_flow_key *key)
 static inline struct bh_flow_key *bh_ledger_find(BH_CTX *skb, const struct bh_ledger_key *key)
 {
 	const struct bh_flow_key *row = bpf_map_lookup_elem(&bh_ledger, key);
-	struct scratch *scratch = row ? in_map(row) : 0;
+	struct scratch *scratch = row ? in_map(skb, row) : 0;
 
 	return scratch ? &scratch->key : 0;
 }
@@ -204,7 +213,7 @@ static inline struct bh_flow_key *bh_ledger_find(BH_CTX *skb, const struct bh_le
 static inline int bh_ledger_insert(BH_CTX *skb, const struct bh_ledger_key *key,
                                    const struct bh_flow_key *row)
 {
-	struct scratch *scratch = in_map(row);
+	struct scratch *scratch = in_map(skb, row);
 
 	return scratch ? (int)bpf_map_update_elem(&bh_ledger, key, &scratch->key, BPF_NOEXIST) : -1;
 }
@@ -375,13 +384,6 @@ static inline uint16_t checksum_at(struct __sk_buff *skb)
 	return (uint32_t)start + offset > frame ? (uint16_t)(start + offset - frame) : 1;
 }
 
-static inline struct scratch *scratch_of(void)
-{
-	uint32_t zero = 0;
-
-	return bpf_map_lookup_elem(&bh_scratch, &zero);
-}
-
 /*
  * Judges the packet for one endpoint; the verdict is left in the scratch. `plain`: it is, and turned as
  * this endpoint sees it.
@@ -435,7 +437,7 @@ int bh_gate_out(struct __sk_buff *skb)
 {
 	struct now now = now_of();
 	const struct bh_conf *sender = conf_of(skb->ifindex, BH_OUT, &now), *receiver = 0;
-	struct scratch *scratch = scratch_of();
+	struct scratch *scratch = scratch_of(skb);
 	uint32_t to;
 	bool plain;
 
@@ -468,7 +470,7 @@ int bh_gate_in(struct __sk_buff *skb)
 {
 	struct now now = now_of();
 	const struct bh_conf *conf = conf_of(skb->ifindex, BH_IN, &now);
-	struct scratch *scratch = scratch_of();
+	struct scratch *scratch = scratch_of(skb);
 	bool plain;
 
 	if (!conf || !scratch)
@@ -483,8 +485,7 @@ int bh_gate_in(struct __sk_buff *skb)
 /* Leaves the verdict where a test run finds it. */
 BH_GLOBAL int tell(struct __sk_buff *skb)
 {
-	uint32_t zero = 0;
-	const struct scratch *scratch = bpf_map_lookup_elem(&bh_scratch, &zero);
+	const struct scratch *scratch = scratch_of(skb);
 
 	if (!scratch)
 		return 0;
@@ -502,7 +503,7 @@ int bh_gate_probe(struct __sk_buff *skb)
 	uint32_t port = skb->cb[BH_PROBE_PORT], direction = skb->cb[BH_PROBE_DIRECTION] & 1;
 	struct now now = now_of();
 	const struct bh_conf *conf = conf_of(port, direction, &now);
-	struct scratch *scratch = scratch_of();
+	struct scratch *scratch = scratch_of(skb);
 	bool plain;
 	int rc;
 

@@ -5,9 +5,11 @@
  * Packets are the program's own, by BPF_PROG_TEST_RUN. Prints one line a property and the counts.
  */
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <linux/pkt_cls.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -198,9 +200,60 @@ static void both_ends(struct bh_gate_kernel *gate, const char *directory)
 	report("both ends of a packet are judged, each as its own", !wrong, detail);
 }
 
+/* A map that is not pinned, by the program that has it; and the size of its values of all processors together. */
+static int map_of(struct bh_gate_kernel *gate, const char *name, size_t *size)
+{
+	uint32_t ids[64], length = sizeof(struct bpf_prog_info);
+	struct bpf_prog_info program = {.nr_map_ids = 64, .map_ids = (uintptr_t)ids};
+
+	if (bpf_obj_get_info_by_fd(bh_gate_program(gate, BH_IN), &program, &length))
+		return -1;
+	for (uint32_t i = 0; i < program.nr_map_ids; i++) {
+		struct bpf_map_info info = {0};
+		int map = bpf_map_get_fd_by_id(ids[i]);
+
+		length = sizeof(info);
+		*size = bpf_obj_get_info_by_fd(map, &info, &length) ? 0 : (info.value_size + 7) / 8 * 8;
+		*size *= (size_t)libbpf_num_possible_cpus();
+		if (!strcmp(info.name, name))
+			return map;
+		close(map);
+	}
+	return -1;
+}
+
+/*
+ * A test run, which kernels before 6.10 let be interrupted, leaves alone what a packet works with: to forget the
+ * flows of one endpoint must not become to forget another's.
+ */
+static void apart(struct bh_gate_kernel *gate)
+{
+	enum { ENDPOINT = 900060 };
+	struct bh_conf conf = open_or_shut(ENDPOINT, false);
+	uint32_t zero = 0, wrong = 0;
+	uint64_t let_through = 0;
+	size_t size = 0;
+	int map = map_of(gate, "bh_scratch", &size);
+	uint8_t *before = malloc(size + 1), *after = malloc(size + 1);
+
+	memset(before, 0xa5, size);
+	wrong += bpf_map_update_elem(map, &zero, before, BPF_ANY) != 0;
+	wrong += bh_gate_share_put(gate, ENDPOINT, NULL) != 0 || bh_gate_conf_put(gate, ENDPOINT, &conf, NULL) != 0;
+	for (uint16_t port = 1; port <= 20; port++)
+		let_through += talk(gate, ENDPOINT, 0x0c000007, port, BH_OUT);
+	wrong += bh_gate_conf_remove(gate, ENDPOINT, NULL) != 0; /* with its flows */
+	bh_gate_share_remove(gate, ENDPOINT, NULL);
+	wrong += bpf_map_lookup_elem(map, &zero, after) || memcmp(before, after, size) || let_through != 20;
+	report("a test run leaves alone what a packet works with", !wrong && size, "");
+	free(before);
+	free(after);
+	close(map);
+}
+
 static void remember(struct bh_gate_kernel *gate, const char *directory, void *arg)
 {
 	(void)arg;
+	apart(gate);
 	ports(gate, directory);
 	flows(gate);
 	both_ends(gate, directory);
