@@ -253,6 +253,13 @@ int bh_gate_program(const struct bh_gate_kernel *gate, enum bh_direction directi
 	return gate->programs[direction == BH_OUT ? GATE_OUT : GATE_IN];
 }
 
+int bh_gate_processors(struct bh_error *err)
+{
+	int count = libbpf_num_possible_cpus();
+
+	return count > 0 ? count : bh_error_errno(err, count ? count : -ENODATA, "cannot see for how many processors the gate counts");
+}
+
 #define BATCH 4096
 
 int bh_gate_map_each(int fd, size_t key_size, size_t value_size,
@@ -323,11 +330,13 @@ static uint32_t add_pending(const struct bh_pendings *rows, uint32_t endpoint, s
 int bh_gate_counters_read(struct bh_gate_kernel *gate, uint32_t endpoint,
                           struct bh_counters *counters, struct bh_error *err)
 {
-	int cpus = libbpf_num_possible_cpus();
+	int cpus = bh_gate_processors(err);
 	BH_AUTOFREE struct bh_counters *each = cpus > 0 ? calloc((size_t)cpus, sizeof(*each)) : NULL;
 	BH_AUTOFREE struct bh_pendings *rows = cpus > 0 ? calloc((size_t)cpus, sizeof(*rows)) : NULL;
 	uint32_t before = 0, zero = 0, same = 0;
 
+	if (cpus < 0)
+		return cpus;
 	if (!each || !rows)
 		return bh_error_set(err, -ENOMEM, "not enough memory for the counters of endpoint %u", endpoint);
 	for (int i = 0; i < READINGS && same < 2; i++) {

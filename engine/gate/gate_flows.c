@@ -92,12 +92,12 @@ static void add_memos(struct bh_flow *flow, const struct bh_flow_key *key, const
 int bh_gate_flow_read(struct bh_gate_kernel *gate, const struct bh_flow_key *key,
                       struct bh_flow *flow)
 {
-	int cpus = libbpf_num_possible_cpus();
+	int cpus = bh_gate_processors(NULL);
 	BH_AUTOFREE struct bh_flow_memo *memos = cpus > 0 ? calloc((size_t)cpus, sizeof(*memos)) : NULL;
 	uint32_t row = bh_flow_memo_row(key);
 
 	if (!memos)
-		return -ENOMEM;
+		return cpus < 0 ? cpus : -ENOMEM;
 	if (bpf_map_lookup_elem(gate->maps[FLOWS], key, flow) || bpf_map_lookup_elem(gate->maps[MEMOS], &row, memos))
 		return -errno;
 	add_memos(flow, key, memos, cpus);
@@ -124,10 +124,12 @@ int bh_gate_flow_each(struct bh_gate_kernel *gate,
                       int (*visit)(const struct bh_flow_key *, const struct bh_flow *, void *),
                       void *arg, struct bh_error *err)
 {
-	int cpus = libbpf_num_possible_cpus();
+	int cpus = bh_gate_processors(err);
 	BH_AUTOFREE struct bh_flow_memo *memos = cpus > 0 ? calloc(BH_FLOW_MEMOS * (size_t)cpus, sizeof(*memos)) : NULL;
 	struct flow_visit each = {visit, arg, memos, cpus};
 
+	if (cpus < 0)
+		return cpus;
 	if (!memos)
 		return bh_error_set(err, -ENOMEM, "not enough memory to read flows");
 	for (uint32_t row = 0; row < BH_FLOW_MEMOS; row++)

@@ -23,6 +23,8 @@ struct bh_gate_kernel {
 	const struct bh_circle *circle; /* likewise, mapped when first asked for */
 };
 
+/* For how many processors a map has values; or -errno, where /sys does not say. */
+int bh_gate_processors(struct bh_error *err);
 /* All rows of a map, many at a time; `visit` returns non-zero to stop, which is then returned. */
 int bh_gate_map_each(int fd, size_t key_size, size_t value_size,
                      int (*visit)(const void *key, const void *value, void *arg), void *arg, struct bh_error *err);

@@ -15,9 +15,11 @@
 /* One set for each processor, which counts without minding the others. */
 static int counters_make(struct bh_gate_kernel *gate, uint32_t endpoint, struct bh_error *err)
 {
-	int cpus = libbpf_num_possible_cpus();
+	int cpus = bh_gate_processors(err);
 	BH_AUTOFREE struct bh_counters *zero = cpus > 0 ? calloc((size_t)cpus, sizeof(*zero)) : NULL;
 
+	if (cpus < 0)
+		return cpus;
 	if (!zero)
 		return bh_error_set(err, -ENOMEM, "not enough memory for the counters of endpoint %u", endpoint);
 	if (bpf_map_update_elem(gate->maps[COUNTS], &endpoint, zero, BPF_NOEXIST) && errno != EEXIST)

@@ -71,6 +71,18 @@ describe("what somebody tampered with", function()
     end)
   end
 
+  it("a place where nothing is to be seen in /sys", function()
+    local text = shell(([[exec unshare --net sh -c 'ip link set lo up; export BULKHEAD_STATE=%s/s; p="%s"
+      $p container create web
+      unshare -m sh -c "mount -t tmpfs none /sys; $p container create db; $p flows"; $p reconcile
+      $p endpoints --json; $p reset']]):format(home, cli.program()))
+    local why = "cannot see for how many processors the gate counts: No such file or directory\n"
+    local said = ("web\nbulkhead: the NIC of endpoint 2 cannot be made: %sbulkhead: %s"):format(why, why)
+    assert.equal(said, text:sub(1, #said))
+    assert.matches("^[^\n]*web[^\n]*\n$", text:sub(#said + 1))
+    assert.is_nil(text:find("db", 1, true))
+  end)
+
   it("a link where the runtime directory should be, or in it", function()
     local state = home .. "/s"
     local runtime = "/run/bulkhead/" .. leftovers.watch(state)
