@@ -458,6 +458,22 @@ static int host_check_container(lua_State *L)
 	                                            luaL_optstring(L, 3, NULL), &err), &err);
 }
 
+/* Runs a function with what follows it; the host may be closed by then. */
+static int host_snapshot(lua_State *L)
+{
+	struct bh_host *host = bh_check_host(L, 1), **there = lua_touserdata(L, 1);
+	struct bh_error err;
+	int rc;
+
+	luaL_checktype(L, 2, LUA_TFUNCTION);
+	if (bh_host_snapshot(host, &err))
+		return bh_push_error(L, &err);
+	rc = lua_pcall(L, lua_gettop(L) - 2, LUA_MULTRET, 0);
+	if (*there)
+		bh_host_snapshot_end(host);
+	return rc ? lua_error(L) : lua_gettop(L) - 1;
+}
+
 static int host_begin(lua_State *L)
 {
 	struct bh_error err;
@@ -502,6 +518,7 @@ static const luaL_Reg methods[] = {
 	{"visit", host_visit},
 	{"check_endpoint", host_check_endpoint},
 	{"check_container", host_check_container},
+	{"snapshot", host_snapshot},
 	{"begin", host_begin},
 	{"commit", host_commit},
 	{"abort", host_abort},

@@ -322,6 +322,12 @@ function host:check_endpoint(endpoint) end
 ---@return string? code
 function host:check_container(id, netns) end
 
+--- Runs a function with the values that follow it, and returns what it returns. All that it reads of the
+--- host's store is of one moment, whoever changes it meanwhile. Begins no change.
+---@param body fun(...): ...
+---@return any ...
+function host:snapshot(body, ...) end
+
 --- Starts a change: waits for its turn (10 s at most) and mends what a crash left. Everything that
 --- follows takes effect at `commit`, or not at all.
 ---@return true?

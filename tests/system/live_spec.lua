@@ -461,3 +461,25 @@ stage.platforms(B, "a reload that is killed", function(open)
     assert.equal(8, #sides)
   end)
 end, { "linux" })
+
+stage.platforms(B, "a snapshot", function(open)
+  it("is of one moment, and nobody waits for it", function()
+    local s = open()
+    s:add { id = "a" }
+    local function ids(host)
+      local list = {}
+      for i, container in ipairs(host:containers()) do
+        list[i] = container.id
+      end
+      return table.concat(list, " ")
+    end
+    local before, meanwhile, status = s.host:snapshot(function(host)
+      local first = ids(host)
+      local _, _, code = os.execute(("BULKHEAD_STATE=%s timeout 20 %s container create b >/dev/null"):format(s.state,
+        cli.program()))
+      return first, ids(host), code
+    end, s.host)
+    assert.equal(0, status)
+    assert.same({ "a", "a", "a b" }, { before, meanwhile, ids(s.host) })
+  end)
+end, { "linux" })
