@@ -120,34 +120,37 @@ local function normal(rules)
   return list
 end
 
---- Flows that are allowed now and would not be any more, by the gate or by what networks reach.
-local function ending(host, endpoint, change, network, out_of_reach)
-  local flows = host:flows(endpoint.id)
-  local gate = #flows > 0 and filter.gate {
-    mac = endpoint.mac, addresses = endpoint.addresses, default = change.default,
-    options = { antispoof = false, audit = change.options.audit }, rules = change.rules,
-    own = change.own, words = require("worlds").words(network),
-  }
-  local list = {}
-  for _, flow in ipairs(notation.sort(flows)) do
-    local packet = notation.opener(flow)
-    local judgement = gate and not flow.blocked and gate:judge(packet)
-    if judgement and (judgement.verdict == "block" or out_of_reach(flow, network.name)) then
-      list[#list + 1] = packet
-    end
-  end
-  return list
-end
-
---- Fills in which flows changes would end; `endpoints` are the changes' own.
+--- Fills in which flows changes would end, by the gate or by what networks reach; `endpoints` are the
+--- changes' own. All flows are looked at once, however many changes there are.
 local function add_ends(host, changes, endpoints)
-  local networks, out_of_reach = {}, reach.ending(host, changes)
+  local networks, of_endpoint, gates, ending, out_of_reach = {}, {}, {}, {}, reach.ending(host, changes)
   for _, network in ipairs(host:networks()) do
     networks[network.name] = network
   end
   for _, change in ipairs(changes) do
+    of_endpoint[change.endpoint], ending[change] = change, {}
+  end
+  local function gate_of(change)
     local endpoint = endpoints[change]
-    change.ends = ending(host, endpoint, change, networks[endpoint.network], out_of_reach)
+    gates[change] = gates[change] or filter.gate {
+      mac = endpoint.mac, addresses = endpoint.addresses, default = change.default,
+      options = { antispoof = false, audit = change.options.audit }, rules = change.rules,
+      own = change.own, words = require("worlds").words(networks[endpoint.network]),
+    }
+    return gates[change]
+  end
+  host:flows(nil, function(flow)
+    local change = of_endpoint[flow.endpoint]
+    local judgement = change and not flow.blocked and gate_of(change):judge(notation.opener(flow))
+    if judgement and (judgement.verdict == "block" or out_of_reach(flow, endpoints[change].network)) then
+      table.insert(ending[change], flow)
+    end
+  end)
+  for change, flows in pairs(ending) do
+    change.ends = {}
+    for i, flow in ipairs(notation.sort(flows)) do
+      change.ends[i] = notation.opener(flow)
+    end
   end
 end
 

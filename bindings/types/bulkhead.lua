@@ -273,10 +273,12 @@ function host:counters(endpoint) end
 ---@return rule[]
 function host:rules(endpoint, uncounted) end
 
---- Live flows, or those of one endpoint.
+--- Live flows, or those of one endpoint: a list, in no order. There may be a million: with `visit` each is
+--- handed to it instead, and their number is returned.
 ---@param endpoint? integer
----@return flow[]
-function host:flows(endpoint) end
+---@param visit? fun(flow: flow)
+---@return flow[]|integer
+function host:flows(endpoint, visit) end
 
 --- What gates dropped, audited or were asked to log, oldest first, from record number `from` on; a
 --- negative one counts back from the newest. The newest 8,192 are kept; reading takes none away.
