@@ -16,6 +16,7 @@ struct bh_host {
 	bool check;   /* opened to find what is amiss */
 	bool discard; /* opened to be taken away */
 	bool changing;
+	uint32_t snapshots; /* begun and not ended */
 	bool ready; /* linux, read-only: false while the state was never made */
 	bool networked; /* there was a network that is `ready` when the boot was last asked for */
 	struct bh_lab *lab;
