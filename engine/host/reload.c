@@ -97,12 +97,23 @@ int bh_endpoint_change(struct bh_host *host, uint32_t endpoint, const struct bh_
 	                              (int64_t)endpoint);
 }
 
+/*
+ * By its number a flow knows the policy that allowed it. Where what is in force has a later one than the row (it
+ * was taken back, and then the store did not take it), flows may carry that, and this policy is another.
+ */
 static int stage(struct bh_host *host, uint32_t id, struct bh_error *err)
 {
-	struct bh_conf conf;
+	const struct bh_platform_ops *ops = host->platform->ops;
+	struct bh_conf conf, now;
 	int rc = bh_endpoint_conf(host, id, &conf, err);
 
-	return rc ? rc : host->platform->ops->gate_stage(host->platform, &conf, err);
+	rc = rc ? rc : ops->gate_read(host->platform, id, &now, err);
+	if (!rc && now.generation > conf.generation) {
+		conf.generation = now.generation + 1;
+		rc = bh_store_run(host->store, err, "UPDATE endpoints SET generation = ? WHERE id = ?", "ii",
+		                  (int64_t)conf.generation, (int64_t)id);
+	}
+	return rc ? rc : ops->gate_stage(host->platform, &conf, err);
 }
 
 int bh_reload_realize(struct bh_host *host, const struct bh_pending *pending, struct bh_error *err)
