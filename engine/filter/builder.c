@@ -53,8 +53,8 @@ void bh_builder_free(struct bh_builder **builder)
 		bh_strips_clear(&gone->strips[s]);
 		free(gone->few[s]);
 		bh_rows_clear(&gone->rows[s]);
-		free(gone->ranks[s][0].bounds);
-		free(gone->ranks[s][1].bounds);
+		bh_scale_clear(&gone->scales[s][0]);
+		bh_scale_clear(&gone->scales[s][1]);
 	}
 	bh_records_clear(&gone->records);
 	bh_spare_drop(gone->spare);

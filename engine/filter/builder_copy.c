@@ -31,12 +31,36 @@ static int by_best(const void *a, const void *b)
 	return x->best < y->best ? -1 : x->best > y->best;
 }
 
-/* The space of the most usual packets: of IPv4, of the direction with more rules. */
+/* The space of the most usual packets: with most rules, and of two with as many the one of IPv4, then inbound. */
 static uint32_t usual_of(const struct bh_builder *builder)
 {
-	uint32_t in = bh_space_of(0, BH_IN), out = bh_space_of(0, BH_OUT);
+	uint32_t usual = bh_space_of(0, BH_IN);
 
-	return builder->boxes[out] > builder->boxes[in] ? out : in;
+	for (uint32_t v6 = 0; v6 < 2; v6++)
+		for (uint32_t out = 0; out < 2; out++) {
+			uint32_t space = bh_space_of(v6, out ? BH_OUT : BH_IN);
+
+			usual = builder->boxes[space] > builder->boxes[usual] ? space : usual;
+		}
+	return usual;
+}
+
+static struct bh_scale *copy_scales(char *memory, size_t *at, const struct bh_scale from[2])
+{
+	struct bh_scale *to = carve(memory, at, 2 * sizeof(*to));
+
+	for (int a = 0; a < 2; a++) {
+		struct bh_scale scale = from[a];
+
+		scale.marks = copy(memory, at, scale.marks, scale.marks_count * sizeof(*scale.marks));
+		if (scale.labels)
+			scale.labels = copy(memory, at, scale.labels, scale.count * sizeof(*scale.labels));
+		if (scale.bounds)
+			scale.bounds = copy(memory, at, scale.bounds, scale.count * sizeof(*scale.bounds));
+		if (to)
+			to[a] = scale;
+	}
+	return to;
 }
 
 static void copy_space(char *memory, size_t *at, struct bh_space *to, const struct bh_builder *builder,
@@ -64,11 +88,8 @@ static void copy_space(char *memory, size_t *at, struct bh_space *to, const stru
 	to->forest.leaves = copy(memory, at, forest->leaves, forest->leaves_count * sizeof(struct bh_leaf));
 	to->forest.nodes = copy(memory, at, forest->nodes, forest->nodes_count * sizeof(struct bh_node));
 	to->forest.children = copy(memory, at, forest->children, forest->children_count * sizeof(uint32_t));
-	for (int a = 0; a < 2; a++) {
-		to->ranks[a] = builder->ranks[space][a];
-		to->ranks[a].bounds = copy(memory, at, to->ranks[a].bounds,
-		                           to->ranks[a].count * sizeof(struct bh_address));
-	}
+	if (bh_is_v6(space))
+		to->scales = copy_scales(memory, at, builder->scales[space]);
 }
 
 static void copy_fat(char *memory, size_t *at, struct bh_classifier *to, const struct bh_builder *builder)
@@ -105,7 +126,7 @@ static size_t copy_all(char *memory, struct bh_classifier *to, const struct bh_b
 		to->spaces[usual_of(builder)].few = to->few;
 	}
 	to->usual = to->spaces[usual_of(builder)];
-	to->usual_kind = BH_KIND(to->usual.direction);
+	to->usual_kind = BH_KIND((uint32_t)bh_is_v6(usual_of(builder)), to->usual.direction);
 	to->entries = copy(memory, &at, builder->entries, builder->labels * sizeof(*builder->entries));
 	to->entries_count = builder->labels;
 	copy_fat(memory, &at, to, builder);

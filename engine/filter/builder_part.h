@@ -46,7 +46,7 @@ struct bh_builder {
 	struct bh_few *few[BH_SPACES];      /* where they are faster than the forest */
 	struct bh_rows rows[BH_SPACES];     /* likewise */
 	struct bh_strips strips[BH_SPACES]; /* likewise */
-	struct bh_ranks ranks[BH_SPACES][2];
+	struct bh_scale scales[BH_SPACES][2];
 	struct bh_words words;
 	struct bh_spare *spare;
 };

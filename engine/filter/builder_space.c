@@ -23,18 +23,25 @@ struct members {
 	} *list;
 };
 
+/* Behind it there is no bound. */
+static bool is_last(const struct bh_address *address)
+{
+	return !~(address->hi & address->lo);
+}
+
 static void box_of(const struct bh_builder *builder, struct bh_box *box, const struct bh_piece *piece,
                    uint32_t label)
 {
-	const struct bh_ranks *ranks = builder->ranks[piece->space];
+	const struct bh_scale *scales = builder->scales[piece->space];
 
 	for (int a = 0; a < 2; a++) {
 		const struct bh_range *range = &piece->ranges[a];
+		bool v6 = bh_is_v6(piece->space);
 
-		box->first[a] = bh_is_v6(piece->space) ? bh_rank(&ranks[a], &range->first) : (uint32_t)range->first.lo;
-		box->last[a] = bh_is_v6(piece->space) ? bh_rank(&ranks[a], &range->last) : (uint32_t)range->last.lo;
-		if (bh_is_v6(piece->space) && box->last[a] + 1 == ranks[a].count)
-			box->last[a] = ~0u; /* so that all addresses are all ranks */
+		box->first[a] = v6 ? bh_scale_find(&scales[a], &range->first) : (uint32_t)range->first.lo;
+		box->last[a] = v6 ? bh_scale_find(&scales[a], &range->last) : (uint32_t)range->last.lo;
+		if (v6 && is_last(&range->last))
+			box->last[a] = ~0u; /* so that all addresses are all labels */
 	}
 	memcpy(box->port_first, piece->port_first, sizeof(box->port_first));
 	memcpy(box->port_last, piece->port_last, sizeof(box->port_last));
@@ -72,11 +79,12 @@ static int by_address(const void *a, const void *b)
 	return bh_address_below(a, b) ? -1 : bh_address_below(b, a);
 }
 
-/* Collects the bounds of a space's pieces. */
-static int ranks_make(struct bh_ranks *ranks, int which, const struct members *members)
+/* The scale of the bounds of a space's pieces. */
+static int scale_make(struct bh_scale *scale, int which, const struct members *members)
 {
 	struct bh_address *bounds = malloc((2 * (size_t)members->count + 1) * sizeof(*bounds));
 	uint32_t n = 0, unique = 1;
+	int rc;
 
 	if (!bounds)
 		return -ENOMEM;
@@ -85,16 +93,16 @@ static int ranks_make(struct bh_ranks *ranks, int which, const struct members *m
 		const struct bh_range *range = &members->list[i].piece->ranges[which];
 
 		bounds[n++] = range->first;
-		bounds[n++] = bh_address_next(range->last);
+		if (!is_last(&range->last))
+			bounds[n++] = bh_address_next(range->last);
 	}
 	qsort(bounds, n, sizeof(*bounds), by_address);
 	for (uint32_t i = 1; i < n; i++)
 		if (!bh_address_equal(&bounds[i], &bounds[unique - 1]))
 			bounds[unique++] = bounds[i];
-	free(ranks->bounds);
-	ranks->bounds = bounds;
-	ranks->count = unique;
-	return 0;
+	rc = bh_scale_build(scale, bounds, NULL, unique);
+	free(bounds);
+	return rc;
 }
 
 /* So much a box, and room for one node of many children. */
@@ -212,7 +220,7 @@ int bh_builder_settle(struct bh_builder *builder, uint32_t space)
 		boxes = malloc((members.count + 1) * sizeof(*boxes));
 	rc = boxes ? rc : -ENOMEM;
 	for (int a = 0; a < 2 && bh_is_v6(space) && !rc; a++)
-		rc = ranks_make(&builder->ranks[space][a], a, &members);
+		rc = scale_make(&builder->scales[space][a], a, &members);
 	for (uint32_t i = 0; i < members.count && !rc; i++)
 		box_of(builder, &boxes[i], members.list[i].piece, members.list[i].label);
 	rc = rc ? rc : make(builder, space, boxes, members.count);
