@@ -53,10 +53,16 @@ static inline __attribute__((always_inline)) uint32_t BH_NAME(label_of)(const st
 	return scale->labels ? scale->labels[at] : at;
 }
 
+/* What of a packet is not an address. */
+static inline void BH_NAME(copy_rest)(struct bh_key *to, const struct bh_key *from)
+{
+	memcpy(&to->local_port, &from->local_port, sizeof(*to) - offsetof(struct bh_key, local_port));
+}
+
 /* The packet as it is in a form of labels. */
 static inline void BH_NAME(scale_key)(const struct bh_space *space, struct bh_key *to, const struct bh_key *from)
 {
-	memcpy(&to->local_port, &from->local_port, sizeof(*to) - offsetof(struct bh_key, local_port));
+	BH_NAME(copy_rest)(to, from);
 	to->local.lo = BH_NAME(label_of)(&space->scales[0], &from->local);
 	to->remote.lo = BH_NAME(label_of)(&space->scales[1], &from->remote);
 }
@@ -74,9 +80,17 @@ BH_USUAL(scaled)
 static void BH_NAME(scaled_all)(const struct bh_space *space, const struct bh_key *keys, uint32_t count,
                                 uint32_t *labels)
 {
+	const struct bh_scale *scales = space->scales;
 	struct bh_key to[BH_CHUNK];
 
-	for (uint32_t i = 0; i < count; i++)
-		BH_NAME(scale_key)(space, &to[i], &keys[i]);
+	if (scales[0].levels || scales[1].levels || scales[0].labels)
+		for (uint32_t i = 0; i < count; i++)
+			BH_NAME(scale_key)(space, &to[i], &keys[i]);
+	else
+		for (uint32_t i = 0; i < count; i++) {
+			BH_NAME(copy_rest)(&to[i], &keys[i]);
+			to[i].local.lo = bh_scale_few(&scales[0], &keys[i].local);
+			to[i].remote.lo = bh_scale_few(&scales[1], &keys[i].remote);
+		}
 	space->scaled_all(space, to, count, labels);
 }
