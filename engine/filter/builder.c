@@ -6,8 +6,7 @@
  * takes a free label between its neighbours', and where there is none, neighbours up to the nearest
  * gap move by one. Until the first publication rules are only collected.
  *
- * Forests of IPv4 rules are changed in place; all else is made anew, once a publication: see
- * builder_space.c. A classifier is a copy in one block of memory.
+ * Forests are changed in place; all else is made anew, once a publication: see builder_space.c. A classifier is a copy in one block of memory.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -53,8 +52,11 @@ void bh_builder_free(struct bh_builder **builder)
 		bh_strips_clear(&gone->strips[s]);
 		free(gone->few[s]);
 		bh_rows_clear(&gone->rows[s]);
-		bh_scale_clear(&gone->scales[s][0]);
-		bh_scale_clear(&gone->scales[s][1]);
+		for (int a = 0; a < 2; a++) {
+			bh_scale_clear(&gone->scales[s][a]);
+			bh_bounds_clear(&gone->bounds[s][a]);
+		}
+		free(gone->waiting[s].list);
 	}
 	bh_records_clear(&gone->records);
 	bh_spare_drop(gone->spare);

@@ -63,6 +63,21 @@ static struct bh_scale *copy_scales(char *memory, size_t *at, const struct bh_sc
 	return to;
 }
 
+/* Trees that have boxes, by the best of these. */
+static void pick_trees(struct bh_forest *forest)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t t = 0; t < forest->count; t++) {
+		const struct bh_node *root = &forest->trees[t].root;
+
+		if (root->mask[0] || root->mask[1] || forest->children[root->children] != BH_CHILD_LEAF)
+			forest->trees[kept++] = forest->trees[t];
+	}
+	forest->count = kept;
+	qsort(forest->trees, kept, sizeof(*forest->trees), by_best);
+}
+
 static void copy_space(char *memory, size_t *at, struct bh_space *to, const struct bh_builder *builder,
                        uint32_t space)
 {
@@ -81,10 +96,10 @@ static void copy_space(char *memory, size_t *at, struct bh_space *to, const stru
 	to->strips = builder->strips[space];
 	to->strips.strips = copy(memory, at, to->strips.strips, to->strips.count * sizeof(struct bh_strip));
 	/* What is found in the other forms is not looked for in a forest, which may be there for later. */
-	if (!builder->few[space] && !to->rows.words && !to->strips.count)
+	if (!builder->few[space] && !to->rows.words && !to->strips.count && (builder->planted[space] || builder->fixed))
 		to->forest = *forest;
 	forest = &to->forest;
-	qsort(to->forest.trees, to->forest.count, sizeof(struct bh_tree), by_best);
+	pick_trees(&to->forest);
 	to->forest.leaves = copy(memory, at, forest->leaves, forest->leaves_count * sizeof(struct bh_leaf));
 	to->forest.nodes = copy(memory, at, forest->nodes, forest->nodes_count * sizeof(struct bh_node));
 	to->forest.children = copy(memory, at, forest->children, forest->children_count * sizeof(uint32_t));
