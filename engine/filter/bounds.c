@@ -57,10 +57,11 @@ static int grow_slots(struct bh_bounds *bounds)
 		return 0;
 	while (2 * (bounds->count + 1) > 1u << bits)
 		bits++;
-	slots = calloc((size_t)1 << bits, sizeof(*slots));
+	slots = bh_shelf_resize(bounds->shelf, NULL, sizeof(*slots) << bits);
 	if (!slots)
 		return -ENOMEM;
-	free(bounds->slots);
+	memset(slots, 0, sizeof(*slots) << bits);
+	bh_shelf_free(bounds->shelf, bounds->slots);
 	bounds->slots = slots;
 	bounds->slots_bits = bits;
 	for (uint32_t i = 0; i < bounds->count; i++)
@@ -72,7 +73,7 @@ static uint32_t add(struct bh_bounds *bounds, const struct bh_address *address)
 {
 	if (bounds->count == bounds->room) {
 		uint32_t room = bounds->room ? 2 * bounds->room : 64;
-		struct bh_bound *all = realloc(bounds->all, room * sizeof(*all));
+		struct bh_bound *all = bh_shelf_resize(bounds->shelf, bounds->all, room * sizeof(*all));
 
 		if (!all)
 			return BH_BOUND_NONE;
@@ -140,13 +141,13 @@ static int reserve(struct bh_bounds *bounds)
 		return 0;
 	while (room < bounds->count)
 		room *= 2;
-	sorted = realloc(bounds->sorted, room * sizeof(*bounds->sorted));
+	sorted = bh_shelf_resize(bounds->shelf, bounds->sorted, room * sizeof(*bounds->sorted));
 	if (sorted)
 		bounds->sorted = sorted;
-	labels = realloc(bounds->labels, room * sizeof(*bounds->labels));
+	labels = bh_shelf_resize(bounds->shelf, bounds->labels, room * sizeof(*bounds->labels));
 	if (labels)
 		bounds->labels = labels;
-	numbers = realloc(bounds->numbers, room * sizeof(*bounds->numbers));
+	numbers = bh_shelf_resize(bounds->shelf, bounds->numbers, room * sizeof(*bounds->numbers));
 	if (numbers)
 		bounds->numbers = numbers;
 	if (!sorted || !labels || !numbers)
@@ -266,10 +267,10 @@ bool bh_bounds_tidy(struct bh_bounds *bounds)
 
 void bh_bounds_clear(struct bh_bounds *bounds)
 {
-	free(bounds->all);
-	free(bounds->slots);
-	free(bounds->sorted);
-	free(bounds->labels);
-	free(bounds->numbers);
-	memset(bounds, 0, sizeof(*bounds));
+	bh_shelf_free(bounds->shelf, bounds->all);
+	bh_shelf_free(bounds->shelf, bounds->slots);
+	bh_shelf_free(bounds->shelf, bounds->sorted);
+	bh_shelf_free(bounds->shelf, bounds->labels);
+	bh_shelf_free(bounds->shelf, bounds->numbers);
+	*bounds = (struct bh_bounds){.shelf = bounds->shelf};
 }

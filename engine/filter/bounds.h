@@ -12,11 +12,13 @@
 #ifndef BH_FILTER_BOUNDS_H
 #define BH_FILTER_BOUNDS_H
 
+#include "../base/shelf.h"
 #include "address.h"
 
 #define BH_BOUND_NONE 0xffffffffu
 
 struct bh_bounds {
+	struct bh_shelf *shelf; /* of all these; NULL = the heap */
 	struct bh_bound {
 		struct bh_address address;
 		uint32_t label;

@@ -32,6 +32,9 @@ int bh_builder_new(struct bh_builder **out, const struct bh_words *words, struct
 		return no_memory(err);
 	}
 	atomic_init(&builder->spare->references, 1);
+	builder->records.shelf = &builder->shelf;
+	for (int s = 0; s < BH_SPACES; s++)
+		builder->plantings[s].shelf = builder->bounds[s][0].shelf = builder->bounds[s][1].shelf = &builder->shelf;
 	if (words) {
 		builder->words = *words;
 		builder->has_words = true;
@@ -60,10 +63,11 @@ void bh_builder_free(struct bh_builder **builder)
 	}
 	bh_records_clear(&gone->records);
 	bh_spare_drop(gone->spare);
-	free(gone->order);
-	free(gone->entries);
-	free(gone->spaces);
-	free(gone->stride);
+	bh_shelf_free(&gone->shelf, gone->order);
+	bh_shelf_free(&gone->shelf, gone->entries);
+	bh_shelf_free(&gone->shelf, gone->spaces);
+	bh_shelf_free(&gone->shelf, gone->stride);
+	bh_shelf_clear(&gone->shelf);
 	free(gone);
 }
 
@@ -76,16 +80,16 @@ static int reserve(struct bh_builder *builder, uint32_t labels)
 		return 0;
 	while (room < labels)
 		room *= 2;
-	order = realloc(builder->order, room * sizeof(*builder->order));
+	order = bh_shelf_resize(&builder->shelf, builder->order, room * sizeof(*builder->order));
 	if (order)
 		builder->order = order;
-	entries = realloc(builder->entries, room * sizeof(*builder->entries));
+	entries = bh_shelf_resize(&builder->shelf, builder->entries, room * sizeof(*builder->entries));
 	if (entries)
 		builder->entries = entries;
-	spaces = realloc(builder->spaces, room);
+	spaces = bh_shelf_resize(&builder->shelf, builder->spaces, room);
 	if (spaces)
 		builder->spaces = spaces;
-	stride = realloc(builder->stride, room / BH_STRIDE * sizeof(*builder->stride));
+	stride = bh_shelf_resize(&builder->shelf, builder->stride, room / BH_STRIDE * sizeof(*builder->stride));
 	if (stride)
 		builder->stride = stride;
 	if (!order || !entries || !spaces || !stride)

@@ -11,7 +11,6 @@ struct record {
 	struct bh_entry entry;
 	uint32_t label;
 	uint32_t number;     /* among the records there is memory for; stays */
-	struct record *next; /* of the unused */
 	uint8_t spaces;      /* bit per space that has a piece of it */
 	struct bh_pieces pieces;
 };
@@ -20,13 +19,17 @@ struct record {
 struct records {
 	struct slot *slots;
 	uint32_t slots_bits, slabs_count, count;
-	struct record *unused, **slabs;
+	struct record **unused; /* those before `unused_count`, the next one last */
+	uint32_t unused_count;
+	struct record **slabs;
+	struct bh_shelf *shelf; /* of all of these */
 };
 
 #define BH_STRIDE 32
 #define BH_LABEL_TAKEN 0x80u /* beside the bits of spaces */
 
 struct bh_builder {
+	struct bh_shelf shelf; /* of what has an element a rule */
 	struct records records;
 	struct record **order;   /* by label, NULL = a gap; before the first publication: as inserted */
 	struct bh_entry *entries; /* by label; a gap repeats what precedes it, with rule 0 */

@@ -289,9 +289,8 @@ uint32_t bh_forest_make_tree(struct growing *growing, struct bh_node *root, uint
 	cells = 1u << node_bits(&node);
 	if (growing->failed || (cells == 1 && !root))
 		return make_leaf(growing, list, count);
-	if (grow(&forest->children, &planting->children_room, forest->children_count + cells,
-	         sizeof(uint32_t), 0) ||
-	    grow(&forest->nodes, &planting->nodes_room, forest->nodes_count + 1, sizeof(node), 0)) {
+	if (grow(planting, &forest->children, &planting->children_room, forest->children_count + cells, sizeof(uint32_t)) ||
+	    grow(planting, &forest->nodes, &planting->nodes_room, forest->nodes_count + 1, sizeof(node))) {
 		growing->failed = true;
 		return BH_CHILD_LEAF;
 	}
@@ -321,9 +320,9 @@ static int planting_reset(struct bh_planting *planting)
 {
 	struct bh_forest *forest = &planting->forest;
 
-	if (grow(&forest->nodes, &planting->nodes_room, 1, sizeof(struct bh_node), 0) ||
-	    grow(&forest->children, &planting->children_room, 1, sizeof(uint32_t), 0) ||
-	    grow(&forest->leaves, &planting->leaves_room, 1, sizeof(struct bh_leaf), 64))
+	if (grow(planting, &forest->nodes, &planting->nodes_room, 1, sizeof(struct bh_node)) ||
+	    grow(planting, &forest->children, &planting->children_room, 1, sizeof(uint32_t)) ||
+	    grow(planting, &forest->leaves, &planting->leaves_room, 1, sizeof(struct bh_leaf)))
 		return -ENOMEM;
 	memset(&forest->nodes[0], 0, sizeof(forest->nodes[0]));
 	forest->children[0] = BH_CHILD_LEAF;
@@ -595,12 +594,12 @@ int bh_planting_build(struct bh_planting *planting, const struct bh_box *boxes, 
 
 void bh_planting_clear(struct bh_planting *planting)
 {
-	free(planting->forest.nodes);
-	free(planting->forest.children);
-	free(planting->forest.leaves);
+	bh_shelf_free(planting->shelf, planting->forest.nodes);
+	bh_shelf_free(planting->shelf, planting->forest.children);
+	bh_shelf_free(planting->shelf, planting->forest.leaves);
 	free(planting->shared);
 	for (int i = 0; i < BH_RUNS; i++)
-		free(planting->unused[i].leaves);
+		bh_shelf_free(planting->shelf, planting->unused[i].leaves);
 	memset(planting, 0, sizeof(*planting));
 }
 
