@@ -42,6 +42,8 @@ struct bh_builder {
 	bool changed[BH_SPACES]; /* since what is looked up in was made */
 	uint32_t refused[BH_SPACES]; /* so many boxes, or somewhat fewer, were too many for rows; 0 = none were */
 	uint32_t planted_boxes[BH_SPACES]; /* when it was made */
+	uint32_t stripped[BH_SPACES]; /* so many boxes, or about so many, are better in strips than in a forest; 0 = none are */
+	uint32_t stripped_left[BH_SPACES]; /* changes after which that is asked again */
 	bool planted[BH_SPACES]; /* the forest takes changes in place; whether it is looked up in or not */
 	struct bh_planting plantings[BH_SPACES];
 	uint32_t made[BH_SPACES]; /* how often a forest was made from nothing; tests count */

@@ -179,6 +179,50 @@ static int label_boxes(struct bh_builder *builder, uint32_t space, const struct 
 	return rc;
 }
 
+#define STRIPPED_ROUNDS 16 /* changes of a box after which all may be others */
+
+/* Whether about so many boxes were found to be better in strips, which cost no more than a copy to change. */
+static bool is_stripped(const struct bh_builder *builder, uint32_t space, uint32_t count)
+{
+	return builder->stripped_left[space] && count / 2 <= builder->stripped[space] && builder->stripped[space] / 2 <= count;
+}
+
+/* Of boxes that change: strips if these are found to be no slower, else a forest, which is planted. */
+static int changing_make(struct bh_builder *builder, uint32_t space, const struct members *members, struct bh_box *boxes)
+{
+	struct bh_planting *planting = &builder->plantings[space];
+	struct bh_strips *strips = &builder->strips[space];
+	uint32_t count = members->count;
+	int rc = bh_strips_build(strips, boxes, count);
+	double cost;
+
+	if (rc || is_stripped(builder, space, count))
+		return rc;
+	builder->stripped[space] = 0;
+	cost = bh_strips_cost(strips, boxes, count);
+	if (bh_is_v6(space))
+		rc = label_boxes(builder, space, members, boxes);
+	rc = rc ? rc : bh_planting_build(planting, boxes, count, false, limit_of(builder, space));
+	builder->made[space]++;
+	if (!rc && cost <= bh_planting_cost(planting, boxes, count)) {
+		builder->stripped[space] = count;
+		builder->stripped_left[space] = STRIPPED_ROUNDS * count;
+		return 0;
+	}
+	bh_strips_clear(strips);
+	builder->planted[space] = !rc;
+	builder->planted_boxes[space] = count;
+	return rc;
+}
+
+/* Whether rows need not be tried: about so many boxes were too many for them. */
+static bool is_too_many(const struct bh_builder *builder, uint32_t space)
+{
+	uint32_t boxes = builder->boxes[space], refused = builder->refused[space];
+
+	return boxes >= BH_ROWS_PARTS || (refused && boxes >= refused - refused / 8);
+}
+
 /* What there was before is cleared. */
 static int make(struct bh_builder *builder, uint32_t space, const struct members *members, struct bh_box *boxes)
 {
@@ -189,21 +233,15 @@ static int make(struct bh_builder *builder, uint32_t space, const struct members
 		rc = bh_few_build(&builder->few[space], boxes, count);
 	if (rc || builder->few[space])
 		return rc;
-	rc = bh_rows_build(&builder->rows[space], boxes, count, BH_ROWS_PARTS / 64);
+	if (!is_too_many(builder, space))
+		rc = bh_rows_build(&builder->rows[space], boxes, count, BH_ROWS_PARTS / 64);
 	if (rc || (builder->rows[space].words && (!builder->fixed || builder->rows[space].words <= ROWS_SURE)))
 		return rc;
-	builder->refused[space] = count;
+	if (!is_too_many(builder, space))
+		builder->refused[space] = count;
 	if (builder->fixed)
 		return fixed_make(builder, space, boxes, count);
-	if (builder->planted[space] || !count)
-		return 0;
-	if (bh_is_v6(space))
-		rc = label_boxes(builder, space, members, boxes);
-	rc = rc ? rc : bh_planting_build(&builder->plantings[space], boxes, count, false, limit_of(builder, space));
-	builder->planted[space] = !rc;
-	builder->planted_boxes[space] = count;
-	builder->made[space]++;
-	return rc;
+	return builder->planted[space] || !count ? 0 : changing_make(builder, space, members, boxes);
 }
 
 /* Makes the changes that wait. A forest that grew too large in place, or has failed, is made anew. */
@@ -334,6 +372,7 @@ void bh_builder_change(struct bh_builder *builder, const struct bh_piece *piece,
 	struct bh_change *change;
 
 	builder->changed[space] = true;
+	builder->stripped_left[space] -= builder->stripped_left[space] != 0;
 	if (!builder->planted[space])
 		return;
 	if (bh_is_v6(space)) {
@@ -349,14 +388,6 @@ void bh_builder_change(struct bh_builder *builder, const struct bh_piece *piece,
 	box_of(&change->box, piece, NULL, label);
 	change->what = what;
 	change->label = to;
-}
-
-/* Whether rows need not be tried: about so many boxes were too many for them. */
-static bool is_too_many(const struct bh_builder *builder, uint32_t space)
-{
-	uint32_t boxes = builder->boxes[space], refused = builder->refused[space];
-
-	return boxes >= BH_ROWS_PARTS || (refused && boxes >= refused - refused / 8);
 }
 
 /* The forms of a space, from all its pieces. */
