@@ -1,14 +1,13 @@
 # bench.mk - what is measured, part of the Makefile: us and peers side by side in one go, each answer
 # checked. Peers are installed by the target that wants them and left out, with a word, if they cannot be.
 #
-#   make bench              all of it, as tables; JSON=1 as JSON
+#   make bench              all of it: tables, and the same as build/bench-*.json
 #   make bench-classifier   the evaluator in process; RULES=… TRACE=… for files of one's own
 #   make bench-gate         its lookup in the kernel, for root; RULES=… TRACE=… likewise; GATE_SETS=…
 #   make bench-path         a packet between two containers; floods of flows
 #   make bench-lifecycle    an endpoint brought up and taken down; another policy for a thousand
 #   make bench-policy       replay, and the difference of two policies
 
-JSON_OPTION := $(if $(JSON),--json)
 DPDK    := $(shell pkg-config --exists libdpdk 2>/dev/null && echo yes)
 BENCHES := $(patsubst %.c,$(B)/%.o,$(filter-out tests/bench/generate.c tests/bench/flows.c tests/bench/reload.c,$(wildcard tests/bench/*.c)))
 
@@ -38,28 +37,28 @@ bench: bench-classifier bench-gate bench-path bench-lifecycle bench-policy
 bench-classifier: setup
 	@pkg-config --exists libdpdk || apt-get install -y libdpdk-dev >/dev/null || echo "make $@: without rte_acl"
 	@$(MAKE) --no-print-directory $(B)/bench-classifier $(B)/generate
-	@$(if $(RULES),$(B)/bench-classifier $(RULES) $(TRACE) $(JSON_OPTION),\
-	  $(B)/bulkhead run tests/bench/table.lua $(B) $(JSON_OPTION) $(SETS))
+	@$(if $(RULES),$(B)/bench-classifier $(RULES) $(TRACE),\
+	  $(B)/bulkhead run tests/bench/table.lua $(B) --json $(B)/bench-classifier.json $(SETS))
 
 bench-gate: setup
 	@$(MAKE) --no-print-directory $(B)/bench-gate $(B)/generate
 	@if [ $$(id -u) != 0 ]; then echo "make $@: only root may run it"; else \
-	  $(if $(RULES),$(B)/bench-gate $(RULES) $(TRACE) $(JSON_OPTION),\
-	    $(B)/bulkhead run tests/bench/gate.lua $(B) $(JSON_OPTION) $(GATE_SETS)); fi
+	  $(if $(RULES),$(B)/bench-gate $(RULES) $(TRACE),\
+	    $(B)/bulkhead run tests/bench/gate.lua $(B) --json $(B)/bench-gate.json $(GATE_SETS)); fi
 
 bench-path: setup
 	@$(MAKE) --no-print-directory tests $(B)/bench-flows
-	@$(B)/bulkhead run tests/bench/path.lua $(JSON_OPTION)
-	@$(B)/bench-flows $(JSON_OPTION)
+	@$(B)/bulkhead run tests/bench/path.lua --json $(B)/bench-path.json
+	@$(B)/bench-flows --json $(B)/bench-flows.json
 
 bench-lifecycle: setup
 	@[ -x /usr/lib/cni/bridge ] && [ -x /usr/lib/podman/netavark ] || \
 	  apt-get install -y containernetworking-plugins netavark >/dev/null || echo "make $@: without peers"
 	@$(MAKE) --no-print-directory $(B)/bench-reload
-	@$(B)/bench-reload $(JSON_OPTION)
+	@$(B)/bench-reload --json $(B)/bench-reload.json
 	@$(B)/bulkhead run tests/bench/lifecycle.lua --json $(B)/bench-lifecycle.json
 
 bench-policy: setup
-	@$(B)/bulkhead run tests/bench/policy.lua $(JSON_OPTION)
+	@$(B)/bulkhead run tests/bench/policy.lua --json $(B)/bench-policy.json
 
 .PHONY: bench bench-classifier bench-gate bench-path bench-lifecycle bench-policy

@@ -1,23 +1,20 @@
 /*
  * flows.c - half a million live flows in one instance beside a flood of flows of one packet each.
  *
- *   bench-flows [FLOOD] [--json]       FLOOD packets, default 10,000,000
+ *   bench-flows [FLOOD] [--json FILE]       FLOOD packets, default 10,000,000
  *
  * 16 compartments hold 32,768 flows each. Another sends FLOOD packets, each the first of a flow. Then
  * every one of the 524,288 is asked for by a packet of its own, which must be let through as that
  * flow's, and a compartment that comes last must get what is guaranteed to it. The packets are the
  * gate's own program's, by BPF_PROG_TEST_RUN, whose call is in the rates. Exit status 1 if one is lost.
  */
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
-#include <unistd.h>
 
 #include "../../engine/filter/evaluate.h"
 #include "../../engine/filter/notation.h"
-#include "../../engine/gate/gate.h"
+#include "pinned.h"
 
 #define QUIET 16
 #define EACH 32768u
@@ -88,11 +85,13 @@ static int count_flow(const struct bh_flow_key *key, const struct bh_flow *flow,
 	return 0;
 }
 
-static int bench(uint32_t flood, int json)
+static int bench(struct bh_gate_kernel *opened, uint32_t flood, FILE *json)
 {
 	uint64_t rows[3] = {0}, lost = 0, refused = 0, late = 0, start = bh_gate_now();
 	double opening, flooding, asking;
 
+	gate = opened;
+	make_frame();
 	for (uint32_t i = 0; i < QUIET; i++) {
 		make_endpoint(FIRST + i);
 		for (uint32_t n = 0; n < EACH; n++)
@@ -115,42 +114,21 @@ static int bench(uint32_t flood, int json)
 	if (bh_gate_flow_each(gate, count_flow, rows, NULL))
 		return 2;
 	lost += rows[0] != QUIET * EACH || rows[2] != BH_FLOWS_GUARANTEED;
-	printf(json ? "{\"live\":%llu,\"flood\":%u,\"lost\":%llu,\"flood_refused\":%llu,\"flood_rows\":%llu,"
-	              "\"latecomer\":%llu,\"opened_per_s\":%.0f,\"flood_per_s\":%.0f,\"found_per_s\":%.0f}\n"
-	            : "%llu live flows beside a flood of %u: %llu lost; of the flood %llu packets refused, %llu flows "
-	              "left; a latecomer's %llu flows.\nOpened %.0f a second, the flood %.0f, found %.0f.\n",
+	printf("%llu live flows beside a flood of %u: %llu lost; of the flood %llu packets refused, %llu flows "
+	       "left; a latecomer's %llu flows.\nOpened %.0f a second, the flood %.0f, found %.0f.\n",
 	       (unsigned long long)rows[0], flood, (unsigned long long)lost, (unsigned long long)refused,
 	       (unsigned long long)rows[1], (unsigned long long)late, QUIET * EACH / opening, flood / flooding,
 	       QUIET * EACH / asking);
+	if (json)
+		fprintf(json, "{\"live\":%llu,\"flood\":%u,\"lost\":%llu,\"flood_refused\":%llu,\"flood_rows\":%llu,"
+		              "\"latecomer\":%llu,\"opened_per_s\":%.0f,\"flood_per_s\":%.0f,\"found_per_s\":%.0f}\n",
+		        (unsigned long long)rows[0], flood, (unsigned long long)lost, (unsigned long long)refused,
+		        (unsigned long long)rows[1], (unsigned long long)late, QUIET * EACH / opening, flood / flooding,
+		        QUIET * EACH / asking);
 	return lost || late != BH_FLOWS_GUARANTEED;
 }
 
-/* Pins go to a bpffs in a mount namespace of this process: nothing is left behind. */
 int main(int argc, char **argv)
 {
-	char directory[] = "/tmp/bulkhead-bench-XXXXXX";
-	uint32_t flood = 10000000;
-	struct bh_error err;
-	int json = 0, rc;
-
-	for (int i = 1; i < argc; i++)
-		if (!strcmp(argv[i], "--json"))
-			json = 1;
-		else
-			flood = (uint32_t)strtoul(argv[i], NULL, 10);
-	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) || !mkdtemp(directory)) {
-		perror("bench-flows");
-		return 2;
-	}
-	if (mount("bpf", directory, "bpf", 0, NULL) || bh_gate_open(&gate, directory, true, &err)) {
-		fprintf(stderr, "bench-flows: %s\n", err.message);
-		rc = 2;
-	} else {
-		make_frame();
-		rc = bench(flood, json);
-	}
-	bh_gate_close(&gate);
-	umount2(directory, MNT_DETACH);
-	rmdir(directory);
-	return rc;
+	return bench_pinned(argc, argv, 10000000, bench);
 }

@@ -15,6 +15,7 @@
 --- account; and all that grew, beyond what does with a bare namespace and a veth pair (which drifts by some KB
 --- with whatever else the machine does).
 local json = require "json"
+local report = require "tests.bench.report"
 local labs = require "labs"
 local leftovers = require "tests.support.leftovers"
 local sets = require "tests.support.sets"
@@ -25,16 +26,9 @@ local system = require "system"
 local STATE = "/tmp/bulkhead-bench-state"
 local STEPS, NEIGHBOURS = { 1, 100, 500, 1000 }, 5
 local HOOKS, AT_ONCE, CROWD = 15, 32, 400
-local given, output = {}, nil
-do
-  local words = { ... }
-  for i, word in ipairs(words) do
-    if word == "--json" then
-      output = assert(words[i + 1], "--json needs a file")
-    elseif words[i - 1] ~= "--json" then
-      given[#given + 1] = assert(math.tointeger(tonumber(word)), "a number of endpoints is needed")
-    end
-  end
+local given, chosen = report.words { ... }
+for i, word in ipairs(given) do
+  given[i] = assert(math.tointeger(tonumber(word)), "a number of endpoints is needed")
 end
 local OURS, PEERS = given[1] or 1000, given[2] or math.min(given[1] or 500, 500)
 
@@ -406,6 +400,23 @@ local function print_table(results)
     results.memory_kb, "16 KB")
 end
 
+--- How many times ours the peers take at the 500th, and the growth to the 1000th.
+local function hold(results)
+  local mine = results.bulkhead or {}
+  for _, what in ipairs { "create", "remove" } do
+    local key = what .. "_ms"
+    for peer, bound in pairs { cni = 20, netavark = 10 } do
+      local theirs = results[peer] and results[peer]["500"]
+      report.at_least(("%s at the 500th, times of %s"):format(what, peer),
+        theirs and mine["500"] and theirs[key] / mine["500"][key], bound)
+    end
+    report.at_most(what .. ", growth to the 1000th", mine["1000"] and mine["1000"][key] / mine["1"][key], 1.5)
+  end
+  report.at_most("hook createRuntime, ms", results.hook_ms, 10)
+  report.at_most("32 at once, ms", results.at_once_ms, 2000)
+  report.at_most("memory of an endpoint, KB", results.memory_kb, 16)
+end
+
 session.platform = "linux"
 ours.prefix = ("BULKHEAD_STATE=%s "):format(STATE)
 local results = {}
@@ -415,8 +426,6 @@ race(netavark, PEERS, results)
 race(cni, PEERS, results)
 crowd(results)
 print_table(results)
-if output then
-  local file <close> = assert(io.open(output, "w"))
-  file:write(json.encode(results), "\n")
-end
+hold(results)
+report.finish(results, chosen.json)
 return 0

@@ -1,11 +1,12 @@
 --- path.lua - what a packet between two containers of one host costs: ours beside a bare bridge and
 --- what others filter it with.
 ---
----   bulkhead run tests/bench/path.lua [--json] [--rounds N] [--ms N] [--sizes 10,1000,10000]
+---   bulkhead run tests/bench/path.lua [--json FILE] [--rounds N] [--ms N] [--sizes 10,1000,10000]
 ---
 --- Every contender is two namespaces on the bridge of a third, with N rules that allow in a default of
 --- block, of which the last one matches what is sent (for ours, N rules in and N out at both ends). All
---- are there at once and take turns, from another place each round; sender and receiver are pinned. A
+--- are there at once and take turns, some tens of milliseconds each, so that a round is over before the
+--- machine has changed its pace, and each round starts at another; sender and receiver are pinned. A
 --- figure is the median of its rounds, an added cost that of the differences to the bare bridge of the
 --- same round. Before anything is measured each contender must let a datagram through that a rule
 --- allows, and drop one that none does.
@@ -15,24 +16,17 @@
 ---   ct+pipapo  br_netfilter, nft: conntrack's established, then ranges
 ---   ipt, ipt-nft  br_netfilter, iptables of either kind: established, then one rule after the other
 local json = require "json"
+local report = require "tests.bench.report"
 local sets = require "tests.support.sets"
 local stage = require "tests.support.stage"
 
 local PORT, SENDER, RECEIVER = 7000, "10.77.0.10", "10.77.0.11"
 local MODES = { "udp", "rr", "crr", "stream" }
-local rounds, ms, as_json, sizes = 7, 200, false, { 10, 1000, 10000 }
-
-local words = { ... }
-for i, word in ipairs(words) do
-  as_json = as_json or word == "--json"
-  rounds = word == "--rounds" and math.tointeger(tonumber(words[i + 1])) or rounds
-  ms = word == "--ms" and math.tointeger(tonumber(words[i + 1])) or ms
-  if word == "--sizes" then
-    sizes = {}
-    for size in words[i + 1]:gmatch "%d+" do
-      sizes[#sizes + 1] = math.tointeger(size)
-    end
-  end
+local _, options = report.words({ ... }, { rounds = true, ms = true, sizes = true })
+local rounds, ms = math.tointeger(options.rounds or 31), math.tointeger(options.ms or 50)
+local sizes = {}
+for size in (options.sizes or "10,1000,10000"):gmatch "%d+" do
+  sizes[#sizes + 1] = math.tointeger(size)
 end
 
 local helpers = require "tests.support.audit".helper "traffic"
@@ -269,7 +263,7 @@ end
 local FIGURES = { "sender", "total", "rr", "rr_ns", "crr", "crr_ns", "gbit" }
 
 local function play(n)
-  local contenders, open, absent = {}, {}, {}
+  local contenders, open = {}, {}
   local function close()
     for _, item in ipairs(open) do
       item.close()
@@ -286,7 +280,7 @@ local function play(n)
         contenders[name] = peer[1](name:gsub("+", "-"), n)
         open[#open + 1] = contenders[name]
       else
-        absent[#absent + 1] = name
+        print(("without %s: no %s"):format(name, peer[2]))
       end
     end
     local names, samples = {}, {}
@@ -300,19 +294,19 @@ local function play(n)
         check(name, contenders[name])
       end
     end
-    for round = 1, rounds do
-      for k = 1, #names do
-        local name = names[(round + k - 2) % #names + 1]
-        local contender, figures = contenders[name], {}
-        if contender.ready then
-          contender.ready()
-        end
-        for _, mode in ipairs(MODES) do
+    for _, mode in ipairs(MODES) do
+      for round = 1, rounds do
+        for k = 1, #names do
+          local name = names[(round + k - 2) % #names + 1]
+          local contender = contenders[name]
+          if contender.ready then
+            contender.ready()
+          end
+          samples[name][round] = samples[name][round] or {}
           for figure, value in pairs(figures_of(mode, measure(contender, mode))) do
-            figures[figure] = value
+            samples[name][round][figure] = value
           end
         end
-        samples[name][round] = figures
       end
     end
     local answer = {}
@@ -337,29 +331,39 @@ local function play(n)
   return result
 end
 
-local results = { rounds = rounds, ms = ms, sizes = {} }
-for _, n in ipairs(sizes) do
-  results.sizes[tostring(n)] = play(n)
-end
-
-if as_json then
-  io.write(json.encode(results), "\n")
-  return 0
-end
-for _, n in ipairs(sizes) do
-  local answer = results.sizes[tostring(n)]
-  io.write(("%d rules; processor ns a UDP packet, what is added to the bare bridge's, and rates to its\n"):format(n))
-  io.write(("  %-10s %8s %8s %8s %8s %8s %8s %8s\n"):format("", "sender", "added", "total", "added", "RR/s", "CRR/s",
+local function print_size(n, answer)
+  print(("%d rules; processor ns a UDP packet, what is added to the bare bridge's, and rates to its"):format(n))
+  print(("  %-10s %8s %8s %8s %8s %8s %8s %8s"):format("", "sender", "added", "total", "added", "RR/s", "CRR/s",
     "Gbit/s"))
   for _, name in ipairs(NAMES) do
     local row = answer[name]
     if row and name == "bare" then
-      io.write(("  %-10s %8.0f %8s %8.0f %8s %8.0f %8.0f %8.2f\n"):format(name, row.sender, "", row.total, "", row.rr,
+      print(("  %-10s %8.0f %8s %8.0f %8s %8.0f %8.0f %8.2f"):format(name, row.sender, "", row.total, "", row.rr,
         row.crr, row.gbit))
     elseif row then
-      io.write(("  %-10s %8.0f %+8.0f %8.0f %+8.0f %7.2f× %7.2f× %7.2f×\n"):format(name, row.sender, row.sender_added,
+      print(("  %-10s %8.0f %+8.0f %8.0f %+8.0f %7.2f× %7.2f× %7.2f×"):format(name, row.sender, row.sender_added,
         row.total, row.total_added, row.rr_ratio, row.crr_ratio, row.gbit_ratio))
     end
   end
 end
+
+--- Past the switch a packet costs no more than on the bare bridge; by it, less than with any peer.
+local function hold(n, answer)
+  report.at_most(("direct, %d rules, ns added to the bare bridge"):format(n), answer.direct.total_added, 0)
+  for name in pairs(PEERS) do
+    if answer[name] then
+      report.at_most(("switched, %d rules, ns added, against %s"):format(n, name), answer.switched.total_added,
+        answer[name].total_added)
+    end
+  end
+end
+
+local results = { rounds = rounds, ms = ms, sizes = {} }
+for _, n in ipairs(sizes) do
+  local answer = play(n)
+  results.sizes[tostring(n)] = answer
+  print_size(n, answer)
+  hold(n, answer)
+end
+report.finish(results, options.json)
 return 0

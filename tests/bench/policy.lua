@@ -1,12 +1,13 @@
 --- policy.lua - what policies as code cost: `make bench-policy`.
 ---
----   bulkhead run tests/bench/policy.lua [--json | --show FILE]
+---   bulkhead run tests/bench/policy.lua [--json FILE]
 ---
 --- replay: a generated capture of many flows through the default policy, packets a second. diff: two
 --- policies of 10,000 rules, one an edited copy of the other, compared over all packets; seconds of
 --- the processor and the most memory the process had. Each part runs in a process of its own.
 local filter = require "bulkhead.filter"
 local json = require "json"
+local report = require "tests.bench.report"
 local show = require "show"
 
 local PACKETS, FLOWS, RULES = 2000000, 10000, 10000
@@ -122,13 +123,14 @@ local function table_of(result)
   })
 end
 
-local mode, word = ...
-if mode == "--only" then
-  io.write(json.encode(PARTS[word]()), "\n")
-elseif mode == "--show" then
-  local file <close> = assert(io.open(word))
-  io.write(table_of(assert(json.decode(file:read "a"))))
-else
-  local result = { replay = apart "replay", diff = apart "diff" }
-  io.write(mode == "--json" and json.encode(result) .. "\n" or table_of(result))
+local _, options = report.words({ ... }, { only = true })
+if options.only then
+  io.write(json.encode(PARTS[options.only]()), "\n")
+  return
 end
+local result = { replay = apart "replay", diff = apart "diff" }
+io.write(table_of(result))
+report.at_least("replay, M packets a second", result.replay.packets_per_second / 1e6, 1)
+report.at_most("policy diff, s", result.diff.seconds, 5)
+report.at_most("policy diff, MiB", result.diff.mebibytes, 1024)
+report.finish(result, options.json)

@@ -1,9 +1,10 @@
---- Our classifier beside its peers over many generated sets: table.lua BUILD [--json] [KIND:COUNT…]
+--- Our classifier beside its peers over many generated sets: table.lua BUILD [--json FILE] [KIND:COUNT…]
 --
 -- A row is a set: figures in million lookups a second, one at a time and in batches, and how many times
 -- the best of rte_acl and of the SIMD linear scan that is. Bits, leaves and costs were chosen by looking
 -- at seed 1; the last lines tell how far sets of other seeds, which nobody looked at, stay behind.
-local json = require "dkjson"
+local json = require "json"
+local report = require "tests.bench.report"
 
 local sets = { "container:16", "container:50", "container:200", "acl:100", "fw:100", "ipc:100", "acl:1000", "fw:1000",
                "ipc:1000", "acl:10000", "fw:10000", "ipc:10000", "acl6:1000", "acl6:10000", "wildcard:1000",
@@ -11,12 +12,10 @@ local sets = { "container:16", "container:50", "container:200", "acl:100", "fw:1
 local tuned, others = 1, { 71, 72 }
 local crossed = { "container:50", "acl:1000", "fw:1000", "ipc:1000", "acl:10000", "ipc:10000" }
 
-local build, as_json, own = arg[1], false, {}
-for i = 2, #arg do
-  if arg[i] == "--json" then as_json = true else own[#own + 1] = arg[i] end
-end
+local own, options = report.words(arg)
+local build = table.remove(own, 1)
 if not build then
-  io.stderr:write("usage: table.lua BUILD [--json] [KIND:COUNT…]\n")
+  io.stderr:write("usage: table.lua BUILD [--json FILE] [KIND:COUNT…]\n")
   os.exit(2)
 end
 
@@ -51,6 +50,35 @@ local function print_row(row)
     row.bytes / row.rules, row.inserts_per_s / 1e6, row.deletes_per_s / 1e6))
 end
 
+--- The targets a row has, by its kind and size; the best peer is the one that is quickest in each figure.
+local function hold(row)
+  local kind, count = row.set:match "^(%w+):(%d+)$"
+  count = tonumber(count)
+  local function held(peer, what, bound)
+    report.at_least(("%s, %s against %s"):format(row.set, what:gsub("_mlps", ""), peer), times(row, peer, what), bound)
+  end
+  local usual = kind == "acl" or kind == "fw" or kind == "ipc"
+  for _, what in ipairs { "single_mlps", "batch_mlps" } do
+    for peer in pairs(row.peers) do
+      if count <= 200 then
+        held(peer, what, 1.5)
+      elseif peer == "linear_simd" then
+        held(peer, what, 1)
+      elseif peer == "rte_acl" and count < 100000 then
+        held(peer, what, what == "single_mlps" and 4 or 1.5)
+      end
+    end
+  end
+  if count == 100000 then
+    held("rte_acl", "batch_mlps", 3)
+    report.at_most(row.set .. ", ms to build", row.build_ms, 1000)
+    report.at_most(row.set .. ", bytes a rule", row.bytes / row.rules, 100)
+  elseif usual and count >= 1000 or kind == "acl6" then
+    report.at_least(row.set .. ", M inserts a second", row.inserts_per_s / 1e6, 1)
+    report.at_least(row.set .. ", M deletes a second", row.deletes_per_s / 1e6, 1)
+  end
+end
+
 --- What sets of other seeds reach of the tuned ones': the mean of the ratios to a scan of the same rules.
 local function cross(rows, set)
   local base, reached = rows[set], {}
@@ -74,22 +102,23 @@ local function add(set, seed, key)
   return row
 end
 
-if not as_json then
-  print(("%-15s %5s %7s %7s %8s%8s %8s%8s %9s %7s %6s %6s"):format("set", "wrong", "single", "batch", "x acl", "batch",
-    "x scan", "batch", "build ms", "B/rule", "ins M", "del M"))
-end
+print(("%-15s %5s %7s %7s %8s%8s %8s%8s %9s %7s %6s %6s"):format("set", "wrong", "single", "batch", "x acl", "batch",
+  "x scan", "batch", "build ms", "B/rule", "ins M", "del M"))
 for _, set in ipairs(#own > 0 and own or sets) do
   local row = add(set, tuned, set)
-  if not as_json then print_row(row) end
+  print_row(row)
+  hold(row)
 end
 local crosses = {}
 for _, set in ipairs(#own > 0 and {} or crossed) do
   for _, seed in ipairs(others) do add(set, seed, set .. "/" .. seed) end
-  crosses[set] = cross(rows, set)
-  if not as_json then
-    print(("%-15s of other seeds: single %.2f, batch %.2f of the tuned seed's times"):format(set,
-      crosses[set].single_mlps, crosses[set].batch_mlps))
+  local reached = cross(rows, set)
+  crosses[set] = reached
+  print(("%-15s of other seeds: single %.2f, batch %.2f of the tuned seed's times"):format(set,
+    reached.single_mlps, reached.batch_mlps))
+  for what, value in pairs(reached) do
+    report.at_least(("%s, %s of other seeds"):format(set, what:gsub("_mlps", "")), value, 0.8)
   end
 end
-if as_json then print(json.encode({ sets = list, cross = crosses })) end
+report.finish({ sets = list, cross = crosses }, options.json)
 os.exit(wrong == 0 and 0 or 1)

@@ -295,7 +295,7 @@ static void sender(const char *netns, uint64_t ns, pid_t other)
 		sent = send_requests(&to, fd, end);
 	cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu;
 	start = clock_ns(CLOCK_MONOTONIC) - start;
-	for (uint64_t before = ~0ull; before != shared->done; usleep(20000)) /* what is on its way */
+	for (uint64_t before = ~0ull; before != shared->done; usleep(3000)) /* what is on its way */
 		before = shared->done;
 	theirs = clock_ns(clock) - theirs;
 	printf("{\"mode\":\"%s\",\"done\":%llu,\"sent\":%llu,\"wrong\":%llu,\"ns\":%llu,\"sender_ns\":%llu,"
