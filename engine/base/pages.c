@@ -11,11 +11,12 @@
 void *bh_pages_alloc(size_t size)
 {
 	size_t align = size >= HUGE_PAGE ? HUGE_PAGE : 64;
-	void *memory = aligned_alloc(align, (size + align) & ~(align - 1));
+	size_t whole = (size + align - 1) & ~(align - 1);
+	void *memory = aligned_alloc(align, whole);
 
 #ifdef MADV_HUGEPAGE
 	if (memory && align == HUGE_PAGE)
-		madvise(memory, (size + align) & ~(align - 1), MADV_HUGEPAGE);
+		madvise(memory, whole, MADV_HUGEPAGE);
 #endif
 	return memory;
 }

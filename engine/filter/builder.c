@@ -6,8 +6,7 @@
  * takes a free label between its neighbours', and where there is none, neighbours up to the nearest
  * gap move by one. Until the first publication rules are only collected.
  *
- * Forests of IPv4 rules are changed in place; all else is made anew, once a publication: see
- * builder_space.c. A classifier is a copy in one block of memory.
+ * Forests are changed in place; all else is made anew, once a publication: see builder_space.c. A classifier is a copy in one block of memory.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -33,6 +32,9 @@ int bh_builder_new(struct bh_builder **out, const struct bh_words *words, struct
 		return no_memory(err);
 	}
 	atomic_init(&builder->spare->references, 1);
+	builder->records.shelf = &builder->shelf;
+	for (int s = 0; s < BH_SPACES; s++)
+		builder->plantings[s].shelf = builder->bounds[s][0].shelf = builder->bounds[s][1].shelf = &builder->shelf;
 	if (words) {
 		builder->words = *words;
 		builder->has_words = true;
@@ -53,15 +55,19 @@ void bh_builder_free(struct bh_builder **builder)
 		bh_strips_clear(&gone->strips[s]);
 		free(gone->few[s]);
 		bh_rows_clear(&gone->rows[s]);
-		free(gone->ranks[s][0].bounds);
-		free(gone->ranks[s][1].bounds);
+		for (int a = 0; a < 2; a++) {
+			bh_scale_clear(&gone->scales[s][a]);
+			bh_bounds_clear(&gone->bounds[s][a]);
+		}
+		free(gone->waiting[s].list);
 	}
 	bh_records_clear(&gone->records);
 	bh_spare_drop(gone->spare);
-	free(gone->order);
-	free(gone->entries);
-	free(gone->spaces);
-	free(gone->stride);
+	bh_shelf_free(&gone->shelf, gone->order);
+	bh_shelf_free(&gone->shelf, gone->entries);
+	bh_shelf_free(&gone->shelf, gone->spaces);
+	bh_shelf_free(&gone->shelf, gone->stride);
+	bh_shelf_clear(&gone->shelf);
 	free(gone);
 }
 
@@ -74,16 +80,16 @@ static int reserve(struct bh_builder *builder, uint32_t labels)
 		return 0;
 	while (room < labels)
 		room *= 2;
-	order = realloc(builder->order, room * sizeof(*builder->order));
+	order = bh_shelf_resize(&builder->shelf, builder->order, room * sizeof(*builder->order));
 	if (order)
 		builder->order = order;
-	entries = realloc(builder->entries, room * sizeof(*builder->entries));
+	entries = bh_shelf_resize(&builder->shelf, builder->entries, room * sizeof(*builder->entries));
 	if (entries)
 		builder->entries = entries;
-	spaces = realloc(builder->spaces, room);
+	spaces = bh_shelf_resize(&builder->shelf, builder->spaces, room);
 	if (spaces)
 		builder->spaces = spaces;
-	stride = realloc(builder->stride, room / BH_STRIDE * sizeof(*builder->stride));
+	stride = bh_shelf_resize(&builder->shelf, builder->stride, room / BH_STRIDE * sizeof(*builder->stride));
 	if (stride)
 		builder->stride = stride;
 	if (!order || !entries || !spaces || !stride)

@@ -31,12 +31,51 @@ static int by_best(const void *a, const void *b)
 	return x->best < y->best ? -1 : x->best > y->best;
 }
 
-/* The space of the most usual packets: of IPv4, of the direction with more rules. */
+/* The space of the most usual packets: with most rules, and of two with as many the one of IPv4, then inbound. */
 static uint32_t usual_of(const struct bh_builder *builder)
 {
-	uint32_t in = bh_space_of(0, BH_IN), out = bh_space_of(0, BH_OUT);
+	uint32_t usual = bh_space_of(0, BH_IN);
 
-	return builder->boxes[out] > builder->boxes[in] ? out : in;
+	for (uint32_t v6 = 0; v6 < 2; v6++)
+		for (uint32_t out = 0; out < 2; out++) {
+			uint32_t space = bh_space_of(v6, out ? BH_OUT : BH_IN);
+
+			usual = builder->boxes[space] > builder->boxes[usual] ? space : usual;
+		}
+	return usual;
+}
+
+static struct bh_scale *copy_scales(char *memory, size_t *at, const struct bh_scale from[2])
+{
+	struct bh_scale *to = carve(memory, at, 2 * sizeof(*to));
+
+	for (int a = 0; a < 2; a++) {
+		struct bh_scale scale = from[a];
+
+		scale.marks = copy(memory, at, scale.marks, scale.marks_count * sizeof(*scale.marks));
+		if (scale.labels)
+			scale.labels = copy(memory, at, scale.labels, scale.count * sizeof(*scale.labels));
+		if (scale.bounds)
+			scale.bounds = copy(memory, at, scale.bounds, scale.count * sizeof(*scale.bounds));
+		if (to)
+			to[a] = scale;
+	}
+	return to;
+}
+
+/* Trees that have boxes, by the best of these. */
+static void pick_trees(struct bh_forest *forest)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t t = 0; t < forest->count; t++) {
+		const struct bh_node *root = &forest->trees[t].root;
+
+		if (root->mask[0] || root->mask[1] || forest->children[root->children] != BH_CHILD_LEAF)
+			forest->trees[kept++] = forest->trees[t];
+	}
+	forest->count = kept;
+	qsort(forest->trees, kept, sizeof(*forest->trees), by_best);
 }
 
 static void copy_space(char *memory, size_t *at, struct bh_space *to, const struct bh_builder *builder,
@@ -57,18 +96,15 @@ static void copy_space(char *memory, size_t *at, struct bh_space *to, const stru
 	to->strips = builder->strips[space];
 	to->strips.strips = copy(memory, at, to->strips.strips, to->strips.count * sizeof(struct bh_strip));
 	/* What is found in the other forms is not looked for in a forest, which may be there for later. */
-	if (!builder->few[space] && !to->rows.words && !to->strips.count)
+	if (!builder->few[space] && !to->rows.words && !to->strips.count && (builder->planted[space] || builder->fixed))
 		to->forest = *forest;
 	forest = &to->forest;
-	qsort(to->forest.trees, to->forest.count, sizeof(struct bh_tree), by_best);
+	pick_trees(&to->forest);
 	to->forest.leaves = copy(memory, at, forest->leaves, forest->leaves_count * sizeof(struct bh_leaf));
 	to->forest.nodes = copy(memory, at, forest->nodes, forest->nodes_count * sizeof(struct bh_node));
 	to->forest.children = copy(memory, at, forest->children, forest->children_count * sizeof(uint32_t));
-	for (int a = 0; a < 2; a++) {
-		to->ranks[a] = builder->ranks[space][a];
-		to->ranks[a].bounds = copy(memory, at, to->ranks[a].bounds,
-		                           to->ranks[a].count * sizeof(struct bh_address));
-	}
+	if (bh_is_v6(space))
+		to->scales = copy_scales(memory, at, builder->scales[space]);
 }
 
 static void copy_fat(char *memory, size_t *at, struct bh_classifier *to, const struct bh_builder *builder)
@@ -105,7 +141,7 @@ static size_t copy_all(char *memory, struct bh_classifier *to, const struct bh_b
 		to->spaces[usual_of(builder)].few = to->few;
 	}
 	to->usual = to->spaces[usual_of(builder)];
-	to->usual_kind = BH_KIND(to->usual.direction);
+	to->usual_kind = BH_KIND((uint32_t)bh_is_v6(usual_of(builder)), to->usual.direction);
 	to->entries = copy(memory, &at, builder->entries, builder->labels * sizeof(*builder->entries));
 	to->entries_count = builder->labels;
 	copy_fat(memory, &at, to, builder);

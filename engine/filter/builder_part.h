@@ -4,13 +4,13 @@
 #ifndef BH_FILTER_BUILDER_PART_H
 #define BH_FILTER_BUILDER_PART_H
 
+#include "bounds.h"
 #include "space.h"
 
 struct record {
 	struct bh_entry entry;
 	uint32_t label;
 	uint32_t number;     /* among the records there is memory for; stays */
-	struct record *next; /* of the unused */
 	uint8_t spaces;      /* bit per space that has a piece of it */
 	struct bh_pieces pieces;
 };
@@ -19,13 +19,17 @@ struct record {
 struct records {
 	struct slot *slots;
 	uint32_t slots_bits, slabs_count, count;
-	struct record *unused, **slabs;
+	struct record **unused; /* those before `unused_count`, the next one last */
+	uint32_t unused_count;
+	struct record **slabs;
+	struct bh_shelf *shelf; /* of all of these */
 };
 
 #define BH_STRIDE 32
 #define BH_LABEL_TAKEN 0x80u /* beside the bits of spaces */
 
 struct bh_builder {
+	struct bh_shelf shelf; /* of what has an element a rule */
 	struct records records;
 	struct record **order;   /* by label, NULL = a gap; before the first publication: as inserted */
 	struct bh_entry *entries; /* by label; a gap repeats what precedes it, with rule 0 */
@@ -37,16 +41,34 @@ struct bh_builder {
 	uint32_t boxes[BH_SPACES];
 	bool changed[BH_SPACES]; /* since what is looked up in was made */
 	uint32_t refused[BH_SPACES]; /* so many boxes, or somewhat fewer, were too many for rows; 0 = none were */
+	uint32_t planted_boxes[BH_SPACES]; /* when it was made */
+	uint32_t stripped[BH_SPACES]; /* so many boxes, or about so many, are better in strips than in a forest; 0 = none are */
+	uint32_t stripped_left[BH_SPACES]; /* changes after which that is asked again */
 	bool planted[BH_SPACES]; /* the forest takes changes in place; whether it is looked up in or not */
 	struct bh_planting plantings[BH_SPACES];
+	uint32_t made[BH_SPACES]; /* how often a forest was made from nothing; tests count */
 	struct pending {
 		uint32_t count;
 		struct bh_change changes[BH_CHANGES_MOST];
 	} pending[BH_SPACES]; /* not yet made in the forest that is planted */
+	struct bh_bounds bounds[BH_SPACES][2]; /* local, remote, of a planted forest of IPv6 */
+	bool on_bounds[BH_SPACES]; /* the scales are those of the bounds as they are */
+	/* Of IPv6, not yet pending: bounds that come get their labels together. */
+	struct waiting {
+		uint32_t count, room;
+		struct late_change {
+			struct bh_address bounds[2][2]; /* where the box begins, and the first address behind it */
+			uint32_t numbers[2][2];         /* of these */
+			bool ends[2];                   /* whether there is one behind it */
+			uint16_t port_first[3], port_last[3];
+			uint32_t label, to;
+			int what;
+		} *list;
+	} waiting[BH_SPACES];
 	struct bh_few *few[BH_SPACES];      /* where they are faster than the forest */
 	struct bh_rows rows[BH_SPACES];     /* likewise */
 	struct bh_strips strips[BH_SPACES]; /* likewise */
-	struct bh_ranks ranks[BH_SPACES][2];
+	struct bh_scale scales[BH_SPACES][2]; /* IPv6 only */
 	struct bh_words words;
 	struct bh_spare *spare;
 };

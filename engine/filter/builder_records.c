@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "builder_part.h"
 
@@ -58,19 +59,22 @@ struct record *bh_records_find(const struct records *records, uint32_t id)
 
 static int grow_slabs(struct records *records)
 {
-	struct record **slabs = realloc(records->slabs, (records->slabs_count + 1) * sizeof(*slabs));
+	struct record **slabs = realloc(records->slabs, (records->slabs_count + 1) * sizeof(*slabs)), **unused;
 	struct record *slab;
 
 	if (!slabs)
 		return -ENOMEM;
 	records->slabs = slabs;
-	slab = malloc(SLAB * sizeof(*slab));
+	unused = realloc(records->unused, (records->slabs_count + 1) * SLAB * sizeof(*unused));
+	if (!unused)
+		return -ENOMEM;
+	records->unused = unused;
+	slab = bh_shelf_resize(records->shelf, NULL, SLAB * sizeof(*slab));
 	if (!slab)
 		return -ENOMEM;
 	for (uint32_t i = SLAB; i-- > 0;) {
 		slab[i].number = records->slabs_count * SLAB + i + 1;
-		slab[i].next = records->unused;
-		records->unused = &slab[i];
+		records->unused[records->unused_count++] = &slab[i];
 	}
 	slabs[records->slabs_count++] = slab;
 	return 0;
@@ -78,13 +82,9 @@ static int grow_slabs(struct records *records)
 
 struct record *bh_records_take(struct records *records)
 {
-	struct record *record;
-
-	if (!records->unused && grow_slabs(records))
+	if (!records->unused_count && grow_slabs(records))
 		return NULL;
-	record = records->unused;
-	records->unused = record->next;
-	return record;
+	return records->unused[--records->unused_count];
 }
 
 static int grow_slots(struct records *records)
@@ -92,13 +92,14 @@ static int grow_slots(struct records *records)
 	struct records grown = *records;
 
 	grown.slots_bits = records->slots_bits ? records->slots_bits + 1 : 8;
-	grown.slots = calloc((size_t)1 << grown.slots_bits, sizeof(*grown.slots));
+	grown.slots = bh_shelf_resize(records->shelf, NULL, sizeof(*grown.slots) << grown.slots_bits);
 	if (!grown.slots)
 		return -ENOMEM;
+	memset(grown.slots, 0, sizeof(*grown.slots) << grown.slots_bits);
 	for (uint32_t i = 0; records->slots_bits && i < 1u << records->slots_bits; i++)
 		if (records->slots[i].number)
 			*find(&grown, records->slots[i].id) = records->slots[i];
-	free(records->slots);
+	bh_shelf_free(records->shelf, records->slots);
 	*records = grown;
 	return 0;
 }
@@ -131,8 +132,7 @@ void bh_records_remove(struct records *records, uint32_t id)
 void bh_records_give(struct records *records, struct record *record)
 {
 	bh_pieces_clear(&record->pieces);
-	record->next = records->unused;
-	records->unused = record;
+	records->unused[records->unused_count++] = record;
 }
 
 void bh_records_clear(struct records *records)
@@ -141,8 +141,9 @@ void bh_records_clear(struct records *records)
 		if (records->slots[i].number)
 			bh_pieces_clear(&record_at(records, records->slots[i].number)->pieces);
 	for (uint32_t i = 0; i < records->slabs_count; i++)
-		free(records->slabs[i]);
+		bh_shelf_free(records->shelf, records->slabs[i]);
 	free(records->slabs);
-	free(records->slots);
+	free(records->unused);
+	bh_shelf_free(records->shelf, records->slots);
 	*records = (struct records){0};
 }

@@ -61,14 +61,6 @@ static inline uint32_t space_of(const struct bh_key *key)
 	return bh_space_of(key->v6, key->direction);
 }
 
-/* In a space of IPv6 an address is its rank. */
-static void rank_key(const struct bh_space *space, struct bh_key *to, const struct bh_key *from)
-{
-	*to = *from;
-	to->local.lo = bh_rank(&space->ranks[0], &from->local);
-	to->remote.lo = bh_rank(&space->ranks[1], &from->remote);
-}
-
 /* A fat rule that comes before `place` and matches, or `place`. */
 static uint32_t try_fat(const struct bh_classifier *classifier, const struct bh_key *key, uint32_t place)
 {
@@ -81,12 +73,8 @@ static uint32_t try_fat(const struct bh_classifier *classifier, const struct bh_
 uint32_t bh_lookup_further(const struct bh_classifier *classifier, const struct bh_key *key)
 {
 	const struct bh_space *space = &classifier->spaces[space_of(key)];
-	struct bh_key ranked;
 
-	if (!(key->v6 & 1))
-		return try_fat(classifier, key, space->one(space, key));
-	rank_key(space, &ranked, key);
-	return try_fat(classifier, key, space->one(space, &ranked));
+	return try_fat(classifier, key, space->one(space, key));
 }
 
 /* How many of the first packets, at most `most`, are of the first one's space. */
@@ -103,32 +91,16 @@ static inline uint32_t run_of(const struct bh_key *keys, uint32_t most)
 	return n;
 }
 
-/* At most BH_CHUNK packets. */
-static __attribute__((noinline)) void further_batch(const struct bh_classifier *classifier,
-                                                    const struct bh_key *keys, uint32_t count, uint32_t *places)
-{
-	const struct bh_space *space = &classifier->spaces[space_of(keys)];
-	struct bh_key ranked[BH_CHUNK];
-	bool v6 = keys->v6 & 1;
-
-	for (uint32_t i = 0; v6 && i < count; i++)
-		rank_key(space, &ranked[i], &keys[i]);
-	space->all(space, v6 ? ranked : keys, count, places);
-	for (uint32_t i = 0; i < count; i++)
-		places[i] = try_fat(classifier, &keys[i], places[i]);
-}
-
 void bh_classifier_lookup_batch(const struct bh_classifier *classifier, const struct bh_key *keys,
                                 uint32_t count, uint32_t *places)
 {
 	while (count) {
-		uint32_t n = run_of(keys, count < BH_CHUNK ? count : BH_CHUNK), which = space_of(keys);
-		const struct bh_space *space = &classifier->spaces[which];
+		uint32_t n = run_of(keys, count < BH_CHUNK ? count : BH_CHUNK);
+		const struct bh_space *space = &classifier->spaces[space_of(keys)];
 
-		if (classifier->fat_count || which >= 2)
-			further_batch(classifier, keys, n, places);
-		else
-			space->all(space, keys, n, places);
+		space->all(space, keys, n, places);
+		for (uint32_t i = 0; classifier->fat_count && i < n; i++)
+			places[i] = try_fat(classifier, &keys[i], places[i]);
 		keys += n;
 		places += n;
 		count -= n;

@@ -289,9 +289,8 @@ uint32_t bh_forest_make_tree(struct growing *growing, struct bh_node *root, uint
 	cells = 1u << node_bits(&node);
 	if (growing->failed || (cells == 1 && !root))
 		return make_leaf(growing, list, count);
-	if (grow(&forest->children, &planting->children_room, forest->children_count + cells,
-	         sizeof(uint32_t), 0) ||
-	    grow(&forest->nodes, &planting->nodes_room, forest->nodes_count + 1, sizeof(node), 0)) {
+	if (grow(planting, &forest->children, &planting->children_room, forest->children_count + cells, sizeof(uint32_t)) ||
+	    grow(planting, &forest->nodes, &planting->nodes_room, forest->nodes_count + 1, sizeof(node))) {
 		growing->failed = true;
 		return BH_CHILD_LEAF;
 	}
@@ -321,9 +320,9 @@ static int planting_reset(struct bh_planting *planting)
 {
 	struct bh_forest *forest = &planting->forest;
 
-	if (grow(&forest->nodes, &planting->nodes_room, 1, sizeof(struct bh_node), 0) ||
-	    grow(&forest->children, &planting->children_room, 1, sizeof(uint32_t), 0) ||
-	    grow(&forest->leaves, &planting->leaves_room, 1, sizeof(struct bh_leaf), 64))
+	if (grow(planting, &forest->nodes, &planting->nodes_room, 1, sizeof(struct bh_node)) ||
+	    grow(planting, &forest->children, &planting->children_room, 1, sizeof(uint32_t)) ||
+	    grow(planting, &forest->leaves, &planting->leaves_room, 1, sizeof(struct bh_leaf)))
 		return -ENOMEM;
 	memset(&forest->nodes[0], 0, sizeof(forest->nodes[0]));
 	forest->children[0] = BH_CHILD_LEAF;
@@ -501,12 +500,47 @@ static const struct {
 } manners[] = {{16, ~0u, 8}, {8, 5000, 8}, {4, 300, 4}};
 
 #define MANNERS (sizeof(manners) / sizeof(*manners))
+/* Places of a box in a forest that changes, at most, if there is a choice: where many boxes are not in L2 they are dear. */
+#define CHANGES_CHEAP 2500
+#define PLACES_CHEAP 2.2
+#define PLACES_DEAR 1.65
 
 static void make_one(struct growing *growing, uint32_t *list, uint32_t count, uint32_t trial)
 {
 	growing->leaf_max = manners[trial / PARTITIONS].leaf_max;
 	growing->fill = manners[trial / PARTITIONS].fill;
 	make_partition(growing, list, count, partitions[trial % PARTITIONS]);
+}
+
+/* How many places a box has in leaves, on average: so many a change of it touches. */
+static double places_of(const struct bh_forest *forest, uint32_t count)
+{
+	uint64_t places = 0;
+
+	for (uint32_t l = 0; l < forest->leaves_count; l++)
+		for (int i = 0; i < LEAF_BOXES; i++)
+			places += forest->leaves[l].port_first[i][2] != 0xffff;
+	return (double)places / (count ? count : 1);
+}
+
+/* The partition of a forest that changes: of those that don't make changes dear, the one that costs lookups least. */
+static void make_changing(struct growing *growing, uint32_t *list, uint32_t count)
+{
+	double most = count <= CHANGES_CHEAP ? PLACES_CHEAP : PLACES_DEAR, lowest = 0, cost;
+	uint32_t best = 0, last = 0;
+
+	for (uint32_t p = 0; p < PARTITIONS && !growing->failed; p++) {
+		if (p && (count > TRIALS_MAX || growing->planting->work > growing->work_max / 2))
+			break;
+		make_one(growing, list, count, last = p);
+		cost = bh_planting_cost(growing->planting, growing->boxes, count);
+		if (!p || (cost < lowest && places_of(&growing->planting->forest, count) <= most)) {
+			lowest = cost;
+			best = p;
+		}
+	}
+	if (best != last && !growing->failed)
+		make_one(growing, list, count, best);
 }
 
 int bh_planting_build(struct bh_planting *planting, const struct bh_box *boxes, uint32_t count,
@@ -526,8 +560,10 @@ int bh_planting_build(struct bh_planting *planting, const struct bh_box *boxes, 
 	growing.failed = !list || !growing.forms;
 	for (uint32_t i = 0; i < count && !growing.failed; i++)
 		form_of(&growing.forms[i], &boxes[i]);
-	if (!growing.failed)
+	if (!growing.failed && fixed)
 		make_one(&growing, list, count, 0);
+	else if (!growing.failed)
+		make_changing(&growing, list, count);
 	/* The first suits any rules; where there is time for it, others are tried. */
 	for (uint32_t t = 0; fixed && count <= TRIALS_MAX && t < PARTITIONS * MANNERS && !growing.failed; t++) {
 		if (count > manners[t / PARTITIONS].boxes_max || planting->work > growing.work_max / 4)
@@ -558,12 +594,12 @@ int bh_planting_build(struct bh_planting *planting, const struct bh_box *boxes, 
 
 void bh_planting_clear(struct bh_planting *planting)
 {
-	free(planting->forest.nodes);
-	free(planting->forest.children);
-	free(planting->forest.leaves);
+	bh_shelf_free(planting->shelf, planting->forest.nodes);
+	bh_shelf_free(planting->shelf, planting->forest.children);
+	bh_shelf_free(planting->shelf, planting->forest.leaves);
 	free(planting->shared);
 	for (int i = 0; i < BH_RUNS; i++)
-		free(planting->unused[i].leaves);
+		bh_shelf_free(planting->shelf, planting->unused[i].leaves);
 	memset(planting, 0, sizeof(*planting));
 }
 

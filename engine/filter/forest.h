@@ -15,6 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../base/shelf.h"
+
 #define BH_LABEL_NONE 0x7fffffffu /* above every label; BH_PLACE_NONE */
 #define BH_FOREST_TREES 4
 #define BH_FOREST_DEPTH 8 /* nodes on a way down, at most */
@@ -91,6 +93,7 @@ struct bh_forest {
  */
 struct bh_planting {
 	struct bh_forest forest;
+	struct bh_shelf *shelf; /* of the forest's arrays; NULL = the heap */
 	uint32_t nodes_room, children_room, leaves_room;
 	size_t max_bytes;
 	uint64_t work; /* references looked at by the last build, which ends with long leaves beyond its budget */

@@ -98,7 +98,8 @@ static inline uint32_t extract(uint64_t word, uint64_t mask)
 	return bits;
 }
 
-static inline int grow(void *array, uint32_t *room, uint32_t need, size_t size, size_t align)
+/* An array of a forest. */
+static inline int grow(struct bh_planting *planting, void *array, uint32_t *room, uint32_t need, size_t size)
 {
 	uint32_t wanted = *room ? *room : 64;
 	void *new;
@@ -107,15 +108,7 @@ static inline int grow(void *array, uint32_t *room, uint32_t need, size_t size, 
 		return 0;
 	while (wanted < need)
 		wanted += wanted / 2;
-	if (align) {
-		new = aligned_alloc(align, wanted * size);
-		if (new && *room)
-			memcpy(new, *(void **)array, *room * size);
-		if (new)
-			free(*(void **)array);
-	} else {
-		new = realloc(*(void **)array, wanted * size);
-	}
+	new = bh_shelf_resize(planting->shelf, *(void **)array, wanted * size);
 	if (!new)
 		return -ENOMEM;
 	*(void **)array = new;
@@ -243,8 +236,8 @@ static inline uint32_t leaves_take(struct growing *growing, uint32_t run, uint32
 		blocks = run_blocks(run_above(blocks));
 	} else {
 		if (forest->leaves_count + blocks > BH_LEAVES_MAX ||
-		    grow(&forest->leaves, &planting->leaves_room, forest->leaves_count + blocks,
-		         sizeof(struct bh_leaf), 64)) {
+		    grow(planting, &forest->leaves, &planting->leaves_room, forest->leaves_count + blocks,
+		         sizeof(struct bh_leaf))) {
 			growing->failed = true;
 			return 0;
 		}
@@ -269,7 +262,7 @@ static inline void leaves_give(struct bh_planting *planting, uint32_t at)
 	while (leaf_is_kept(&planting->forest, at + blocks))
 		blocks++;
 	unused = &planting->unused[run_within(blocks)];
-	if (at && !grow(&unused->leaves, &unused->room, unused->count + 1, sizeof(uint32_t), 0))
+	if (at && !grow(planting, &unused->leaves, &unused->room, unused->count + 1, sizeof(uint32_t)))
 		unused->leaves[unused->count++] = at;
 }
 

@@ -2,13 +2,14 @@
  * lookup.h - the way of a packet through a space. Included once per instruction set, which defines
  *
  *   BH_SELECT(word, mask)        the bits of `word` in `mask`, packed (PEXT)
+ *   BH_PACK(word, mask, moves)   the same, by moves that were made for the mask (scale.h)
  *   BH_COMPARE(leaf, w0, w1)     bit i: box i of the leaf matches
  *   BH_COMPARE4(leaf, w0, w1)    the same of its first four boxes
  *   BH_COMPARE16(strips, strip, key)  BH_COMPARE16_BITS bits for each box of the strip, set if it matches
  *   BH_NAME(name)                the variant's name for a function
  *
- * lookup_few.h and lookup_rows.h are parts of it. The functions of a form take a space; those for the usual
- * packets (space.h) take the classifier, as bh_classifier_lookup() calls them.
+ * lookup_few.h, lookup_rows.h and lookup_scale.h are parts of it. The functions of a form take a space; those
+ * for the usual packets (space.h) take the classifier, as bh_classifier_lookup() calls them.
  *
  * In a forest there is no branch on data but "no match, and more blocks follow", "not a leaf yet" and
  * "a later tree cannot win", which are nearly always the same; nodes on a way are a constant of the tree, finished ways
@@ -263,6 +264,7 @@ BH_ONE_AND_ALL(trees, BH_NAME(trees)(space, words[0], words[1]))
 
 #include "lookup_few.h"
 #include "lookup_rows.h"
+#include "lookup_scale.h"
 
 #undef BH_ONE_AND_ALL
 
@@ -292,5 +294,10 @@ void BH_NAME(bind)(struct bh_space *space)
 		BH_BIND(none);
 	if (space->forest.count && space->forest.staged)
 		space->all = BH_NAME(staged);
+	if (space->scales) {
+		space->scaled_one = space->one;
+		space->scaled_all = space->all;
+		BH_BIND(scaled);
+	}
 #undef BH_BIND
 }

@@ -2,7 +2,7 @@
  * lookup_avx2.c - the lookup with AVX2 and BMI2: see lookup.h. Four boxes a register.
  */
 #ifdef __x86_64__
-#pragma GCC target("avx2,bmi,bmi2")
+#pragma GCC target("avx2,bmi,bmi2,lzcnt,popcnt")
 
 #define BH_NAME(name) bh_avx2_##name
 
@@ -85,6 +85,7 @@ static inline uint32_t avx2_compare16(const struct bh_strips *strips, const stru
 }
 
 #define BH_SELECT _pext_u64
+#define BH_PACK(word, mask, moves) _pext_u64(word, mask)
 #define BH_COMPARE avx2_compare
 #define BH_COMPARE4 avx2_compare4
 #define BH_COMPARE16 avx2_compare16

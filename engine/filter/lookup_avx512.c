@@ -2,7 +2,7 @@
  * lookup_avx512.c - the lookup with AVX-512 (F, BW, VL) and BMI2: see lookup.h. Eight boxes a register.
  */
 #ifdef __x86_64__
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx2,bmi,bmi2")
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx2,bmi,bmi2,lzcnt,popcnt")
 
 #define BH_NAME(name) bh_avx512_##name
 
@@ -46,6 +46,7 @@ static inline uint32_t avx512_compare16(const struct bh_strips *strips, const st
 }
 
 #define BH_SELECT _pext_u64
+#define BH_PACK(word, mask, moves) _pext_u64(word, mask)
 #define BH_COMPARE avx512_compare
 #define BH_COMPARE4 avx512_compare /* no cheaper for fewer */
 #define BH_COMPARE16 avx512_compare16

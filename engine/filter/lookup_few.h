@@ -78,7 +78,7 @@ static inline void BH_NAME(few)(const struct bh_few *few, bool local, bool remot
 	{                                                                                                \
 		uint32_t label;                                                                              \
                                                                                                      \
-		if (__builtin_expect(bh_kind_of(key) != BH_KIND(direction), 0))                              \
+		if (__builtin_expect(bh_kind_of(key) != BH_KIND(0, direction), 0))                            \
 			return bh_lookup_further(classifier, key);                                               \
 		BH_NAME(few)(classifier->few, local, remote_ports, key, 1, &label);                          \
 		return label;                                                                                \

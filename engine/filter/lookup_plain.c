@@ -63,6 +63,7 @@ static inline uint32_t plain_compare16(const struct bh_strips *strips, const str
 }
 
 #define BH_SELECT plain_select
+#define BH_PACK bh_scale_pack
 #define BH_COMPARE plain_compare
 #define BH_COMPARE4 plain_compare4
 #define BH_COMPARE16 plain_compare16

@@ -2,8 +2,8 @@
  * space.h - what a classifier is made of. Inside filter/ only.
  *
  * A packet's direction and family choose one of four spaces. In an IPv4 space addresses are what
- * they are; in an IPv6 space an address is its rank among the bounds of the rules, found by binary
- * search, so that the boxes of both have addresses of 32 bits.
+ * they are; in an IPv6 space an address is a label on a scale of the rules' bounds (scale.h), so that
+ * the boxes of both have addresses of 32 bits.
  */
 #ifndef BH_FILTER_SPACE_H
 #define BH_FILTER_SPACE_H
@@ -16,26 +16,25 @@
 #include "forest.h"
 #include "pieces.h"
 #include "rows.h"
+#include "scale.h"
 #include "strip.h"
 #include "variant.h"
 
-struct bh_ranks {
-	struct bh_address *bounds; /* ascending, the first is :: */
-	uint32_t count;
-};
-
-/* Packets are looked up in the first form that there is; in IPv6, with ranks for their addresses. */
+/* Packets are looked up in the first form that there is; in IPv6, with labels for their addresses. */
 struct bh_space {
 	uint32_t (*one)(const struct bh_space *space, const struct bh_key *key);
 	/* At most BH_CHUNK packets. */
 	void (*all)(const struct bh_space *space, const struct bh_key *keys, uint32_t count, uint32_t *labels);
 	uint32_t (*usual)(const struct bh_classifier *classifier, const struct bh_key *key); /* bh_lookup.one */
+	/* Of IPv6: what the former two call, with labels. */
+	uint32_t (*scaled_one)(const struct bh_space *space, const struct bh_key *key);
+	void (*scaled_all)(const struct bh_space *space, const struct bh_key *keys, uint32_t count, uint32_t *labels);
 	uint32_t direction;
 	struct bh_few *few;
 	struct bh_rows rows;
 	struct bh_strips strips;
 	struct bh_forest forest;
-	struct bh_ranks ranks[2]; /* local, remote; IPv6 only */
+	struct bh_scale *scales; /* of local and of remote addresses; IPv6 only */
 };
 
 /*
@@ -67,23 +66,8 @@ struct bh_classifier {
 	struct bh_few few[];    /* usual.few, if there is one: where it is found without a look */
 };
 
-/* Index of the last bound that is not above the address. No step depends on a guess, and each is short. */
-static inline uint32_t bh_rank(const struct bh_ranks *ranks, const struct bh_address *address)
-{
-	unsigned __int128 value = (unsigned __int128)address->hi << 64 | address->lo;
-	const struct bh_address *at = ranks->bounds;
-
-	for (uint32_t n = ranks->count, half; n > 1; n -= half) {
-		const struct bh_address *bound = at + (half = n / 2);
-		bool reached = value >= ((unsigned __int128)bound->hi << 64 | bound->lo);
-
-		at = __builtin_expect_with_probability(reached, 1, 0.5) ? bound : at;
-	}
-	return (uint32_t)(at - ranks->bounds);
-}
-
-/* bh_kind_of() IPv4. */
-#define BH_KIND(direction) ((uint32_t)(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? (direction) : (direction) << 8))
+#define BH_KIND(v6, direction) \
+	((uint32_t)(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? (direction) | (v6) << 8 : (direction) << 8 | (v6)))
 
 /* What of a packet says which space it is of, as it lies in memory. */
 static inline uint32_t bh_kind_of(const struct bh_key *key)

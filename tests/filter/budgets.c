@@ -4,7 +4,7 @@
  */
 #include <stdlib.h>
 
-#include "../../engine/filter/forest.h"
+#include "../../engine/filter/builder_part.h"
 #include "../support/report.h"
 #include "../support/rules.h"
 
@@ -126,6 +126,64 @@ static void hold_rounds(uint32_t shape)
 	report("rules that go and come leave nothing behind", most <= first + first / 2, detail);
 }
 
+/* Versions of many rules that differ in a few are made of what there was: the forest is not made from nothing. */
+static void hold_versions(const char *what, uint32_t shape)
+{
+	uint32_t seed = random_next(), made = 0;
+	struct bh_classifier *classifier = NULL;
+	struct bh_builder *builder = NULL;
+	char detail[80];
+
+	if (bh_builder_new(&builder, NULL, NULL))
+		abort();
+	for (uint32_t id = 1; id <= 3000; id++)
+		insert(builder, seed, id, shape);
+	for (uint32_t version = 0; version < 100; version++) {
+		for (uint32_t i = 0; version && i < 30; i++) {
+			uint32_t id = (version * 30 + i) * 7 % 3000 + 1;
+
+			/* Half of them as they were, half of them others. */
+			bh_builder_delete(builder, id, NULL);
+			insert(builder, i % 2 ? seed : seed + version, id, shape);
+		}
+		if (bh_builder_publish(builder, &classifier, NULL))
+			abort();
+		bh_classifier_free(&classifier);
+	}
+	for (uint32_t s = 0; s < BH_SPACES; s++)
+		made = builder->made[s] > made ? builder->made[s] : made;
+	bh_builder_free(&builder);
+	snprintf(detail, sizeof(detail), "%u times in 100 versions", made);
+	report(what, made && made <= 4, detail);
+}
+
+/* Where rules that nothing tells apart give way to as many that differ, these get a forest in time. */
+static void hold_turn(void)
+{
+	uint32_t seed = random_next(), rounds = 0, space = bh_space_of(0, BH_IN);
+	struct bh_classifier *classifier = NULL;
+	struct bh_builder *builder = NULL;
+	bool was_planted = true;
+	char detail[80];
+
+	if (bh_builder_new(&builder, NULL, NULL))
+		abort();
+	for (; rounds < 40 && (!rounds || !builder->planted[space]); rounds++) {
+		for (uint32_t id = 1; id <= 1500; id++) {
+			if (rounds)
+				bh_builder_delete(builder, id, NULL);
+			insert(builder, seed, id, rounds ? 4 : 1);
+		}
+		if (bh_builder_publish(builder, &classifier, NULL))
+			abort();
+		was_planted = rounds ? was_planted : builder->planted[space];
+		bh_classifier_free(&classifier);
+	}
+	snprintf(detail, sizeof(detail), "%u rounds", rounds);
+	report("rules that differ get a forest in time", !was_planted && builder->planted[space], detail);
+	bh_builder_free(&builder);
+}
+
 int main(int argc, char **argv)
 {
 	random_state = argc > 1 ? (uint64_t)atol(argv[1]) : 20250102;
@@ -133,5 +191,10 @@ int main(int argc, char **argv)
 	hold_builder();
 	for (uint32_t shape = 0; shape < SHAPES; shape++)
 		hold_rounds(shape);
+	hold_versions("IPv4 forests are changed in place", 4);
+	hold_versions("IPv6 forests are changed in place", 7);
+	hold_versions("and where bounds are of anywhere", 8);
+	hold_versions("no forest is made again of rules that nothing tells apart", 1);
+	hold_turn();
 	return report_counts();
 }

@@ -19,8 +19,21 @@ static uint32_t rule_at(const struct bh_classifier *classifier, uint32_t place)
 	return place == BH_PLACE_NONE ? 0 : bh_classifier_at(classifier, place)->rule;
 }
 
+/* The first address of a rule's, the last, one just outside, or another. */
+static struct bh_address near(const struct bh_address_set *set)
+{
+	const struct bh_range *range = set->include;
+	uint32_t which = random_below(6);
+
+	if (!set->include_count || !which)
+		return wide_address6(random_below(2));
+	if (which > 3)
+		return which == 4 ? bh_address_previous(range->first) : bh_address_next(range->last);
+	return which == 1 ? range->last : range->first;
+}
+
 /* A packet that some rule of shape 4 or later has, or nearly. */
-static void wide_key(struct bh_key *key, const struct bh_ruleset *ruleset)
+static void wide_key(struct bh_key *key, const struct bh_ruleset *ruleset, uint32_t shape)
 {
 	const struct bh_rule *rule = bh_ruleset_at(ruleset, random_below((uint32_t)bh_ruleset_count(ruleset)));
 	const struct bh_address_set *sets[] = {&rule->local, &rule->remote};
@@ -33,8 +46,9 @@ static void wide_key(struct bh_key *key, const struct bh_ruleset *ruleset)
 		                ? within((uint32_t)range->first.lo, (uint32_t)range->last.lo) : wide_address();
 	}
 	memset(key, 0, sizeof(*key));
-	key->local = bh_address_v4(address[0]);
-	key->remote = bh_address_v4(address[1]);
+	key->v6 = shape >= 7;
+	key->local = key->v6 ? near(&rule->local) : bh_address_v4(address[0]);
+	key->remote = key->v6 ? near(&rule->remote) : bh_address_v4(address[1]);
 	key->direction = random_below(8) ? rule->direction : BH_OUT;
 	key->protocol = (uint8_t)(rule->protocol < 0 ? 6 : rule->protocol);
 	if (rule->local_port.count)
@@ -49,7 +63,7 @@ static void some_key(struct bh_key *key, const struct bh_ruleset *ruleset, uint3
 	struct bh_notation packet;
 
 	if (shape >= 4 && bh_ruleset_count(ruleset)) {
-		wide_key(key, ruleset);
+		wide_key(key, ruleset, shape);
 		return;
 	}
 	random_notation(&packet);
@@ -93,7 +107,7 @@ static void compare_built(uint32_t lookups)
 	char detail[80];
 
 	while (done < lookups) {
-		uint32_t shape = random_below(SHAPES), count = sizes[random_below(shape == 4 ? 14 : 13)];
+		uint32_t shape = random_below(SHAPES), count = sizes[random_below(shape == 4 || shape > 6 ? 14 : 13)];
 		struct bh_classifier *classifier = NULL;
 		struct bh_ruleset *ruleset = NULL;
 		struct bh_words words;

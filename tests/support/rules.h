@@ -16,7 +16,7 @@ static inline void set_text(struct bh_rule *rule, const char *field, const char 
 		abort();
 }
 
-#define SHAPES 7
+#define SHAPES 9
 
 static inline uint32_t wide_address(void)
 {
@@ -88,9 +88,47 @@ static inline void overlapping_rule(struct bh_rule *rule)
 	set_range(rule, "remote_port", random_below(200) * 16, (255 - random_below(50)) * 17);
 }
 
+/* Of some networks, or with `scattered` of anywhere: then bounds differ in more bits than a number has. */
+static inline struct bh_address wide_address6(bool scattered)
+{
+	struct bh_address address = {0xfd00000000000000 | (uint64_t)random_below(8) << 32 | (uint64_t)random_below(30) << 16,
+	                             random_below(4096)};
+
+	if (scattered && random_below(4)) {
+		address.hi ^= (uint64_t)random_next() << 32 | random_next();
+		address.lo ^= (uint64_t)random_below(2) << 63 | (uint64_t)random_below(2) << 40;
+	}
+	return address;
+}
+
+/* As an access list of IPv6 has them. */
+static inline void wide_rule6(struct bh_rule *rule, bool scattered)
+{
+	static const char *const fields[] = {"local", "remote"};
+	static const uint8_t lengths[] = {128, 128, 128, 120, 112, 64, 48, 0, 127, 10};
+	char text[BH_ADDRESS_TEXT];
+
+	for (int side = 0; side < 2; side++) {
+		struct bh_prefix prefix = {wide_address6(scattered), lengths[random_below(10)]};
+		struct bh_range range;
+
+		if (!random_below(8))
+			continue;
+		prefix = bh_prefix_network(&prefix);
+		range = bh_prefix_range(&prefix);
+		if (!random_below(8) && prefix.length)
+			range.last = bh_address_next(range.last);
+		set_text(rule, fields[side], bh_range_format(&range, text));
+	}
+	set_text(rule, "protocol", random_below(3) ? "tcp" : "udp");
+	sprintf(text, random_below(4) ? "%u" : "%u-65535", random_below(2000));
+	set_text(rule, "local_port", text);
+}
+
 /*
  * Worst cases: everything matches; ranges in ranges; half of the rules without a remote address. Then
- * the usual cases at their usual sizes, and one for which there is nothing but trying one after the other.
+ * the usual cases at their usual sizes, and one for which there is nothing but trying one after the other;
+ * last, IPv6.
  */
 static inline void shaped_rule(struct bh_rule *rule, uint32_t id, uint32_t shape)
 {
@@ -108,7 +146,8 @@ static inline void shaped_rule(struct bh_rule *rule, uint32_t id, uint32_t shape
 	if (shape == 1)
 		return;
 	if (shape >= 4) {
-		shape == 4 ? wide_rule(rule) : shape == 5 ? container_rule(rule) : overlapping_rule(rule);
+		shape == 4 ? wide_rule(rule) : shape == 5 ? container_rule(rule) : shape == 6 ? overlapping_rule(rule) :
+		wide_rule6(rule, shape == 8);
 		return;
 	}
 	if (shape == 2 || random_below(2)) {
