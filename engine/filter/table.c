@@ -13,6 +13,7 @@
 
 #include "../base/cleanup.h"
 #include "blocks.h"
+#include "covers.h"
 #include "ranks.h"
 #include "trees.h"
 
@@ -259,7 +260,7 @@ static int make_domain(struct compiling *compiling, uint32_t which, size_t max_b
 	struct raw_boxes *raw = &compiling->domains[which];
 	struct bh_domain *domain = &compiling->made[which];
 	BH_AUTOFREE struct bh_lanes_box *boxes = malloc((raw->count + 1) * sizeof(*boxes));
-	uint32_t more = raw->count < BOXES_MORE ? raw->count : BOXES_MORE, steps = 0;
+	uint32_t more = raw->count < BOXES_MORE ? raw->count : BOXES_MORE, steps = 0, count;
 	size_t room = (size_t)raw->count * BOX_BYTES + (size_t)more * BOX_BYTES_MORE + 4096;
 	size_t most = max_bytes / BH_DOMAINS + (size_t)raw->count * 64;
 	int rc = boxes ? 0 : -ENOMEM;
@@ -270,13 +271,14 @@ static int make_domain(struct compiling *compiling, uint32_t which, size_t max_b
 		return rc;
 	for (uint32_t i = 0; i < raw->count; i++)
 		boxes[i] = raw->boxes[i].lanes;
+	count = bh_covers_drop(boxes, raw->count);
 	if (which < 2 && !compiling->blocks[which].count)
-		rc = bh_table_rows_put(&compiling->trees, domain, boxes, raw->count, compiling->entries,
+		rc = bh_table_rows_put(&compiling->trees, domain, boxes, count, compiling->entries,
 		                       max_bytes / BH_DOMAINS);
 	if (rc < 0)
 		return rc;
 	compiling->trees.work = WORK + (uint64_t)raw->count * WORK_BOX;
-	bh_trees_grow(&compiling->trees, domain, boxes, rc ? 0 : raw->count, which >= 2, room < most ? room : most);
+	bh_trees_grow(&compiling->trees, domain, boxes, rc ? 0 : count, which >= 2, room < most ? room : most);
 	domain->blocks_best = compiling->blocks_best[which & 1];
 	domain->blocks_count = compiling->blocks[which & 1].count;
 	if (steps > compiling->head.most_rank_steps)
