@@ -260,9 +260,8 @@ static int make_domain(struct compiling *compiling, uint32_t which, size_t max_b
 	struct raw_boxes *raw = &compiling->domains[which];
 	struct bh_domain *domain = &compiling->made[which];
 	BH_AUTOFREE struct bh_lanes_box *boxes = malloc((raw->count + 1) * sizeof(*boxes));
-	uint32_t more = raw->count < BOXES_MORE ? raw->count : BOXES_MORE, steps = 0, count;
-	size_t room = (size_t)raw->count * BOX_BYTES + (size_t)more * BOX_BYTES_MORE + 4096;
-	size_t most = max_bytes / BH_DOMAINS + (size_t)raw->count * 64;
+	uint32_t count, steps = 0;
+	size_t room, most;
 	int rc = boxes ? 0 : -ENOMEM;
 
 	for (int side = 0; !rc && which >= 2 && raw->count && side < 2; side++)
@@ -272,12 +271,14 @@ static int make_domain(struct compiling *compiling, uint32_t which, size_t max_b
 	for (uint32_t i = 0; i < raw->count; i++)
 		boxes[i] = raw->boxes[i].lanes;
 	count = bh_covers_drop(boxes, raw->count);
+	room = (size_t)count * BOX_BYTES + (size_t)(count < BOXES_MORE ? count : BOXES_MORE) * BOX_BYTES_MORE + 4096;
+	most = max_bytes / BH_DOMAINS + (size_t)count * 64;
 	if (which < 2 && !compiling->blocks[which].count)
 		rc = bh_table_rows_put(&compiling->trees, domain, boxes, count, compiling->entries,
 		                       max_bytes / BH_DOMAINS);
 	if (rc < 0)
 		return rc;
-	compiling->trees.work = WORK + (uint64_t)raw->count * WORK_BOX;
+	compiling->trees.work = WORK + (uint64_t)count * WORK_BOX;
 	bh_trees_grow(&compiling->trees, domain, boxes, rc ? 0 : count, which >= 2, room < most ? room : most);
 	domain->blocks_best = compiling->blocks_best[which & 1];
 	domain->blocks_count = compiling->blocks[which & 1].count;
