@@ -174,6 +174,11 @@ struct bh_place {
 #define BH_UNROLL _Pragma("clang loop unroll(full)")
 #define BH_AT(place, offset, size, mask) \
 	((const void *)((place)->chunk + (((place)->at + (offset)) & ((mask) | (64 - (size))))))
+#define BH_DOMAIN_AT(place, offset, mask)                                    \
+	((((place)->at + (offset)) & (mask)) > (mask) + 64 - sizeof(struct bh_domain) \
+	     ? 0                                                                     \
+	     : (const void *)((place)->chunk + (((place)->at + (offset)) & (mask))))
+#define BH_HIDE(variable) __asm__("" : "+r"(variable)) /* what is read through it later is not read before */
 #define BH_ROWS_AT(place, rows, mask)                                 \
 	((((place)->at + (rows)) & (mask)) > (mask) + 64 - BH_ROWS_ROOM   \
 	     ? 0                                                          \
@@ -187,6 +192,8 @@ struct bh_place {
 	     : (const void *)((place)->chunk + BH_RUN_OFFSET(place, offset, mask)))
 #else
 #define BH_UNROLL
+#define BH_HIDE(variable)
+#define BH_DOMAIN_AT(place, offset, mask) BH_AT(place, offset, sizeof(struct bh_domain), mask)
 #define BH_RUN_AT(place, offset, mask) ((void)(mask), (const void *)((place)->chunk + (place)->at + (size_t)(offset)))
 #define BH_AT(place, offset, size, mask) ((void)(mask), (const void *)((place)->chunk + (place)->at + (size_t)(offset)))
 #define BH_ROWS_AT(place, rows, mask) ((void)(mask), (place)->chunk + (place)->at + (size_t)((rows) & ~63u))
@@ -334,32 +341,55 @@ BH_INLINE uint32_t bh_leaf_lookup(const struct bh_place *table, uint32_t leaf, c
 	BH_UNROLL
 	for (uint32_t i = 0; i < BH_SCAN_NEAR; i++) {
 		BH_STEP(cube);
-		if (!bh_cube_lacks(&cubes[i], packet))
-			return bh_cube_found(&cubes[i]);
+		if (!bh_cube_lacks(&cubes[i], packet)) {
+			cubes += i;
+			BH_HIDE(cubes);
+			return bh_cube_found(cubes);
+		}
 		if (count == i + 1)
 			return BH_FOUND_NONE;
 	}
 	return far(table->chunk, leaf, table->at, packet->local, packet->remote);
 }
 
-/* The leaf in which the packet ends, of the tree whose root is at an offset. */
-BH_INLINE uint32_t bh_tree_leaf(const struct bh_place *table, uint32_t root, const struct bh_lanes *packet,
-                                uint32_t mask)
+/* The child of a node to which the packet goes. */
+BH_INLINE uint32_t bh_fork_child(const struct bh_place *table, const struct bh_fork *fork,
+                                 const struct bh_lanes *packet, uint32_t mask)
 {
-	uint32_t child = root / BH_UNIT;
+	uint64_t index = ((packet->local & fork->mask[0]) * fork->factor[0] +
+	                  (packet->remote & fork->mask[1]) * fork->factor[1]) >> (fork->shift & 63);
 
-	for (int i = 0; i < BH_DEPTH_MAX; i++) {
-		const struct bh_fork *fork = BH_AT(table, child * BH_UNIT, 64, mask);
-		uint64_t index;
+	BH_STEP(node);
+	return *(const uint32_t *)BH_AT(table, fork->children + (uint32_t)index * 4, 4, mask);
+}
 
-		BH_STEP(node);
-		index = ((packet->local & fork->mask[0]) * fork->factor[0] +
-		         (packet->remote & fork->mask[1]) * fork->factor[1]) >> (fork->shift & 63);
-		child = *(const uint32_t *)BH_AT(table, fork->children + (uint32_t)index * 4, 4, mask);
-		if (child & BH_CHILD_LEAF)
-			break;
-	}
+/* The leaf in which the packet ends, of a tree. */
+BH_INLINE uint32_t bh_tree_leaf(const struct bh_place *table, const struct bh_fork *root,
+                                const struct bh_lanes *packet, uint32_t mask)
+{
+	uint32_t child = bh_fork_child(table, root, packet, mask);
+
+	for (int i = 1; i < BH_DEPTH_MAX && !(child & BH_CHILD_LEAF); i++)
+		child = bh_fork_child(table, BH_AT(table, child * BH_UNIT, 64, mask), packet, mask);
 	return child;
+}
+
+/* What is found so far, and bit i: the tree behind the next i may have better. */
+struct bh_asked {
+	uint32_t best, trees;
+};
+
+BH_INLINE void bh_tree_ask(struct bh_asked *asked, const struct bh_place *table, const struct bh_domain *domain, int tree,
+                           const struct bh_lanes *packet, bh_far_scan *far, uint32_t mask)
+{
+	uint32_t asks = asked->trees & 1, found;
+
+	asked->trees >>= 1;
+	if (!asks || domain->best[tree] >= asked->best)
+		return;
+	found = bh_leaf_lookup(table, bh_tree_leaf(table, &domain->roots[tree], packet, mask), packet, far, mask);
+	asked->best = (found & BH_NO_LABEL) < asked->best ? found & BH_NO_LABEL : asked->best;
+	asked->trees &= found >> BH_FOUND_TREES;
 }
 
 /* The first word of a packet whose local address is `local`, in its family's 32 bits; and the second. */
@@ -414,11 +444,14 @@ BH_INLINE const struct bh_entry *bh_place_lookup(const struct bh_place *table, c
 {
 	uint32_t at = (uint32_t)sizeof(struct bh_table_head) +
 	              bh_domain_of(key->v6, key->direction) * (uint32_t)sizeof(struct bh_domain);
-	const struct bh_domain *domain = BH_AT(table, at, 64, mask); /* its first line */
-	uint32_t best = BH_NO_LABEL, trees = (1u << BH_TREES) - 1, found;
+	const struct bh_domain *domain = BH_DOMAIN_AT(table, at, mask);
+	struct bh_asked asked = {BH_NO_LABEL, ~0u};
+	uint32_t best, found;
 	uint64_t local, remote;
 	struct bh_lanes packet;
 
+	if (!domain)
+		return 0;
 	if (domain->rows)
 		return bh_rows_lookup(table, &domain->rows, key, mask);
 	local = key->local.lo & 0xffffffff;
@@ -429,13 +462,13 @@ BH_INLINE const struct bh_entry *bh_place_lookup(const struct bh_place *table, c
 		remote >>= 32;
 	}
 	packet = bh_lanes_of(bh_word_local(key, local), bh_word_remote(key, remote));
-	for (int t = 0; t < BH_TREES && trees; t++, trees >>= 1) {
-		if (!(trees & 1) || domain->best[t] >= best)
-			continue;
-		found = bh_leaf_lookup(table, bh_tree_leaf(table, at + 64 + (uint32_t)t * 64, &packet, mask), &packet, far, mask);
-		best = (found & BH_NO_LABEL) < best ? found & BH_NO_LABEL : best;
-		trees &= found >> (BH_FOUND_TREES - 1);
+	bh_tree_ask(&asked, table, domain, 0, &packet, far, mask);
+	if (asked.trees) {
+		bh_tree_ask(&asked, table, domain, 1, &packet, far, mask);
+		bh_tree_ask(&asked, table, domain, 2, &packet, far, mask);
+		bh_tree_ask(&asked, table, domain, 3, &packet, far, mask);
 	}
+	best = asked.best;
 	if (domain->blocks_best < best) {
 		found = blocks(table->chunk, table->at + domain->blocks, domain->blocks_count, key);
 		best = found < best ? found : best;
