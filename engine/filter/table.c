@@ -186,10 +186,11 @@ static void entry_of(struct bh_entry *entry, const struct bh_rule *rule)
 	                          (rule->audit ? BH_ENTRY_AUDIT : 0) | (rule->log ? BH_ENTRY_LOG : 0));
 }
 
-/* Behind all leaves, so that a run of cubes read at once ends inside the table. */
+/* Behind all leaves, so that a run of cubes read at once ends inside the table. Only blocks look entries up. */
 static int add_entries(struct compiling *compiling, uint32_t count)
 {
-	uint32_t size = count * (uint32_t)sizeof(struct bh_entry);
+	bool asked = compiling->blocks[BH_IN].count || compiling->blocks[BH_OUT].count;
+	uint32_t size = asked ? count * (uint32_t)sizeof(struct bh_entry) : 0;
 	uint32_t entries = bh_trees_room(&compiling->trees, size < BH_RUN ? BH_RUN : size, 64);
 
 	if (compiling->trees.failed)
@@ -206,6 +207,7 @@ static int add_rules(struct compiling *compiling, const struct bh_ruleset *rules
 	uint32_t count = (uint32_t)bh_ruleset_count(ruleset);
 	int rc = 0;
 
+	compiling->trees.entries = compiling->entries;
 	bh_trees_room(&compiling->trees, sizeof(struct bh_table_head) + sizeof(compiling->made), 64);
 	for (uint32_t i = 0; i < count; i++)
 		entry_of(&compiling->entries[i], bh_ruleset_at(ruleset, i));
