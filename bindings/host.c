@@ -333,92 +333,6 @@ static int host_rules(lua_State *L)
 	return 1;
 }
 
-struct flow_list {
-	lua_State *L;
-	struct bh_platform *platform;
-	struct bh_conf conf; /* of the endpoint whose flow came last; endpoint 0 = none yet */
-	int rc;              /* of reading it */
-	lua_Integer endpoint; /* 0 = all */
-	uint64_t now;
-	lua_Integer count;
-};
-
-static int push_flow(const struct bh_flow_key *key, const struct bh_flow *flow, void *arg)
-{
-	struct flow_list *list = arg;
-	char local[BH_ADDRESS_TEXT], remote[BH_ADDRESS_TEXT], name[8];
-	lua_State *L = list->L;
-
-	if (key->kind != BH_KIND_FLOW)
-		return 0;
-	lua_newtable(L);
-	bh_set_integer(L, "endpoint", key->endpoint);
-	bh_set_integer(L, "compartment", flow->compartment);
-	bh_set_text(L, "protocol", bh_protocol_format(key->protocol, name));
-	bh_set_text(L, "direction", bh_direction_name(flow->opener));
-	bh_set_text(L, "local_address", bh_address_format(&key->local, local));
-	bh_set_text(L, "remote_address", bh_address_format(&key->remote, remote));
-	bh_set_integer(L, "local_port", bh_has_ports(key->protocol) ? key->local_port : 0);
-	bh_set_integer(L, "remote_port", bh_has_ports(key->protocol) ? key->remote_port : 0);
-	if (key->protocol == (key->v6 ? BH_PROTO_ICMP6 : BH_PROTO_ICMP)) {
-		bh_set_integer(L, "icmp_type", flow->local_port >> 8);
-		bh_set_integer(L, "icmp_code", flow->local_port & 0xff);
-	}
-	bh_set_flow_counts(L, flow, list->now);
-	if (flow->rule)
-		bh_set_integer(L, "rule", flow->rule);
-	bh_set_flag(L, "blocked", flow->blocked);
-	bh_set_flag(L, "audit", flow->audit);
-	lua_rawseti(L, -2, ++list->count);
-	return 0;
-}
-
-/* Whether the flow is over: its endpoint's timeouts say so. */
-static int live_flows(const struct bh_flow_key *key, const struct bh_flow *flow, void *arg)
-{
-	struct flow_list *list = arg;
-
-	if (list->endpoint && list->endpoint != key->endpoint)
-		return 0;
-	if (list->conf.endpoint != key->endpoint) {
-		list->rc = list->platform->ops->gate_read(list->platform, key->endpoint, &list->conf, NULL);
-		list->conf.endpoint = key->endpoint;
-	}
-	if (list->rc || bh_flow_expired(&list->conf, flow, key, list->now))
-		return 0;
-	return push_flow(key, flow, arg);
-}
-
-static int host_flows(lua_State *L)
-{
-	struct bh_platform *platform = bh_host_platform(bh_check_host(L, 1));
-	struct flow_list list = {
-		.L = L,
-		.platform = platform,
-		.endpoint = luaL_optinteger(L, 2, 0),
-		.now = platform->ops->now(platform),
-	};
-	struct bh_error err;
-
-	lua_newtable(L);
-	if (platform->ops->flow_each(platform, live_flows, &list, &err))
-		return bh_push_error(L, &err);
-	return 1;
-}
-
-static int host_flows_used(lua_State *L)
-{
-	struct bh_platform *platform = bh_host_platform(bh_check_host(L, 1));
-	struct bh_share share;
-	struct bh_room room;
-	struct bh_error err;
-
-	if (platform->ops->share_read(platform, (uint32_t)luaL_checkinteger(L, 2), &share, &room, &err))
-		return bh_push_error(L, &err);
-	lua_pushinteger(L, (lua_Integer)(share.used[BH_IN] + share.used[BH_OUT]));
-	return 1;
-}
-
 /* Calls a function in the network namespace of the default compartment. */
 static int host_visit(lua_State *L)
 {
@@ -456,6 +370,22 @@ static int host_check_container(lua_State *L)
 
 	return bh_push_result(L, bh_container_check(bh_check_host(L, 1), luaL_checkstring(L, 2),
 	                                            luaL_optstring(L, 3, NULL), &err), &err);
+}
+
+/* Runs a function with what follows it; the host may be closed by then. */
+static int host_snapshot(lua_State *L)
+{
+	struct bh_host *host = bh_check_host(L, 1), **there = lua_touserdata(L, 1);
+	struct bh_error err;
+	int rc;
+
+	luaL_checktype(L, 2, LUA_TFUNCTION);
+	if (bh_host_snapshot(host, &err))
+		return bh_push_error(L, &err);
+	rc = lua_pcall(L, lua_gettop(L) - 2, LUA_MULTRET, 0);
+	if (*there)
+		bh_host_snapshot_end(host);
+	return rc ? lua_error(L) : lua_gettop(L) - 1;
 }
 
 static int host_begin(lua_State *L)
@@ -497,11 +427,12 @@ static const luaL_Reg methods[] = {
 	{"endpoints", host_endpoints},
 	{"counters", host_counters},
 	{"rules", host_rules},
-	{"flows", host_flows},
+	{"flows", bh_host_flows},
 	{"gate", host_gate},
 	{"visit", host_visit},
 	{"check_endpoint", host_check_endpoint},
 	{"check_container", host_check_container},
+	{"snapshot", host_snapshot},
 	{"begin", host_begin},
 	{"commit", host_commit},
 	{"abort", host_abort},
@@ -517,7 +448,7 @@ static const luaL_Reg methods[] = {
 	{"change_endpoint", bh_host_change_endpoint},
 	{"set_policies", bh_host_set_policies},
 	{"drops", bh_host_drops},
-	{"flows_used", host_flows_used},
+	{"flows_used", bh_host_flows_used},
 	{NULL, NULL},
 };
 

@@ -1,5 +1,5 @@
 /*
- * host.h - the `host` object, in two files: host.c reads, change.c changes.
+ * host.h - the `host` object: host.c reads, flows.c and drops.c what gates keep; change.c changes.
  */
 #ifndef BH_BINDINGS_HOST_H
 #define BH_BINDINGS_HOST_H
@@ -28,5 +28,9 @@ int bh_host_set_policies(lua_State *L);
 
 /* drops.c */
 int bh_host_drops(lua_State *L);
+
+/* flows.c */
+int bh_host_flows(lua_State *L);
+int bh_host_flows_used(lua_State *L);
 
 #endif

@@ -237,6 +237,13 @@ local function rule_text(rule)
   return ("    -- %s\n"):format(show.count(rule.flows, "flow")) .. call(rule.direction, parts)
 end
 
+-- Not to be learnt, and not to be recorded as dropped whenever a neighbour starts.
+local ANNOUNCEMENTS = "    -- memberships and solicitations that hosts tell a whole link; they start no flow\n"
+  .. call("inbound", { field("protocol", { "igmp" }), field('["local"]', { "224.0.0.0/4" }) })
+  .. call("inbound", {
+    field("protocol", { "icmp6" }), field("icmp", { "131", "132", "133", "143" }), field('["local"]', { "ff00::/8" }),
+  })
+
 ---@class learn_request
 ---@field name string of the container
 ---@field flows table[] as host:flows() or a replay's summary gives them
@@ -264,7 +271,7 @@ function learn.policy(request)
     '  default = { inbound = "block", outbound = "block" },',
     "  rules = {",
   }
-  return table.concat(lines, "\n") .. "\n" .. table.concat(texts) .. "  },\n}\n", count
+  return table.concat(lines, "\n") .. "\n" .. table.concat(texts) .. ANNOUNCEMENTS .. "  },\n}\n", count
 end
 
 return learn

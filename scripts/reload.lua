@@ -61,14 +61,21 @@ local function check_set(dir)
   return true
 end
 
---- One rule as a text that is equal for rules that do the same.
+local identities = setmetatable({}, { __mode = "k" })
+
+--- One rule, as `normal` made it or the host told it, as a text that is equal for rules that do the same.
 local function identity(rule)
-  local parts = {}
-  for i, field in ipairs(FIELDS) do
-    local value = rule[field]
-    parts[i] = tostring(value == nil and field ~= "log" and field ~= "audit" and "" or value or false)
+  local text = identities[rule]
+  if not text then
+    local parts = {}
+    for i, field in ipairs(FIELDS) do
+      local value = rule[field]
+      parts[i] = tostring(value == nil and field ~= "log" and field ~= "audit" and "" or value or false)
+    end
+    text = table.concat(parts, "\0")
+    identities[rule] = text
   end
-  return table.concat(parts, "\0")
+  return text
 end
 
 --- The same, of rules that were made by the same line.
@@ -113,49 +120,88 @@ local function normal(rules)
   return list
 end
 
---- Flows that are allowed now and would not be any more, by the gate or by what networks reach.
-local function ending(host, endpoint, change, network, out_of_reach)
-  local flows = host:flows(endpoint.id)
-  local gate = #flows > 0 and filter.gate {
-    mac = endpoint.mac, addresses = endpoint.addresses, default = change.default,
-    options = { antispoof = false, audit = change.options.audit }, rules = change.rules,
-    own = change.own, words = require("worlds").words(network),
-  }
-  local list = {}
-  for _, flow in ipairs(notation.sort(flows)) do
-    local packet = notation.opener(flow)
-    local judgement = gate and not flow.blocked and gate:judge(packet)
-    if judgement and (judgement.verdict == "block" or out_of_reach(flow, network.name)) then
-      list[#list + 1] = packet
-    end
-  end
-  return list
-end
-
---- Fills in which flows changes would end; `endpoints` are the changes' own.
+--- Fills in which flows changes would end, by the gate or by what networks reach; `endpoints` are the
+--- changes' own. All flows are looked at once, however many changes there are.
 local function add_ends(host, changes, endpoints)
-  local networks, out_of_reach = {}, reach.ending(host, changes)
+  local networks, of_endpoint, gates, ending, out_of_reach = {}, {}, {}, {}, reach.ending(host, changes)
   for _, network in ipairs(host:networks()) do
     networks[network.name] = network
   end
   for _, change in ipairs(changes) do
+    of_endpoint[change.endpoint], ending[change] = change, {}
+  end
+  local function gate_of(change)
     local endpoint = endpoints[change]
-    change.ends = ending(host, endpoint, change, networks[endpoint.network], out_of_reach)
+    gates[change] = gates[change] or filter.gate {
+      mac = endpoint.mac, addresses = endpoint.addresses, default = change.default,
+      options = { antispoof = false, audit = change.options.audit }, rules = change.rules,
+      own = change.own, words = require("worlds").words(networks[endpoint.network]),
+    }
+    return gates[change]
+  end
+  host:flows(nil, function(flow)
+    local change = of_endpoint[flow.endpoint]
+    local judgement = change and not flow.blocked and gate_of(change):judge(notation.opener(flow))
+    if judgement and (judgement.verdict == "block" or out_of_reach(flow, endpoints[change].network)) then
+      table.insert(ending[change], flow)
+    end
+  end)
+  for change, flows in pairs(ending) do
+    change.ends = {}
+    for i, flow in ipairs(notation.sort(flows)) do
+      change.ends[i] = notation.opener(flow)
+    end
   end
 end
 
---- Loads a container's policy for a driver; sets that are edited meanwhile are refused.
-local function load_set(container, dir, driver, hashes)
+--- What a set says of all containers of a policy on networks of a driver, and whether it has handlers that
+--- would add to it: those are run in a state of their own for each endpoint.
+---@class outcome
+---@field hash string
+---@field default table
+---@field options table
+---@field rules rule[]
+---@field normal rule[] the same as they are stored
+---@field handled boolean
+
+local TOLD = { "create", "attach", "start" }
+
+local function outcome_of(set, audit)
+  local outcome = {
+    hash = set:hash(), default = set:default(), options = set:options(), rules = set:rules(), handled = false,
+  }
+  outcome.options.audit = outcome.options.audit or audit or false
+  outcome.normal = normal(outcome.rules)
+  for _, event in ipairs(TOLD) do
+    outcome.handled = outcome.handled or set:handles(event)
+  end
+  return outcome
+end
+
+--- Asks a container's set; `tell` is called with it where it has handlers. Sets that are edited meanwhile
+--- are refused.
+---@param asked { audit: boolean?, [string]: outcome } what sets said so far
+---@return outcome?
+local function ask(container, dir, driver, asked, tell)
+  local key = table.concat({ dir, container.policy, driver }, "\0")
+  local outcome, ok = asked[key], true
+  if outcome and not outcome.handled then
+    return outcome
+  end
   local set, message, code = policies.load(dir, container.policy, driver)
   if not set then
     return nil, message, code
   end
-  local key = table.concat({ dir, container.policy, driver }, "\0")
-  hashes[key] = hashes[key] or set:hash()
-  if hashes[key] ~= set:hash() then
-    return nil, ("policy set %s is being changed; nothing was reloaded"):format(policies.name(dir)), "EAGAIN"
+  outcome = outcome or outcome_of(set, asked.audit)
+  asked[key] = outcome
+  if outcome.hash ~= set:hash() then
+    ok, message, code = nil,
+      ("policy set %s is being changed; nothing was reloaded"):format(policies.name(dir)), "EAGAIN"
+  elseif outcome.handled then
+    ok, message, code = tell(set)
   end
-  return set
+  set:close()
+  return ok and outcome, message, code
 end
 
 --- Runs the events that the handlers of a container were told about an endpoint; adds the rules to
@@ -164,7 +210,7 @@ local function tell(set, container, endpoint, own)
   local view, seen = lifecycle.container_view(container), lifecycle.endpoint_view(endpoint)
   local owner = endpoint.container == container.id
   local started = (owner and endpoint.phase or container.phase) ~= "attached"
-  for _, event in ipairs { "create", "attach", "start" } do
+  for _, event in ipairs(TOLD) do
     if event == "create" or event == "attach" and owner or event == "start" and started then
       local added, message, code = set:run(event, view, event ~= "create" and seen or nil)
       if not added then
@@ -180,42 +226,32 @@ end
 --- those that share it add.
 ---@param sharers container[]
 ---@param dir_of fun(container): string
-local function change_of(container, endpoint, sharers, dir_of, audit, hashes)
-  local set, message, code = load_set(container, dir_of(container), endpoint.driver, hashes)
-  if not set then
-    return nil, message, code
+local function change_of(container, endpoint, sharers, dir_of, asked)
+  local own = {}
+  local function said(by)
+    return ask(by, dir_of(by), endpoint.driver, asked, function(set)
+      return tell(set, by, endpoint, own)
+    end)
   end
-  local own, ok = {}
-  ok, message, code = tell(set, container, endpoint, own)
-  for _, sharer in ipairs(ok and sharers or {}) do
-    local other
-    other, message, code = load_set(sharer, dir_of(sharer), endpoint.driver, hashes)
-    ok = other
-    if other then
-      ok, message, code = tell(other, sharer, endpoint, own)
-      other:close()
-    end
+  local outcome, message, code = said(container)
+  for _, sharer in ipairs(outcome and sharers or {}) do
+    local ok
+    ok, message, code = said(sharer)
     if not ok then
-      break
+      return nil, message, code
     end
   end
-  if not ok then
-    return nil, message, code
-  end
-  local options = set:options()
-  options.audit = options.audit or audit or false
-  local change = {
+  return outcome and {
     container = container.id, name = container.name, endpoint = endpoint.id, policies = dir_of(container),
-    default = set:default(), options = options, rules = set:rules(), own = own,
-  }
-  set:close()
-  return change
+    default = outcome.default, options = outcome.options, rules = outcome.rules, own = own,
+    normal = outcome.normal,
+  }, message, code
 end
 
 --- What would be different: rules added and removed, fields, whether anything is to be done.
 local function compare(host, endpoint, change)
   local old = host:rules(endpoint.id, true)
-  local new = normal(change.rules)
+  local new = table.move(change.normal, 1, #change.normal, 1, {})
   table.move(normal(change.own), 1, #change.own, #new + 1, new)
   change.added, change.removed = lists.missing(new, old, identity), lists.missing(old, new, identity)
   change.fields = differences(endpoint, change.default, change.options)
@@ -225,19 +261,20 @@ local function compare(host, endpoint, change)
     or endpoint.default_outbound_origin ~= change.default.outbound.origin
 end
 
---- The containers that share the endpoints of their compartment, by compartment.
-local function sharers_of(host, containers)
-  local has_own, by = {}, {}
+--- The containers that share the endpoints of their compartment, by compartment; and endpoints by container.
+local function ways_of(host, containers)
+  local own, sharers = {}, {}
   for _, endpoint in ipairs(host:endpoints()) do
-    has_own[endpoint.container] = true
+    own[endpoint.container] = own[endpoint.container] or {}
+    table.insert(own[endpoint.container], endpoint)
   end
   for _, container in ipairs(containers) do
-    if not has_own[container.id] then
-      by[container.compartment] = by[container.compartment] or {}
-      table.insert(by[container.compartment], container)
+    if not own[container.id] then
+      sharers[container.compartment] = sharers[container.compartment] or {}
+      table.insert(sharers[container.compartment], container)
     end
   end
-  return by
+  return sharers, own
 end
 
 local function is_any(wanted, container, sharers)
@@ -256,7 +293,7 @@ end
 
 --- Checks the sets that the request is about, each once. Returns the containers to be moved to another.
 local function check_sets(request, containers, wanted)
-  local checked, moves = {}, {}
+  local checked, found, moves = {}, {}, {}
   local function check(dir)
     local ok, message, code = true, nil, nil
     if not checked[dir] then
@@ -280,11 +317,15 @@ local function check_sets(request, containers, wanted)
       end
       if dir ~= container.policies then
         -- One without an endpoint needs its policy the next time it gets one.
-        ok, message, code = policies.load(dir, container.policy, "nat")
-        if not ok then
-          return nil, message, code
+        local key = dir .. "\0" .. container.policy
+        if not found[key] then
+          ok, message, code = policies.load(dir, container.policy, "nat")
+          if not ok then
+            return nil, message, code
+          end
+          ok:close()
+          found[key] = true
         end
-        ok:close()
         moves[#moves + 1] = { container = container.id, policies = dir }
       end
     end
@@ -292,14 +333,9 @@ local function check_sets(request, containers, wanted)
   return moves
 end
 
---- Loads, checks and compares; changes nothing.
----@param host host
----@param request reload_request
----@return table[]? changes one per endpoint; `moves`: containers that get another set
----@return string? message
----@return string? code
-function reload.plan(host, request)
-  local wanted, hashes, containers = nil, {}, {}
+--- What reload.plan() does, of a host that does not change meanwhile.
+local function plan(host, request)
+  local wanted, asked, containers = nil, { audit = request.audit }, {}
   for _, id in ipairs(request.containers or {}) do
     wanted = wanted or {}
     wanted[id] = true
@@ -314,13 +350,14 @@ function reload.plan(host, request)
   local function dir_of(container)
     return request.dir and (not wanted or wanted[container.id]) and request.dir or container.policies
   end
-  local changes, endpoints, by_compartment = { moves = moves }, {}, sharers_of(host, containers)
+  local changes, endpoints = { moves = moves }, {}
+  local by_compartment, own = ways_of(host, containers)
   for _, container in ipairs(containers) do
-    for _, endpoint in ipairs(host:endpoints(container.id)) do
-      local sharers = by_compartment[container.compartment] or {}
-      if endpoint.container == container.id and is_any(wanted, container, sharers) then
+    local sharers = by_compartment[container.compartment] or {}
+    if is_any(wanted, container, sharers) then
+      for _, endpoint in ipairs(own[container.id] or {}) do
         local change
-        change, message, code = change_of(container, endpoint, sharers, dir_of, request.audit, hashes)
+        change, message, code = change_of(container, endpoint, sharers, dir_of, asked)
         if not change then
           return nil, message, code
         end
@@ -334,6 +371,16 @@ function reload.plan(host, request)
     add_ends(host, changes, endpoints)
   end
   return changes
+end
+
+--- Loads, checks and compares; changes nothing.
+---@param host host
+---@param request reload_request
+---@return table[]? changes one per endpoint; `moves`: containers that get another set
+---@return string? message
+---@return string? code
+function reload.plan(host, request)
+  return host:snapshot(plan, host, request)
 end
 
 --- The part inside the transaction.

@@ -273,10 +273,12 @@ function host:counters(endpoint) end
 ---@return rule[]
 function host:rules(endpoint, uncounted) end
 
---- Live flows, or those of one endpoint.
+--- Live flows, or those of one endpoint: a list, in no order. There may be a million: with `visit` each is
+--- handed to it instead, and their number is returned.
 ---@param endpoint? integer
----@return flow[]
-function host:flows(endpoint) end
+---@param visit? fun(flow: flow)
+---@return flow[]|integer
+function host:flows(endpoint, visit) end
 
 --- What gates dropped, audited or were asked to log, oldest first, from record number `from` on; a
 --- negative one counts back from the newest. The newest 8,192 are kept; reading takes none away.
@@ -321,6 +323,12 @@ function host:check_endpoint(endpoint) end
 ---@return string? message
 ---@return string? code
 function host:check_container(id, netns) end
+
+--- Runs a function with the values that follow it, and returns what it returns. All that it reads of the
+--- host's store is of one moment, whoever changes it meanwhile. Begins no change.
+---@param body fun(...): ...
+---@return any ...
+function host:snapshot(body, ...) end
 
 --- Starts a change: waits for its turn (10 s at most) and mends what a crash left. Everything that
 --- follows takes effect at `commit`, or not at all.

@@ -177,6 +177,20 @@ static inline bool bh_icmp_is_query(const struct bh_key *key)
 	return type == 8 || type == 13 || type == 15 || type == 17;
 }
 
+/*
+ * What a host tells a whole link of itself and nobody answers: memberships in groups (IGMP; MLD reports and
+ * dones), and that it looks for a router. Coming in it starts no flow: on a link of a thousand hosts those would
+ * be a million.
+ */
+static inline bool bh_is_announcement(const struct bh_key *key)
+{
+	uint8_t type = bh_icmp_type(key);
+
+	if (!key->v6 || key->protocol != BH_PROTO_ICMP6)
+		return key->protocol == BH_PROTO_IGMP;
+	return type == 131 || type == 132 || type == 133 || type == 143;
+}
+
 static inline uint16_t bh_get16(const uint8_t *p)
 {
 	return (uint16_t)(p[0] << 8 | p[1]);

@@ -350,7 +350,8 @@ BH_GLOBAL int bh_judge_ip(BH_CTX *ctx, const struct bh_conf *conf,
 		bool bare_syn = packet_key->protocol == BH_PROTO_TCP &&
 		                (packet->tcp_flags & (BH_TCP_SYN | BH_TCP_ACK)) == BH_TCP_SYN;
 
-		if (icmp && bh_icmp_query_of_reply(packet_key))
+		if ((icmp && bh_icmp_query_of_reply(packet_key)) ||
+		    (packet_key->direction == BH_IN && bh_is_announcement(packet_key)))
 			opens = false;
 		bh_flow_key_of(&packet->flow, conf->endpoint, packet_key, packet->id);
 		if (!bare_syn && bh_judge_flow(ctx, conf, packet, verdict))

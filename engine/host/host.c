@@ -285,6 +285,8 @@ int bh_host_begin(struct bh_host *host, struct bh_error *err)
 		return bh_error_set(err, -EROFS, "the host was opened for reading only");
 	if (host->changing)
 		return bh_error_set(err, -EBUSY, "a change is already begun");
+	if (host->snapshots)
+		return bh_error_set(err, -EBUSY, "no change begins in a snapshot");
 	rc = bh_lock_take(host, err);
 	if (!rc)
 		rc = host_mend(host, err);
@@ -353,6 +355,20 @@ void bh_host_abort(struct bh_host *host)
 	bh_lock_release(host);
 }
 
+int bh_host_snapshot(struct bh_host *host, struct bh_error *err)
+{
+	int rc = host->changing || host->snapshots ? 0 : bh_store_run(host->store, err, "BEGIN", "");
+
+	host->snapshots += !rc;
+	return rc;
+}
+
+void bh_host_snapshot_end(struct bh_host *host)
+{
+	if (!--host->snapshots && !host->changing && bh_store_commit(host->store, NULL))
+		bh_store_rollback(host->store);
+}
+
 int bh_host_reset(struct bh_host *host, struct bh_error *err)
 {
 	/* What belongs to a store before the store: a new one must never find it. */
@@ -361,8 +377,8 @@ int bh_host_reset(struct bh_host *host, struct bh_error *err)
 	char path[300];
 	int rc;
 
-	if (!host->write || host->changing)
-		return bh_error_set(err, -EPERM, "reset needs a host opened for writing, outside a change");
+	if (!host->write || host->changing || host->snapshots)
+		return bh_error_set(err, -EPERM, "reset needs a host opened for writing, outside changes and snapshots");
 	rc = bh_lock_take(host, err);
 	if (rc)
 		return rc;

@@ -35,6 +35,12 @@ struct bh_store *bh_host_store(struct bh_host *host);
 int bh_host_begin(struct bh_host *host, struct bh_error *err);
 int bh_host_commit(struct bh_host *host, struct bh_error *err);
 void bh_host_abort(struct bh_host *host);
+/*
+ * From here to the end of it all that is read of the store is of one moment, whoever changes it. May be nested,
+ * and stand in a change; no change begins in it.
+ */
+int bh_host_snapshot(struct bh_host *host, struct bh_error *err);
+void bh_host_snapshot_end(struct bh_host *host);
 /* Removes everything of this state, the state's rows too. Not inside a change. */
 int bh_host_reset(struct bh_host *host, struct bh_error *err);
 

@@ -15,6 +15,7 @@ struct bh_host {
 	bool write;
 	bool discard; /* opened to be taken away */
 	bool changing;
+	uint32_t snapshots; /* begun and not ended */
 	bool ready; /* linux, read-only: false while the state was never made */
 	bool networked; /* there was a network that is `ready` when the boot was last asked for */
 	struct bh_lab *lab;

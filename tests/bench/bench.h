@@ -11,6 +11,7 @@
 #include "../../engine/filter/address.h"
 #include "../../engine/filter/packet.h"
 #include "../../engine/filter/rule.h"
+#include "../../engine/filter/ruleset.h"
 
 /* A line of a ClassBench file; the first that matches wins. */
 struct bench_rule {
@@ -54,6 +55,11 @@ void bench_read(struct bench_set *set, const char *rules, const char *trace);
 
 /* A line as a rule: the source is remote. With `ranked`, its line is its priority. */
 void bench_rule(struct bh_rule *to, const struct bench_set *set, uint32_t line, bool ranked);
+/* All lines, sorted, of one priority: the first that matches wins. */
+struct bh_ruleset *bench_ruleset(const struct bench_set *set);
+
+/* Seconds on the clock. */
+double bench_now(void);
 
 /* The first line that has the packet, of those that are `in`; -1 = none. */
 int32_t bench_linear_among(const void *linear, uint32_t packet, const bool *in);

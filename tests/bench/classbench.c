@@ -1,5 +1,5 @@
 /*
- * classbench.c - reads rules and traces in ClassBench's formats, IPv4 and IPv6.
+ * classbench.c - reads rules and traces in ClassBench's formats, IPv4 and IPv6; what benches make of them.
  *
  * A rule: `@src/len dst/len lo : hi lo : hi protocol/mask [flags/mask]`. A packet: `src dst sport
  * dport protocol first`; IPv4 addresses may be plain numbers.
@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "bench.h"
 
@@ -134,4 +135,64 @@ void bench_read(struct bench_set *set, const char *rules, const char *trace)
 		refuse(rules, number, "cannot read it, or no rules");
 	fclose(in);
 	read_trace(set, trace);
+}
+
+static void set_range(struct bh_address_set *set, const struct bh_prefix *prefix, bool v6)
+{
+	set->include_count = prefix->length != 0;
+	set->include = NULL;
+	if (!set->include_count && bh_address_is_v4(&prefix->address) == !v6)
+		return;
+	set->include_count = 1;
+	set->include = malloc(sizeof(*set->include));
+	*set->include = bh_prefix_range(prefix);
+}
+
+static void set_ports(struct bh_number_set *set, const uint16_t range[2])
+{
+	if (range[0] == 0 && range[1] == 65535)
+		return;
+	set->count = 1;
+	set->ranges = malloc(sizeof(*set->ranges));
+	*set->ranges = (struct bh_number_range){range[0], range[1]};
+}
+
+void bench_rule(struct bh_rule *to, const struct bench_set *set, uint32_t line, bool ranked)
+{
+	const struct bench_rule *rule = &set->rules[line];
+
+	bh_rule_init(to, BH_ALLOW, BH_IN);
+	to->id = line + 1;
+	to->protocol = rule->any_protocol ? -1 : rule->protocol;
+	if (ranked)
+		to->priority = (uint16_t)line;
+	set_range(&to->remote, &rule->source, set->v6);
+	set_range(&to->local, &rule->target, set->v6);
+	set_ports(&to->remote_port, rule->source_port);
+	set_ports(&to->local_port, rule->target_port);
+}
+
+struct bh_ruleset *bench_ruleset(const struct bench_set *set)
+{
+	struct bh_ruleset *ruleset = NULL;
+	struct bh_rule rule;
+
+	if (bh_ruleset_new(&ruleset, NULL))
+		abort();
+	for (uint32_t i = 0; i < set->rules_count; i++) {
+		bench_rule(&rule, set, i, false);
+		if (bh_ruleset_add(ruleset, &rule, NULL))
+			abort();
+	}
+	if (set->rules_count)
+		bh_ruleset_at(ruleset, 0); /* sorts */
+	return ruleset;
+}
+
+double bench_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }

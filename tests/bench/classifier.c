@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "../../engine/filter/classifier.h"
 #include "bench.h"
@@ -32,31 +31,6 @@ struct ours {
 	const struct bench_set *set;
 	struct bh_classifier *classifier;
 };
-
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static struct bh_ruleset *make_ruleset(const struct bench_set *set)
-{
-	struct bh_ruleset *ruleset = NULL;
-	struct bh_rule rule;
-
-	if (bh_ruleset_new(&ruleset, NULL))
-		abort();
-	for (uint32_t i = 0; i < set->rules_count; i++) {
-		bench_rule(&rule, set, i, false);
-		if (bh_ruleset_add(ruleset, &rule, NULL))
-			abort();
-	}
-	if (set->rules_count)
-		bh_ruleset_at(ruleset, 0); /* sorts */
-	return ruleset;
-}
 
 static struct bh_ruleset *the_ruleset;
 
@@ -119,10 +93,10 @@ static uint32_t count_wrong(const struct contender *contender, const struct benc
 static void build(struct score *score, const struct contender *contender, const struct bench_set *set)
 {
 	int32_t *answers = malloc(set->packets_count * sizeof(*answers));
-	double began = now();
+	double began = bench_now();
 
 	score->self = contender->build(set, &score->bytes);
-	score->build_ms = (now() - began) * 1e3;
+	score->build_ms = (bench_now() - began) * 1e3;
 	score->present = score->self != NULL;
 	if (score->present && contender->tune)
 		contender->tune(score->self, set);
@@ -142,7 +116,7 @@ static double speed(void (*lookup)(void *, uint32_t, uint32_t, int32_t *), void 
                     const struct bench_set *set, int32_t *answers)
 {
 	uint32_t part = set->packets_count < 4096 ? set->packets_count : 4096, at = 0;
-	double began = now(), took = 0;
+	double began = bench_now(), took = 0;
 	uint64_t done = 0;
 
 	while (took < ROUND_SECONDS) {
@@ -151,7 +125,7 @@ static double speed(void (*lookup)(void *, uint32_t, uint32_t, int32_t *), void 
 		lookup(self, at, part, answers);
 		at += part;
 		done += part;
-		took = now() - began;
+		took = bench_now() - began;
 	}
 	return (double)done / took / 1e6;
 }
@@ -268,7 +242,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	bench_read(&set, argv[1], argv[2]);
-	the_ruleset = make_ruleset(&set);
+	the_ruleset = bench_ruleset(&set);
 	settle_truth(&set);
 	for (int c = 0; c < CONTENDERS; c++) {
 		build(&scores[c], contenders[c], &set);

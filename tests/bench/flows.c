@@ -8,16 +8,13 @@
  * flow's, and a compartment that comes last must get what is guaranteed to it. The packets are the
  * gate's own program's, by BPF_PROG_TEST_RUN, whose call is in the rates. Exit status 1 if one is lost.
  */
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
-#include <unistd.h>
 
 #include "../../engine/filter/evaluate.h"
 #include "../../engine/filter/notation.h"
-#include "../../engine/gate/gate.h"
+#include "pinned.h"
 
 #define QUIET 16
 #define EACH 32768u
@@ -88,11 +85,13 @@ static int count_flow(const struct bh_flow_key *key, const struct bh_flow *flow,
 	return 0;
 }
 
-static int bench(uint32_t flood, FILE *json)
+static int bench(struct bh_gate_kernel *opened, uint32_t flood, FILE *json)
 {
 	uint64_t rows[3] = {0}, lost = 0, refused = 0, late = 0, start = bh_gate_now();
 	double opening, flooding, asking;
 
+	gate = opened;
+	make_frame();
 	for (uint32_t i = 0; i < QUIET; i++) {
 		make_endpoint(FIRST + i);
 		for (uint32_t n = 0; n < EACH; n++)
@@ -129,37 +128,7 @@ static int bench(uint32_t flood, FILE *json)
 	return lost || late != BH_FLOWS_GUARANTEED;
 }
 
-/* Pins go to a bpffs in a mount namespace of this process: nothing is left behind. */
 int main(int argc, char **argv)
 {
-	char directory[] = "/tmp/bulkhead-bench-XXXXXX";
-	uint32_t flood = 10000000;
-	struct bh_error err;
-	FILE *json = NULL;
-	int rc;
-
-	for (int i = 1; i < argc; i++)
-		if (strcmp(argv[i], "--json") != 0) {
-			flood = (uint32_t)strtoul(argv[i], NULL, 10);
-		} else if (!argv[i + 1] || !(json = fopen(argv[++i], "w"))) {
-			fprintf(stderr, "bench-flows: --json needs a file that can be written\n");
-			return 2;
-		}
-	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) || !mkdtemp(directory)) {
-		perror("bench-flows");
-		return 2;
-	}
-	if (mount("bpf", directory, "bpf", 0, NULL) || bh_gate_open(&gate, directory, true, &err)) {
-		fprintf(stderr, "bench-flows: %s\n", err.message);
-		rc = 2;
-	} else {
-		make_frame();
-		rc = bench(flood, json);
-	}
-	if (json)
-		fclose(json);
-	bh_gate_close(&gate);
-	umount2(directory, MNT_DETACH);
-	rmdir(directory);
-	return rc;
+	return bench_pinned(argc, argv, 10000000, bench);
 }

@@ -26,7 +26,7 @@ local system = require "system"
 local STATE = "/tmp/bulkhead-bench-state"
 local STEPS, NEIGHBOURS = { 1, 100, 500, 1000 }, 5
 local HOOKS, AT_ONCE, CROWD = 15, 32, 400
-local given, options = report.words { ... }
+local given, chosen = report.words { ... }
 for i, word in ipairs(given) do
   given[i] = assert(math.tointeger(tonumber(word)), "a number of endpoints is needed")
 end
@@ -427,5 +427,5 @@ race(cni, PEERS, results)
 crowd(results)
 print_table(results)
 hold(results)
-report.finish(results, options.json)
+report.finish(results, chosen.json)
 return 0

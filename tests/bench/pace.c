@@ -39,49 +39,6 @@ struct pacing {
 	void *linear;
 };
 
-static void set_range(struct bh_address_set *set, const struct bh_prefix *prefix, bool v6)
-{
-	set->include_count = prefix->length != 0;
-	set->include = NULL;
-	if (!set->include_count && bh_address_is_v4(&prefix->address) == !v6)
-		return;
-	set->include_count = 1;
-	set->include = malloc(sizeof(*set->include));
-	*set->include = bh_prefix_range(prefix);
-}
-
-static void set_ports(struct bh_number_set *set, const uint16_t range[2])
-{
-	if (range[0] == 0 && range[1] == 65535)
-		return;
-	set->count = 1;
-	set->ranges = malloc(sizeof(*set->ranges));
-	*set->ranges = (struct bh_number_range){range[0], range[1]};
-}
-
-void bench_rule(struct bh_rule *to, const struct bench_set *set, uint32_t line, bool ranked)
-{
-	const struct bench_rule *rule = &set->rules[line];
-
-	bh_rule_init(to, BH_ALLOW, BH_IN);
-	to->id = line + 1;
-	to->protocol = rule->any_protocol ? -1 : rule->protocol;
-	if (ranked)
-		to->priority = (uint16_t)line;
-	set_range(&to->remote, &rule->source, set->v6);
-	set_range(&to->local, &rule->target, set->v6);
-	set_ports(&to->remote_port, rule->source_port);
-	set_ports(&to->local_port, rule->target_port);
-}
-
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 /* On the other processors, if there are some. */
 static void *look_up(void *arg)
 {
@@ -147,7 +104,7 @@ static void check(struct pacing *pacing)
 /* Takes half of the rules out, or puts them back; how long it took. */
 static double go(struct pacing *pacing, bool insert, bool checked)
 {
-	double began = now();
+	double began = bench_now();
 
 	for (uint32_t i = 0; i < pacing->count / 2; i++) {
 		uint32_t line = pacing->order[i];
@@ -162,7 +119,7 @@ static double go(struct pacing *pacing, bool insert, bool checked)
 		if (checked)
 			check(pacing);
 	}
-	return now() - began;
+	return bench_now() - began;
 }
 
 /* The current version, with all rules in: each packet, and how fast. */
@@ -174,16 +131,16 @@ static void measure(struct pacing *pacing)
 	double best[2] = {1e9, 1e9};
 
 	for (int round = 0; round < 5; round++) {
-		double began = now(), middle;
+		double began = bench_now(), middle;
 
 		for (uint32_t i = 0; i < set->packets_count; i++)
 			places[i] = bh_classifier_lookup(classifier, &set->keys[i]);
-		middle = now();
+		middle = bench_now();
 		best[0] = middle - began < best[0] ? middle - began : best[0];
 		for (uint32_t i = 0; i < set->packets_count; i += BATCH)
 			bh_classifier_lookup_batch(classifier, set->keys + i,
 			                           set->packets_count - i < BATCH ? set->packets_count - i : BATCH, places + i);
-		best[1] = now() - middle < best[1] ? now() - middle : best[1];
+		best[1] = bench_now() - middle < best[1] ? bench_now() - middle : best[1];
 	}
 	for (uint32_t i = 0; i < set->packets_count && pacing->count == set->rules_count; i++)
 		pacing->pace->wrong += line_of(classifier, places[i]) != set->first[i];

@@ -8,23 +8,20 @@
  * publishing the tables, of staging, and of the flip; the median of five changes. Exit status 1 if a
  * packet met the wrong policy.
  */
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
-#include <unistd.h>
 
 #include "../../engine/filter/evaluate.h"
 #include "../../engine/filter/notation.h"
-#include "../../engine/gate/gate.h"
+#include "pinned.h"
 
 #define FIRST 1000u
 #define CHANGES 5
 #define SHARED_RULES 1000
 
 static struct bh_gate_kernel *gate;
-static uint32_t endpoints = 1000;
+static uint32_t endpoints;
 
 static void must(int rc, const struct bh_error *err)
 {
@@ -122,12 +119,14 @@ static int by_value(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static int bench(FILE *json)
+static int bench(struct bh_gate_kernel *opened, uint32_t number, FILE *json)
 {
 	double publishing[CHANGES], staging[CHANGES], flipping[CHANGES];
 	uint32_t wrong = 0;
 	struct bh_error err;
 
+	gate = opened;
+	endpoints = number;
 	publish(0);
 	for (uint32_t i = 0; i < endpoints; i++) {
 		struct bh_conf conf = conf_of(0, i);
@@ -166,35 +165,7 @@ static int bench(FILE *json)
 	return wrong != 0;
 }
 
-/* Pins go to a bpffs in a mount namespace of this process: nothing is left behind. */
 int main(int argc, char **argv)
 {
-	char directory[] = "/tmp/bulkhead-bench-XXXXXX";
-	struct bh_error err;
-	FILE *json = NULL;
-	int rc;
-
-	for (int i = 1; i < argc; i++)
-		if (strcmp(argv[i], "--json") != 0) {
-			endpoints = (uint32_t)strtoul(argv[i], NULL, 10);
-		} else if (!argv[i + 1] || !(json = fopen(argv[++i], "w"))) {
-			fprintf(stderr, "bench-reload: --json needs a file that can be written\n");
-			return 2;
-		}
-	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) || !mkdtemp(directory)) {
-		perror("bench-reload");
-		return 2;
-	}
-	if (mount("bpf", directory, "bpf", 0, NULL) || bh_gate_open(&gate, directory, true, &err)) {
-		fprintf(stderr, "bench-reload: %s\n", err.message);
-		rc = 2;
-	} else {
-		rc = bench(json);
-	}
-	if (json)
-		fclose(json);
-	bh_gate_close(&gate);
-	umount2(directory, MNT_DETACH);
-	rmdir(directory);
-	return rc;
+	return bench_pinned(argc, argv, 1000, bench);
 }

@@ -1,19 +1,16 @@
 --- stranger_spec.lua - who besides root may change what a path leads to.
 local bulkhead = require "bulkhead"
+local folders = require "tests.support.folders"
 local lfs = require "lfs"
 
 describe("bulkhead.stranger", function()
   local home
 
   before_each(function()
-    home = os.tmpname()
-    os.remove(home)
-    assert(lfs.mkdir(home))
+    home = folders.make()
   end)
 
-  after_each(function()
-    os.execute(("rm -rf '%s'"):format(home))
-  end)
+  after_each(folders.clear)
 
   --- Runs shell commands in the directory; what is said of paths in it must be as told.
   local function hold(commands, cases)

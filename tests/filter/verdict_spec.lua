@@ -171,6 +171,38 @@ describe("the order of a verdict", function()
   end
 end)
 
+describe("what hosts tell a whole link of themselves", function()
+  -- On a link of a thousand hosts each row would be one of a million.
+  for _, what in ipairs {
+    "icmp6[131:0] %s -> ff02::fb", "icmp6[132:0] %s -> ff02::2", "icmp6[143:0] %s -> ff02::16",
+    "icmp6[133:0] %s -> ff02::2", "igmp %s -> 224.0.0.22",
+  } do
+    it("starts no flow at those who hear it: " .. what, function()
+      local six = what:find "icmp6"
+      local subject = gate { default = { inbound = ALLOW, outbound = ALLOW } }
+      for _, by in ipairs { "default", "default" } do
+        local answer = assert(subject:judge("in " .. what:format(six and "fe80::9" or "10.0.0.9")))
+        assert.equal("allow " .. by, answer.verdict .. " " .. answer.by)
+      end
+      for _, by in ipairs { "default", "flow" } do
+        local answer = assert(subject:judge("out " .. what:format(six and "fe80::ff:fe00:2" or "10.0.0.2")))
+        assert.equal("allow " .. by, answer.verdict .. " " .. answer.by)
+      end
+    end)
+  end
+
+  it("is not what a router says, nor a question", function()
+    local subject = gate { default = { inbound = ALLOW, outbound = ALLOW } }
+    for _, packet in ipairs {
+      "in icmp6[134:0] fe80::1 -> ff02::1", "in icmp6[130:0] fe80::1 -> ff02::1", "in icmp6[128:0] fe80::1 -> ff02::1",
+      "in icmp[8:0] 10.0.0.9 -> 224.0.0.1", "in udp 10.0.0.9:5353 -> 224.0.0.251:5353",
+    } do
+      assert.equal("default", subject:judge(packet).by)
+      assert.equal("flow", subject:judge(packet).by, packet)
+    end
+  end)
+end)
+
 describe("options of a policy", function()
   it("let a router and a DHCP server speak", function()
     local subject = gate { options = { router = true, dhcp_server = true } }

@@ -3,6 +3,7 @@ local bulkhead = require "bulkhead"
 local cli = require "tests.support.cli"
 local completion = require "completion"
 local console = require "bulkhead.console"
+local folders = require "tests.support.folders"
 local lfs = require "lfs"
 local lifecycle = require "lifecycle"
 local sets = require "tests.support.sets"
@@ -254,7 +255,7 @@ describe("a session that only reads", function()
     end
     local reading = {}
     for name in ("close platform networks compartments containers container endpoints counters rules flows drops "
-      .. "flows_used gate check_endpoint check_container visit lost"):gmatch "[%w_]+" do
+      .. "flows_used gate check_endpoint check_container visit lost snapshot"):gmatch "[%w_]+" do
       reading[name] = true
     end
     for name in pairs(stubs.load().classes.host.methods) do
@@ -310,16 +311,10 @@ describe("at a terminal", function()
   local home
 
   before_each(function()
-    home = os.tmpname()
-    os.remove(home)
-    assert(lfs.mkdir(home))
+    home = folders.make()
   end)
 
-  after_each(function()
-    os.remove(home .. "/.bulkhead_history")
-    os.remove(home .. "/.rl_lua_history")
-    lfs.rmdir(home)
-  end)
+  after_each(folders.clear)
 
   local function session(script, options)
     options = options or {}

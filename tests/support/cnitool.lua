@@ -14,6 +14,20 @@ function cnitool.new(state)
   return setmetatable({ state = state }, cnitool)
 end
 
+--- A request about container `id` on a network of these subnets; `fields` are the configuration's, `more` the
+--- request's own.
+function cnitool.request(id, netns, subnets, fields, more)
+  local conf = { cniVersion = "1.0.0", name = "pods", type = "bulkhead", subnet = subnets }
+  for key, value in pairs(fields or {}) do
+    conf[key] = value
+  end
+  local request = { id = id, netns = netns, conf = conf }
+  for key, value in pairs(more or {}) do
+    request[key] = value
+  end
+  return request
+end
+
 --- Calls a command. What comes back is decoded, {} if it is empty.
 ---@param command string
 ---@param request { id: string?, netns: string?, interface: string?, args: string?, conf: table|string }

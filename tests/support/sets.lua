@@ -1,22 +1,12 @@
 --- sets.lua - policy sets made for one test, in a directory of their own that goes with them.
-local lfs = require "lfs"
+local folders = require "tests.support.folders"
 local policy = require "bulkhead.policy"
 
 local sets = {}
-local made = {}
-
-local function run(command, path)
-  assert(os.execute(command .. " '" .. path .. "'"))
-end
 
 --- Makes a set of files, by name; the directory is returned.
 function sets.make(files)
-  local dir = os.tmpname()
-  os.remove(dir)
-  made[#made + 1] = dir
-  for _, folder in ipairs { "", "/container", "/network" } do
-    assert(lfs.mkdir(dir .. folder))
-  end
+  local dir = folders.make("container", "network")
   for name, text in pairs(files) do
     local file <close> = assert(io.open(dir .. "/" .. name, "wb"))
     file:write(text)
@@ -49,10 +39,7 @@ end
 
 --- Removes all that were made.
 function sets.clear()
-  for _, dir in ipairs(made) do
-    run("rm -rf", dir)
-  end
-  made = {}
+  folders.clear()
 end
 
 return sets

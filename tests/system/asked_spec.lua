@@ -32,15 +32,7 @@ describe("what is asked for", function()
   end
 
   local function about(id, fields, more)
-    local conf = { cniVersion = "1.0.0", name = "pods", type = "bulkhead", subnet = "10.9.0.0/24" }
-    for key, value in pairs(fields or {}) do
-      conf[key] = value
-    end
-    local request = { id = id, netns = netns, conf = conf }
-    for key, value in pairs(more or {}) do
-      request[key] = value
-    end
-    return request
+    return cnitool.request(id, netns, { "10.9.0.0/24" }, fields, more)
   end
 
   local function inside(command)

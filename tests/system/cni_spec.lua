@@ -23,17 +23,8 @@ describe("the CNI plugin", function()
     sets.clear()
   end)
 
-  --- A request about container `id`, with fields of the configuration.
   local function about(id, fields, more)
-    local conf = { cniVersion = "1.0.0", name = "pods", type = "bulkhead", subnet = { "10.9.0.0/24", "fd09::/64" } }
-    for key, value in pairs(fields or {}) do
-      conf[key] = value
-    end
-    local request = { id = id, netns = netns, conf = conf }
-    for key, value in pairs(more or {}) do
-      request[key] = value
-    end
-    return request
+    return cnitool.request(id, netns, { "10.9.0.0/24", "fd09::/64" }, fields, more)
   end
 
   --- What the host has, in one line each.

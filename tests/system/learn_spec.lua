@@ -84,9 +84,12 @@ local REMOTES = {
   port = function(address) return address:find(":", 1, true) and "::/0" or "0.0.0.0/0" end,
 }
 
---- The policy of one rule for each flow.
+--- The policy of one rule for each flow, and of two for what starts none.
 local function model(flows, width)
-  local rules = {}
+  local rules = {
+    'allow.inbound { protocol = "igmp", ["local"] = "224.0.0.0/4" }',
+    'allow.inbound { protocol = "icmp6", icmp = { "131", "132", "133", "143" }, ["local"] = "ff00::/8" }',
+  }
   for _, flow in ipairs(flows) do
     local inbound = flow.direction == "inbound"
     local parts = { ("protocol = %q, remote = %q"):format(flow.protocol, REMOTES[width](flow.remote_address)) }

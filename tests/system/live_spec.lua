@@ -461,3 +461,54 @@ stage.platforms(B, "a reload that is killed", function(open)
     assert.equal(8, #sides)
   end)
 end, { "linux" })
+
+stage.platforms(B, "a snapshot", function(open)
+  it("is of one moment, and nobody waits for it", function()
+    local s = open()
+    s:add { id = "a" }
+    local function ids(host)
+      local list = {}
+      for i, container in ipairs(host:containers()) do
+        list[i] = container.id
+      end
+      return table.concat(list, " ")
+    end
+    local before, meanwhile, status = s.host:snapshot(function(host)
+      local first = ids(host)
+      local _, _, code = os.execute(("BULKHEAD_STATE=%s timeout 20 %s container create b >/dev/null"):format(s.state,
+        cli.program()))
+      return first, ids(host), code
+    end, s.host)
+    assert.equal(0, status)
+    assert.same({ "a", "a", "a b" }, { before, meanwhile, ids(s.host) })
+  end)
+end, { "linux" })
+
+stage.platforms(B, "live flows", function(open, platform)
+  it("are handed out one by one to who asks for it", function()
+    local s = open()
+    local a, b = s:add { id = "a" }, s:add { id = "b" }
+    for port = 1, 5 do
+      s:send_raw(a, ("out udp %s:4000 -> %s:%d"):format(a.address, stage.OUTSIDE_ADDRESS, port), { where = stage.OUTSIDE })
+      s:send_raw(b, ("out udp %s:4000 -> %s:%d"):format(b.address, stage.OUTSIDE_ADDRESS, port), { where = stage.OUTSIDE })
+    end
+    local ports = {}
+    local count = s.host:flows(a.endpoint.id, function(flow)
+      assert.equal(a.endpoint.id, flow.endpoint)
+      ports[flow.remote_port] = flow.protocol == "udp" and flow.remote_address or nil
+    end)
+    assert.same({ "10.0.0.9", "10.0.0.9", "10.0.0.9", "10.0.0.9", "10.0.0.9" }, ports)
+    assert.equal(#s.host:flows(a.endpoint.id), count)
+    assert.is_true(s.host:flows(nil, function() end) >= 10)
+    -- What it raises ends it; so does a host that it closes.
+    local calls = 0
+    local function once() calls = calls + 1 end
+    assert.has_error(function() s.host:flows(nil, function() once() error("enough", 0) end) end, "enough")
+    assert.equal(1, calls)
+    assert.has_error(function() s.host:flows(nil, "all") end)
+    if platform == "linux" then
+      local host = assert(bulkhead.open { platform = "linux", lab = s.lab, state = s.state })
+      assert.equal(1, host:flows(nil, function() host:close() end))
+    end
+  end)
+end)

@@ -1,6 +1,7 @@
 --- What somebody else made of our places: a state directory that is none, a fifo for a store, links where
 --- directories should be, rows that we never wrote. Each is told in one sentence, and nothing hangs.
 local cli = require "tests.support.cli"
+local folders = require "tests.support.folders"
 local leftovers = require "tests.support.leftovers"
 local lfs = require "lfs"
 local namespaces = require "tests.support.namespaces"
@@ -18,13 +19,12 @@ describe("what somebody tampered with", function()
   local home
 
   before_each(function()
-    home = os.tmpname()
-    os.remove(home)
-    assert(lfs.mkdir(home))
+    home = folders.make()
     shell(("chmod 0700 '%s'"):format(home))
   end)
   after_each(function()
-    shell(("BULKHEAD_STATE='%s/s' '%s' reset; rm -rf '%s'"):format(home, cli.program(), home))
+    shell(("BULKHEAD_STATE='%s/s' '%s' reset"):format(home, cli.program()))
+    folders.clear()
   end)
 
   --- Runs it with a state, no longer than it may take.

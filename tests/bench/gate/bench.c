@@ -16,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 
 #include "../../../engine/filter/table.h"
 #include "../../../engine/gate/chunks.h"
@@ -39,61 +38,9 @@ static void die(const char *what)
 	exit(1);
 }
 
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
-
 static int quiet(enum libbpf_print_level level, const char *format, va_list args)
 {
 	return level == LIBBPF_WARN ? vfprintf(stderr, format, args) : 0;
-}
-
-/* ---- rules ---- */
-
-static void set_range(struct bh_address_set *to, const struct bh_prefix *prefix)
-{
-	if (!prefix->length && bh_address_is_v4(&prefix->address) == !set.v6)
-		return;
-	to->include_count = 1;
-	to->include = malloc(sizeof(*to->include));
-	*to->include = bh_prefix_range(prefix);
-}
-
-static void set_ports(struct bh_number_set *to, const uint16_t range[2])
-{
-	if (range[0] == 0 && range[1] == 65535)
-		return;
-	to->count = 1;
-	to->ranges = malloc(sizeof(*to->ranges));
-	*to->ranges = (struct bh_number_range){range[0], range[1]};
-}
-
-/* Lines are rules of one priority: the first that matches wins. */
-static struct bh_ruleset *make_ruleset(void)
-{
-	struct bh_ruleset *ruleset = NULL;
-	struct bh_rule rule;
-
-	if (bh_ruleset_new(&ruleset, NULL))
-		die("not enough memory");
-	for (uint32_t i = 0; i < set.rules_count; i++) {
-		const struct bench_rule *from = &set.rules[i];
-
-		bh_rule_init(&rule, BH_ALLOW, BH_IN);
-		rule.id = i + 1;
-		rule.protocol = from->any_protocol ? -1 : from->protocol;
-		set_range(&rule.remote, &from->source);
-		set_range(&rule.local, &from->target);
-		set_ports(&rule.remote_port, from->source_port);
-		set_ports(&rule.local_port, from->target_port);
-		if (bh_ruleset_add(ruleset, &rule, NULL))
-			die("not enough memory");
-	}
-	return ruleset;
 }
 
 /* ---- the kernel's side ---- */
@@ -149,11 +96,11 @@ static double run(int program)
 {
 	uint8_t frame[64] = {0};
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = sizeof(frame), .repeat = RUNS);
-	double begin = now();
+	double begin = bench_now();
 
 	if (bpf_prog_test_run_opts(program, &opts))
 		die("the kernel does not run the program");
-	return (now() - begin) / RUNS;
+	return (bench_now() - begin) * 1e9 / RUNS;
 }
 
 static int by_value(const void *a, const void *b)
@@ -222,11 +169,11 @@ int main(int argc, char **argv)
 	CPU_SET(0, &cpu);
 	sched_setaffinity(0, sizeof(cpu), &cpu);
 	bench_read(&set, argv[1], argv[2]);
-	ruleset = make_ruleset();
-	begin = now();
+	ruleset = bench_ruleset(&set);
+	begin = bench_now();
 	if (bh_table_compile(&table, ruleset, BH_TABLE_MAX, &err))
 		die(err.message);
-	build = (now() - begin) / 1e6;
+	build = (bench_now() - begin) * 1e3;
 	head = (const struct bh_table_head *)table->bytes;
 	kernel_open(&kernel);
 	if (bh_chunks_put(&kernel.chunks, 1, table->bytes, table->size, &err) ||
