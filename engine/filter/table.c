@@ -13,6 +13,7 @@
 
 #include "../base/cleanup.h"
 #include "blocks.h"
+#include "covers.h"
 #include "ranks.h"
 #include "trees.h"
 
@@ -185,10 +186,11 @@ static void entry_of(struct bh_entry *entry, const struct bh_rule *rule)
 	                          (rule->audit ? BH_ENTRY_AUDIT : 0) | (rule->log ? BH_ENTRY_LOG : 0));
 }
 
-/* Behind all leaves, so that a run of cubes read at once ends inside the table. */
+/* Behind all leaves, so that a run of cubes read at once ends inside the table. Only blocks look entries up. */
 static int add_entries(struct compiling *compiling, uint32_t count)
 {
-	uint32_t size = count * (uint32_t)sizeof(struct bh_entry);
+	bool asked = compiling->blocks[BH_IN].count || compiling->blocks[BH_OUT].count;
+	uint32_t size = asked ? count * (uint32_t)sizeof(struct bh_entry) : 0;
 	uint32_t entries = bh_trees_room(&compiling->trees, size < BH_RUN ? BH_RUN : size, 64);
 
 	if (compiling->trees.failed)
@@ -205,6 +207,7 @@ static int add_rules(struct compiling *compiling, const struct bh_ruleset *rules
 	uint32_t count = (uint32_t)bh_ruleset_count(ruleset);
 	int rc = 0;
 
+	compiling->trees.entries = compiling->entries;
 	bh_trees_room(&compiling->trees, sizeof(struct bh_table_head) + sizeof(compiling->made), 64);
 	for (uint32_t i = 0; i < count; i++)
 		entry_of(&compiling->entries[i], bh_ruleset_at(ruleset, i));
@@ -259,9 +262,8 @@ static int make_domain(struct compiling *compiling, uint32_t which, size_t max_b
 	struct raw_boxes *raw = &compiling->domains[which];
 	struct bh_domain *domain = &compiling->made[which];
 	BH_AUTOFREE struct bh_lanes_box *boxes = malloc((raw->count + 1) * sizeof(*boxes));
-	uint32_t more = raw->count < BOXES_MORE ? raw->count : BOXES_MORE, steps = 0;
-	size_t room = (size_t)raw->count * BOX_BYTES + (size_t)more * BOX_BYTES_MORE + 4096;
-	size_t most = max_bytes / BH_DOMAINS + (size_t)raw->count * 64;
+	uint32_t count, steps = 0;
+	size_t room, most;
 	int rc = boxes ? 0 : -ENOMEM;
 
 	for (int side = 0; !rc && which >= 2 && raw->count && side < 2; side++)
@@ -270,13 +272,16 @@ static int make_domain(struct compiling *compiling, uint32_t which, size_t max_b
 		return rc;
 	for (uint32_t i = 0; i < raw->count; i++)
 		boxes[i] = raw->boxes[i].lanes;
+	count = bh_covers_drop(boxes, raw->count);
+	room = (size_t)count * BOX_BYTES + (size_t)(count < BOXES_MORE ? count : BOXES_MORE) * BOX_BYTES_MORE + 4096;
+	most = max_bytes / BH_DOMAINS + (size_t)count * 64;
 	if (which < 2 && !compiling->blocks[which].count)
-		rc = bh_table_rows_put(&compiling->trees, domain, boxes, raw->count, compiling->entries,
+		rc = bh_table_rows_put(&compiling->trees, domain, boxes, count, compiling->entries,
 		                       max_bytes / BH_DOMAINS);
 	if (rc < 0)
 		return rc;
-	compiling->trees.work = WORK + (uint64_t)raw->count * WORK_BOX;
-	bh_trees_grow(&compiling->trees, domain, boxes, rc ? 0 : raw->count, which >= 2, room < most ? room : most);
+	compiling->trees.work = WORK + (uint64_t)count * WORK_BOX;
+	bh_trees_grow(&compiling->trees, domain, boxes, rc ? 0 : count, which >= 2, room < most ? room : most);
 	domain->blocks_best = compiling->blocks_best[which & 1];
 	domain->blocks_count = compiling->blocks[which & 1].count;
 	if (steps > compiling->head.most_rank_steps)

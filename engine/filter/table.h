@@ -10,9 +10,9 @@
  * A node picks bits of both words with masks, gathers or hashes them by two multiplications, and the
  * top bits of the sum index its children. A child is a node or a leaf: a run of cubes in the order
  * of their labels. A cube is four words, compared lane by lane at once: above each lane is a guard bit,
- * into which a sum carries where the lane is outside. The bits between and above the lanes are a
- * cube's label and which of the trees that follow may have a better cube for some packet in this one.
- * Most cubes of specific rules have none, and a lookup ends with them.
+ * into which a sum carries where the lane is outside. The bits between the lanes are a cube's label and
+ * which of the trees that follow may have a better cube for some packet in this one. Most cubes of
+ * specific rules have none, and a lookup ends with them. Behind the words is the rule's entry.
  *
  * All is offsets from the start, in units of 32 bytes where a child word says so. A table is immutable
  * once published. What the builder declares in the head (nodes and cubes on the longest way) bounds
@@ -27,19 +27,19 @@
 
 #include "block.h"
 
-#define BH_UNIT 32 /* bytes of a cube; nodes are two */
+#define BH_UNIT 32 /* where nodes and leaves begin */
 #define BH_TREES 4
 #define BH_DOMAINS 4 /* direction and family of a packet */
 #define BH_DEPTH_MAX 8
 #define BH_LABEL_BITS 20
 #define BH_NO_LABEL ((1u << BH_LABEL_BITS) - 1)
-#define BH_TABLE_MAGIC 0x62680006u
+#define BH_TABLE_MAGIC 0x62680007u
 #define BH_TABLE_TAIL (68u << 10) /* bytes at the end of a chunk that are of no table: a lookup may read there */
 
 /* Lanes: an address, a guard, a port, a guard; and in the first word a protocol and a guard. */
 #define BH_LANE_PORT 33
-#define BH_LANE_PROTOCOL 50
-#define BH_GUARDS (1ULL << 32 | 1ULL << 49 | 1ULL << 58)
+#define BH_LANE_PROTOCOL 55
+#define BH_GUARDS (1ULL << 32 | 1ULL << 49 | 1ULL << 63)
 #define BH_LANES_LOCAL (0xffffffffULL | 0xffffULL << BH_LANE_PORT | 0xffULL << BH_LANE_PROTOCOL)
 #define BH_LANES_REMOTE (0xffffffffULL | 0xffffULL << BH_LANE_PORT)
 
@@ -69,25 +69,27 @@ static inline struct bh_lanes bh_lanes_of(uint64_t local, uint64_t remote)
 struct bh_cube {
 	uint64_t first[2];
 	uint64_t above[2]; /* most - last */
+	struct bh_entry entry;
 };
 
 /*
- * What is found: a cube's label and, from BH_FOUND_TREES on, a bit for each tree that follows. Both of the
- * remote words have eight bits of it between the guards and five above.
+ * What a cube says: its label and, from BH_FOUND_TREES on, a bit for each tree that follows. Both of the
+ * remote words have as many bits of it between their guards.
  */
 #define BH_FOUND_TREES 22
-#define BH_FOUND_NONE 0xffffffffu
-#define BH_FOUND_LOW 50 /* bits 0 to 7, and 13 to 20, from this bit on */
-#define BH_FOUND_HIGH 59 /* bits 8 to 12, and 22 to 26 */
+#define BH_FOUND_AT 50
+#define BH_FOUND_BITS 13
 
 struct bh_fork {
 	uint64_t mask[2];
 	uint64_t factor[2];
-	uint32_t children; /* offset of uint32_t[1 << (64 - shift)] */
-	uint32_t shift;
+	uint32_t children; /* offset of uint32_t[1 << BH_FORK_BITS] */
+	uint32_t shift;    /* that makes the offset of a child of the sum, but for its two low bits */
 	uint32_t only;     /* the child of a root that has no other */
 	uint32_t reserved[5];
 };
+
+#define BH_FORK_BITS(fork) (62 - (fork)->shift)
 
 /*
  * The rank of an address is the index of the last bound that is not above it. A node cuts its bounds into
@@ -169,11 +171,22 @@ struct bh_place {
  * What stands at an offset: up to 64 bytes, aligned by their size. And a run of as many cubes as are
  * compared in line, or NULL: no table ends with a leaf.
  */
-#define BH_RUN (BH_SCAN_NEAR * BH_UNIT)
+#define BH_OFFSETS 0x3fffff8u /* of cubes: the verifier sees that one is as good as another */
+#define BH_RUN (BH_SCAN_NEAR * sizeof(struct bh_cube))
 #ifdef __bpf__
 #define BH_UNROLL _Pragma("clang loop unroll(full)")
 #define BH_AT(place, offset, size, mask) \
 	((const void *)((place)->chunk + (((place)->at + (offset)) & ((mask) | (64 - (size))))))
+#define BH_DOMAIN_AT(place, offset, mask)                                    \
+	((((place)->at + (offset)) & (mask)) > (mask) + 64 - sizeof(struct bh_domain) \
+	     ? 0                                                                     \
+	     : (const void *)((place)->chunk + (((place)->at + (offset)) & (mask))))
+#define BH_CUBE_AT(place, offset, mask)                                                          \
+	((((place)->at + (offset)) & ((mask) | 56)) > (mask) + 64 - sizeof(struct bh_cube)           \
+	     ? 0                                                                                     \
+	     : (const void *)((place)->chunk + (((place)->at + (offset)) & ((mask) | 56))))
+#define BH_CHILD_AT(place, children, scaled, mask) BH_AT(place, (children) + (uint32_t)(scaled), 4, mask)
+#define BH_HIDE(variable) __asm__("" : "+r"(variable)) /* what is read through it later is not read before */
 #define BH_ROWS_AT(place, rows, mask)                                 \
 	((((place)->at + (rows)) & (mask)) > (mask) + 64 - BH_ROWS_ROOM   \
 	     ? 0                                                          \
@@ -187,6 +200,10 @@ struct bh_place {
 	     : (const void *)((place)->chunk + BH_RUN_OFFSET(place, offset, mask)))
 #else
 #define BH_UNROLL
+#define BH_HIDE(variable)
+#define BH_CUBE_AT(place, offset, mask) BH_AT(place, offset, sizeof(struct bh_cube), mask)
+#define BH_CHILD_AT(place, children, scaled, mask) BH_AT(place, (children) + ((uint32_t)(scaled) & ~3u), 4, mask)
+#define BH_DOMAIN_AT(place, offset, mask) BH_AT(place, offset, sizeof(struct bh_domain), mask)
 #define BH_RUN_AT(place, offset, mask) ((void)(mask), (const void *)((place)->chunk + (place)->at + (size_t)(offset)))
 #define BH_AT(place, offset, size, mask) ((void)(mask), (const void *)((place)->chunk + (place)->at + (size_t)(offset)))
 #define BH_ROWS_AT(place, rows, mask) ((void)(mask), (place)->chunk + (place)->at + (size_t)((rows) & ~63u))
@@ -282,8 +299,7 @@ BH_INLINE bool bh_cube_lacks(const struct bh_cube *cube, const struct bh_lanes *
 
 BH_INLINE uint32_t bh_cube_found(const struct bh_cube *cube)
 {
-	return (uint32_t)((cube->first[1] >> BH_FOUND_LOW & 0xff) | cube->first[1] >> BH_FOUND_HIGH << 8 |
-	                  cube->above[1] >> BH_FOUND_LOW << 13);
+	return (uint32_t)(cube->first[1] >> BH_FOUND_AT | cube->above[1] >> BH_FOUND_AT << BH_FOUND_BITS);
 }
 
 #define BH_SCAN_NEAR 8 /* cubes of a leaf that are compared in line */
@@ -298,22 +314,23 @@ struct bh_scan {
 /* One more cube of a long leaf; 1 ends the loop. */
 BH_INLINE long bh_scan_step(struct bh_scan *scan, uint32_t mask)
 {
-	const struct bh_cube *cube = BH_AT(&scan->table, scan->at, BH_UNIT, mask);
+	const struct bh_cube *cube = BH_CUBE_AT(&scan->table, scan->at, mask);
 
-	scan->at += BH_UNIT;
 	BH_STEP(cube);
-	if (bh_cube_lacks(cube, &scan->packet))
-		return 0;
-	scan->found = bh_cube_found(cube);
-	return 1;
+	if (cube && !bh_cube_lacks(cube, &scan->packet)) {
+		scan->found = scan->at;
+		return 1;
+	}
+	scan->at += sizeof(*cube);
+	return 0;
 }
 
-/* What is found first in a long leaf, from the first not near on. */
+/* Where the first cube of a long leaf is that has the packet, from the first not near on; 0 if none has. */
 BH_INLINE uint32_t bh_scan_far(const struct bh_place *table, uint32_t leaf, uint64_t local, uint64_t remote,
                                bh_loop_step *step, uint32_t mask)
 {
 	uint32_t count = leaf >> BH_CHILD_COUNT & BH_COUNT_MANY, at = (leaf & BH_CHILD_UNITS) * BH_UNIT;
-	struct bh_scan scan = {*table, bh_lanes_of(local, remote), at + BH_SCAN_NEAR * BH_UNIT, BH_FOUND_NONE};
+	struct bh_scan scan = {*table, bh_lanes_of(local, remote), at + BH_RUN, 0};
 
 	if (count == BH_COUNT_MANY) {
 		count = *(const uint32_t *)BH_AT(table, at, 4, mask) + 1;
@@ -322,44 +339,79 @@ BH_INLINE uint32_t bh_scan_far(const struct bh_place *table, uint32_t leaf, uint
 	return scan.found;
 }
 
-/* What is found first in a leaf. */
+/* Where the first cube of a leaf is that has the packet, and what it says; 0 if none has. */
 BH_INLINE uint32_t bh_leaf_lookup(const struct bh_place *table, uint32_t leaf, const struct bh_lanes *packet,
-                                  bh_far_scan *far, uint32_t mask)
+                                  uint32_t *found, bh_far_scan *far, uint32_t mask)
 {
-	uint32_t count = leaf >> BH_CHILD_COUNT & BH_COUNT_MANY;
-	const struct bh_cube *cubes = BH_RUN_AT(table, (leaf & BH_CHILD_UNITS) * BH_UNIT, mask);
+	uint32_t count = leaf >> BH_CHILD_COUNT & BH_COUNT_MANY, at = (leaf & BH_CHILD_UNITS) * BH_UNIT;
+	const struct bh_cube *cubes = BH_RUN_AT(table, at, mask);
 
 	if (!cubes)
-		return BH_FOUND_NONE;
+		return 0;
 	BH_UNROLL
 	for (uint32_t i = 0; i < BH_SCAN_NEAR; i++) {
 		BH_STEP(cube);
-		if (!bh_cube_lacks(&cubes[i], packet))
-			return bh_cube_found(&cubes[i]);
+		if (!bh_cube_lacks(&cubes[i], packet)) {
+			cubes += i;
+			BH_HIDE(cubes);
+			*found = bh_cube_found(cubes);
+			return (at + i * (uint32_t)sizeof(*cubes)) & BH_OFFSETS;
+		}
 		if (count == i + 1)
-			return BH_FOUND_NONE;
+			return 0;
 	}
-	return far(table->chunk, leaf, table->at, packet->local, packet->remote);
+	at = far(table->chunk, leaf, table->at, packet->local, packet->remote);
+	cubes = BH_CUBE_AT(table, at, mask);
+	if (!at || !cubes)
+		return 0;
+	*found = bh_cube_found(cubes);
+	return at & BH_OFFSETS;
 }
 
-/* The leaf in which the packet ends, of the tree whose root is at an offset. */
-BH_INLINE uint32_t bh_tree_leaf(const struct bh_place *table, uint32_t root, const struct bh_lanes *packet,
-                                uint32_t mask)
+/* The child of a node to which the packet goes. */
+BH_INLINE uint32_t bh_fork_child(const struct bh_place *table, const struct bh_fork *fork,
+                                 const struct bh_lanes *packet, uint32_t mask)
 {
-	uint32_t child = root / BH_UNIT;
+	uint64_t scaled = ((packet->local & fork->mask[0]) * fork->factor[0] +
+	                   (packet->remote & fork->mask[1]) * fork->factor[1]) >> (fork->shift & 63);
 
-	for (int i = 0; i < BH_DEPTH_MAX; i++) {
-		const struct bh_fork *fork = BH_AT(table, child * BH_UNIT, 64, mask);
-		uint64_t index;
+	BH_STEP(node);
+	return *(const uint32_t *)BH_CHILD_AT(table, fork->children, scaled, mask);
+}
 
-		BH_STEP(node);
-		index = ((packet->local & fork->mask[0]) * fork->factor[0] +
-		         (packet->remote & fork->mask[1]) * fork->factor[1]) >> (fork->shift & 63);
-		child = *(const uint32_t *)BH_AT(table, fork->children + (uint32_t)index * 4, 4, mask);
-		if (child & BH_CHILD_LEAF)
-			break;
-	}
+/* The leaf in which the packet ends, of a tree. */
+BH_INLINE uint32_t bh_tree_leaf(const struct bh_place *table, const struct bh_fork *root,
+                                const struct bh_lanes *packet, uint32_t mask)
+{
+	uint32_t child = bh_fork_child(table, root, packet, mask);
+
+	for (int i = 1; i < BH_DEPTH_MAX && !(child & BH_CHILD_LEAF); i++)
+		child = bh_fork_child(table, BH_AT(table, child * BH_UNIT, 64, mask), packet, mask);
 	return child;
+}
+
+/* What is found so far, and bit i: the tree behind the next i may have better. */
+struct bh_asked {
+	uint32_t at; /* of a cube */
+	uint32_t best, trees;
+};
+
+BH_INLINE void bh_tree_ask(struct bh_asked *asked, const struct bh_place *table, const struct bh_domain *domain, int tree,
+                           const struct bh_lanes *packet, bh_far_scan *far, uint32_t mask)
+{
+	uint32_t asks = asked->trees & 1, at, found;
+
+	asked->trees >>= 1;
+	if (!asks || domain->best[tree] >= asked->best)
+		return;
+	at = bh_leaf_lookup(table, bh_tree_leaf(table, &domain->roots[tree], packet, mask), packet, &found, far, mask);
+	if (!at)
+		return;
+	asked->trees &= found >> BH_FOUND_TREES;
+	if ((found & BH_NO_LABEL) >= asked->best)
+		return;
+	asked->best = found & BH_NO_LABEL;
+	asked->at = at;
 }
 
 /* The first word of a packet whose local address is `local`, in its family's 32 bits; and the second. */
@@ -414,11 +466,15 @@ BH_INLINE const struct bh_entry *bh_place_lookup(const struct bh_place *table, c
 {
 	uint32_t at = (uint32_t)sizeof(struct bh_table_head) +
 	              bh_domain_of(key->v6, key->direction) * (uint32_t)sizeof(struct bh_domain);
-	const struct bh_domain *domain = BH_AT(table, at, 64, mask); /* its first line */
-	uint32_t best = BH_NO_LABEL, trees = (1u << BH_TREES) - 1, found;
+	const struct bh_domain *domain = BH_DOMAIN_AT(table, at, mask);
+	struct bh_asked asked = {0, BH_NO_LABEL, ~0u};
+	const struct bh_cube *cube;
+	uint32_t found;
 	uint64_t local, remote;
 	struct bh_lanes packet;
 
+	if (!domain)
+		return 0;
 	if (domain->rows)
 		return bh_rows_lookup(table, &domain->rows, key, mask);
 	local = key->local.lo & 0xffffffff;
@@ -429,20 +485,19 @@ BH_INLINE const struct bh_entry *bh_place_lookup(const struct bh_place *table, c
 		remote >>= 32;
 	}
 	packet = bh_lanes_of(bh_word_local(key, local), bh_word_remote(key, remote));
-	for (int t = 0; t < BH_TREES && trees; t++, trees >>= 1) {
-		if (!(trees & 1) || domain->best[t] >= best)
-			continue;
-		found = bh_leaf_lookup(table, bh_tree_leaf(table, at + 64 + (uint32_t)t * 64, &packet, mask), &packet, far, mask);
-		best = (found & BH_NO_LABEL) < best ? found & BH_NO_LABEL : best;
-		trees &= found >> (BH_FOUND_TREES - 1);
+	bh_tree_ask(&asked, table, domain, 0, &packet, far, mask);
+	if (asked.trees) {
+		bh_tree_ask(&asked, table, domain, 1, &packet, far, mask);
+		bh_tree_ask(&asked, table, domain, 2, &packet, far, mask);
+		bh_tree_ask(&asked, table, domain, 3, &packet, far, mask);
 	}
-	if (domain->blocks_best < best) {
+	if (domain->blocks_best < asked.best) {
 		found = blocks(table->chunk, table->at + domain->blocks, domain->blocks_count, key);
-		best = found < best ? found : best;
+		if (found < asked.best && found < domain->rules)
+			return BH_AT(table, domain->entries + found * 8, 8, mask);
 	}
-	if (best >= domain->rules)
-		return 0;
-	return (const struct bh_entry *)BH_AT(table, domain->entries + best * 8, 8, mask);
+	cube = asked.at ? BH_CUBE_AT(table, asked.at, mask) : 0;
+	return cube ? &cube->entry : 0;
 }
 
 /* Whether entry `a` takes precedence over `b`: lower priority, then block before allow. */

@@ -52,9 +52,10 @@ void bh_trees_clear(struct bh_trees *trees)
 
 /* ---- leaves ---- */
 
-static void cube_of(struct bh_cube *cube, const struct bh_lanes_box *box)
+static void cube_of(struct bh_cube *cube, const struct bh_lanes_box *box, const struct bh_entry *entries)
 {
 	memset(cube, 0, sizeof(*cube));
+	cube->entry = entries[box->label];
 	for (int l = 0; l < BH_LANES; l++) {
 		uint32_t most = (uint32_t)((1ULL << bh_lane_bits[l]) - 1);
 
@@ -125,10 +126,11 @@ static uint32_t make_leaf(struct growing *growing, const struct part *parts, uin
 	if (many)
 		cubes[0] = (struct bh_cube){.first = {1ULL << 32 | count}}; /* as `nobody` in the head */
 	for (uint32_t i = 0; i < count; i++)
-		cube_of(&cubes[i + many], &growing->boxes[parts[i].box]);
+		cube_of(&cubes[i + many], &growing->boxes[parts[i].box], trees->entries);
 	slot = leaf_slot(trees, cubes, size);
 	if (!*slot) {
-		at = bh_trees_room(trees, size, BH_UNIT);
+		/* In as few lines of the cache as can be. */
+		at = bh_trees_room(trees, size, (size - 1) % 64 < BH_UNIT ? BH_UNIT : 64);
 		if (trees->failed)
 			return BH_LEAF_EMPTY;
 		memcpy(bytes_at(trees, at), cubes, size);
@@ -358,7 +360,7 @@ static uint32_t grow_node(struct growing *growing, struct part *parts, uint32_t 
 		fork->factor[0] = choice.factor[0];
 		fork->factor[1] = choice.factor[1];
 		fork->children = children;
-		fork->shift = 64 - choice.bits;
+		fork->shift = 62 - choice.bits;
 		grow_children(growing, &choice, &cells, parts, &hull, children, level + 1,
 		              room - 128 - (sizeof(uint32_t) << choice.bits));
 	}
@@ -460,12 +462,12 @@ static uint32_t cost_of(const struct bh_trees *trees, const struct bh_domain *do
 			uint64_t index = (packet->local & fork->mask[0]) * fork->factor[0] +
 			                 (packet->remote & fork->mask[1]) * fork->factor[1];
 
-			child = ((const uint32_t *)BH_AT(&place, fork->children, 4, 0))[index >> fork->shift];
+			child = *(const uint32_t *)BH_CHILD_AT(&place, fork->children, index >> fork->shift, 0);
 		}
 		count = child >> BH_CHILD_COUNT & BH_COUNT_MANY;
-		at = (child & BH_CHILD_UNITS) * BH_UNIT + (count == BH_COUNT_MANY) * BH_UNIT;
-		for (; i < count; i++, at += BH_UNIT) {
-			const struct bh_cube *cube = BH_AT(&place, at, BH_UNIT, 0);
+		at = (child & BH_CHILD_UNITS) * BH_UNIT + (count == BH_COUNT_MANY) * sizeof(struct bh_cube);
+		for (; i < count; i++, at += sizeof(struct bh_cube)) {
+			const struct bh_cube *cube = BH_CUBE_AT(&place, at, 0);
 			uint32_t found = bh_cube_found(cube);
 
 			cost += i < BH_SCAN_NEAR ? COST_CUBE : COST_CUBE_FAR + (i == BH_SCAN_NEAR) * COST_FAR;
@@ -501,7 +503,7 @@ static void put_roots(struct bh_trees *trees, struct bh_domain *domain)
 		struct bh_fork *root = &domain->roots[t];
 
 		if (trees->roots[t] & BH_CHILD_LEAF)
-			*root = (struct bh_fork){.shift = 63, .only = trees->roots[t]};
+			*root = (struct bh_fork){.shift = 62, .only = trees->roots[t]};
 		else
 			memcpy(root, bytes_at(trees, trees->roots[t] * BH_UNIT), sizeof(*root));
 	}

@@ -18,6 +18,7 @@ struct bh_lanes_box {
 /* A table being made. Everything is appended to `bytes`, which begins with the head. */
 struct bh_trees {
 	struct bh_buffer bytes;
+	const struct bh_entry *entries; /* by label */
 	uint32_t *leaves; /* hash table of offsets of leaves, to share equal ones */
 	uint32_t leaves_count, leaves_room;
 	uint32_t roots[BH_TREES]; /* of the domain at hand: child words */

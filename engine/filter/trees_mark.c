@@ -85,7 +85,7 @@ static bool child_betters(struct asking *asking, uint32_t child)
 		                 (uint32_t)((1ULL << bh_lane_bits[l]) - 1);
 	choice.factor[0] = fork->factor[0];
 	choice.factor[1] = fork->factor[1];
-	choice.bits = 64 - fork->shift;
+	choice.bits = BH_FORK_BITS(fork);
 	choice.exact = false;
 	children = (const uint32_t *)(asking->growing->trees->bytes.data + fork->children);
 	count = bh_trees_cells(asking->growing, &choice, &asking->part, cells);
@@ -133,7 +133,7 @@ static void mark_child(struct growing *growing, const struct bh_domain *domain, 
 		const struct bh_fork *fork = at_unit(growing, child);
 		const uint32_t *children = (const uint32_t *)(growing->trees->bytes.data + fork->children);
 
-		for (uint32_t c = 0; c < 1u << (64 - fork->shift); c++) {
+		for (uint32_t c = 0; c < 1u << BH_FORK_BITS(fork); c++) {
 			if (children[c] != before)
 				mark_child(growing, domain, tree, children[c]);
 			before = children[c];

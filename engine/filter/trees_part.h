@@ -19,8 +19,8 @@ static const uint64_t bh_factors[2] = {0x9e3779b97f4a7c15ULL, 0xc2b2ae3d27d4eb4f
 /* Adds bits to what is found with a cube, which has none of them. */
 static inline void bh_cube_add(struct bh_cube *cube, uint32_t found)
 {
-	cube->first[1] |= (uint64_t)(found & 0xff) << BH_FOUND_LOW | (uint64_t)(found >> 8 & 31) << BH_FOUND_HIGH;
-	cube->above[1] |= (uint64_t)(found >> 13) << BH_FOUND_LOW;
+	cube->first[1] |= (uint64_t)(found & ((1u << BH_FOUND_BITS) - 1)) << BH_FOUND_AT;
+	cube->above[1] |= (uint64_t)(found >> BH_FOUND_BITS) << BH_FOUND_AT;
 }
 
 /* A box in a node: what of it is inside the node's hull. */

@@ -36,7 +36,7 @@
 	BH_GLOBAL uint32_t name_##_scan(const struct name_##_bytes *chunk, uint32_t leaf, uint32_t at, \
 	                                uint64_t local, uint64_t remote)                              \
 	{                                                                                             \
-		BH_REQUIRE(chunk, BH_FOUND_NONE);                                                         \
+		BH_REQUIRE(chunk, 0);                                                                     \
 		struct bh_place place = {chunk->bytes, at};                                               \
                                                                                                   \
 		return bh_scan_far(&place, leaf, local, remote, name_##_scan_step, (size_)-64);           \

@@ -202,6 +202,63 @@ static void marks(void)
 	bh_ruleset_free(&ruleset);
 }
 
+/* Rules of hosts; one in the midst is of all TCP, so that those of TCP behind it have no packet. */
+static struct bh_ruleset *hidden_ruleset(uint32_t count, bool v6)
+{
+	struct bh_ruleset *ruleset = NULL;
+	struct bh_rule rule;
+	char text[80];
+
+	if (bh_ruleset_new(&ruleset, NULL))
+		abort();
+	for (uint32_t i = 0; i < count; i++) {
+		bh_rule_init(&rule, i % 2 ? BH_ALLOW : BH_BLOCK, BH_IN);
+		rule.id = i + 1;
+		rule.priority = (uint16_t)i;
+		rule.protocol = i % 4 ? BH_PROTO_TCP : BH_PROTO_UDP;
+		shape_address(text, v6, 0x0a000000 + i, 32);
+		if (i != count / 2 + 1)
+			bh_rule_set(&rule, i % 3 ? "remote" : "local", text, NULL);
+		if (bh_ruleset_add(ruleset, &rule, NULL))
+			abort();
+		bh_rule_clear(&rule);
+	}
+	return ruleset;
+}
+
+/* A table has no cube of a rule that no packet ends in, whichever tree its boxes would be of. */
+static void hidden(bool v6)
+{
+	uint32_t count = 4000, wrong = 0, late = 0;
+	struct bh_ruleset *ruleset = hidden_ruleset(count, v6);
+	const struct bh_table_head *head;
+	struct bh_table *table;
+	struct bh_error err;
+	char detail[100];
+
+	if (bh_table_compile(&table, ruleset, 64u << 20, &err))
+		abort();
+	head = (const struct bh_table_head *)table->bytes;
+	for (uint32_t i = 0; i < count; i++) {
+		const struct bh_rule *rule = bh_ruleset_at(ruleset, i), *want;
+		struct bh_key key = {.protocol = (uint8_t)rule->protocol, .direction = BH_IN, .v6 = v6, .local_port = 80};
+		struct bh_entry found = {0};
+		bool is;
+
+		key.local = rule->local.include_count ? rule->local.include[0].first : bh_address_v4(0x0b000001);
+		key.remote = rule->remote.include_count ? rule->remote.include[0].first : bh_address_v4(0x0b000001);
+		want = bh_ruleset_lookup(ruleset, &key);
+		is = bh_table_find(table->bytes, &key, &found);
+		wrong += is != (want != NULL) || (want && want->id != found.rule);
+		late += want && want->id > count / 2 + 2;
+	}
+	snprintf(detail, sizeof(detail), "%u wrong, %u rules, %u cubes, %u found late", wrong, count, head->cubes, late);
+	report("what is hidden is left out", v6 ? "IPv6" : "IPv4", !wrong && late == count / 8 - 1 && head->cubes < count * 11 / 16,
+	       detail);
+	bh_table_free(&table);
+	bh_ruleset_free(&ruleset);
+}
+
 /* Rules for ports of hosts and networks. */
 static struct bh_ruleset *ports_ruleset(uint32_t count)
 {
@@ -312,6 +369,8 @@ int main(int argc, char **argv)
 		limits(shape);
 	}
 	marks();
+	hidden(false);
+	hidden(true);
 	rows(lookups / 4);
 	printf("%d passed, %d failed, 0 skipped\n", passed, failed);
 	return failed != 0;
