@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <malloc.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -135,6 +136,7 @@ int main(int argc, char **argv)
 	int status = 1, closed = 0;
 
 	open_streams();
+	signal(SIGXFSZ, SIG_IGN); /* a write that is refused is undone, and said */
 	take_heap();
 	L = luaL_newstate();
 	if (!L) {

@@ -20,7 +20,7 @@ struct bh_host_options {
 	bool linux_platform;  /* else memory */
 	const char *state;    /* directory; linux only */
 	bool write;           /* may make and change */
-	bool check;           /* reads all of the store first; the first change looks at every port's gate */
+	bool check;           /* reads all of the store first; a change looks at every port */
 	bool discard;         /* to be reset: sets aside a store of a later version, too, and tells of nothing lost */
 	struct bh_lab *lab;   /* not owned; NULL = none */
 };

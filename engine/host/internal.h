@@ -94,7 +94,7 @@ int bh_reboot_check(struct bh_host *host, struct bh_error *err);
 
 /* upgrade.c: takes over the gate of an earlier version, if there is one. */
 int bh_upgrade_check(struct bh_host *host, struct bh_error *err);
-/* Looks at each port whether the gate is on it. */
+/* Looks at each network whether the host is on it, and at each port whether the gate is. */
 int bh_upgrade_mend(struct bh_host *host, struct bh_error *err);
 
 /* Refuses outside a change. */

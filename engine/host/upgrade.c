@@ -1,6 +1,6 @@
 /*
  * upgrade.c - takes over what an earlier version's gate enforces (see gate/upgrade.h), or one whose pins
- * somebody unmounted; and puts back what somebody took off a port.
+ * somebody unmounted; and puts back what somebody took off a port or a network.
  *
  * Tables and what gates enforce are made from the store anew, in this version's layout. Flows stay, if
  * their layout did; if not, connections begin anew by the rules, as after any lost flow.
@@ -56,8 +56,28 @@ static int mend(struct bh_host *host, uint32_t id, struct bh_error *err)
 	return rc < 0 ? rc : 0;
 }
 
+static int mend_network(struct bh_host *host, uint32_t id, struct bh_error *err)
+{
+	struct bh_switch network;
+	int rc = bh_network_load(host, id, &network, err);
+
+	if (rc)
+		return rc;
+	rc = host->platform->ops->switch_mend(host->platform, &network, err);
+	if (rc < 0)
+		bh_log(BH_LOG_WARNING, "%s", err->message);
+	if (rc <= 0)
+		return 0;
+	bh_log(BH_LOG_WARNING, "somebody took the host's port off network '%s'; it is put back", network.name);
+	return bh_realize_uplink(host, err);
+}
+
 int bh_upgrade_mend(struct bh_host *host, struct bh_error *err)
 {
-	return host->platform->ops->gate_mend
-	       ? bh_realize_each(host, "SELECT id FROM endpoints WHERE status IN ('ready', 'changing')", mend, err) : 0;
+	const struct bh_platform_ops *ops = host->platform->ops;
+	int rc = ops->switch_mend ? bh_realize_each(host, "SELECT id FROM networks WHERE status = 'ready'", mend_network, err)
+	                          : 0;
+
+	return rc || !ops->gate_mend ? rc : bh_realize_each(host, "SELECT id FROM endpoints WHERE status IN ('ready', 'changing')",
+	                                                    mend, err);
 }

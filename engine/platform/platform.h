@@ -131,6 +131,9 @@ struct bh_platform_ops {
 
 	int (*switch_create)(struct bh_platform *, const struct bh_switch *, struct bh_error *);
 	int (*switch_remove)(struct bh_platform *, uint32_t id, struct bh_error *);
+	/* Puts the host's port back on a switch that somebody took it off: then 1. -ENODEV: the switch is gone. NULL
+	 * where nobody can. */
+	int (*switch_mend)(struct bh_platform *, const struct bh_switch *, struct bh_error *);
 	/* Makes NAT, forwarding, published ports and what networks may reach each other be exactly
 	 * this. */
 	int (*uplink_apply)(struct bh_platform *, const struct bh_uplink *, struct bh_error *);

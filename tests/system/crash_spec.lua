@@ -431,6 +431,24 @@ return {
       end)
     end
 
+    it("somebody deletes the host's port of a network, or its switch: reconcile mends the one and tells of the other", function()
+      done "container create web --publish 8080:80"
+      local id = s.host:networks()[1].id
+      local vnic = ("b%s-%d"):format(s.tag, id)
+      assert.equal("", (shell("ip link del " .. vnic)))
+      assert.equal("bulkhead: somebody took the host's port off network 'nat'; it is put back\n", (run "reconcile"))
+      agree "mended"
+      assert.equal("1\n", (shell(("cat /proc/sys/net/ipv4/conf/%s/forwarding"):format(vnic))))
+      assert.matches("172.16.0.1/16", (shell("ip -4 addr show dev " .. vnic)), 1, true)
+      assert.equal("", (run "reconcile"))
+      shell(("nsenter --net=/run/bulkhead/%s/switch ip link del s%d"):format(s.tag, id))
+      assert.matches("the switch of network nat is gone", (run "reconcile"))
+      done "container remove web"
+      done "network remove nat"
+      done "container create web"
+      agree "made anew"
+    end)
+
     it("a state directory that others may write, or have, is refused", function()
       done "network list"
       s.host:close()
@@ -466,6 +484,9 @@ return {
       assert.matches("web", (full "endpoints"))
       shell(("rm '%s/ballast'"):format(home))
       assert.equal("", (full "reconcile"))
+      local text, status = shell(("ulimit -f 8; BULKHEAD_STATE='%s' '%s' container create db"):format(home, cli.program()))
+      assert.equal(1, status)
+      assert.matches("^bulkhead: the store: [^\n]*\n$", text)
       assert.equal("", (full "container remove web"))
       assert.equal("db\n", (full "container create db --publish 8080:80"))
     end)

@@ -453,6 +453,7 @@ static const struct bh_platform_ops ops = {
 	.compartment_open = bh_compartment_open,
 	.switch_create = bh_switch_create,
 	.switch_remove = bh_switch_remove,
+	.switch_mend = bh_switch_mend,
 	.uplink_apply = bh_uplink_apply,
 	.uplink_intact = bh_uplink_intact,
 	.uplink_mtu = bh_switch_mtu,

@@ -175,6 +175,25 @@ int bh_switch_create(struct bh_platform *platform, const struct bh_switch *sw,
 	return bh_error_prefix(err, "the switch of network %s cannot be made", sw->name);
 }
 
+int bh_switch_mend(struct bh_platform *platform, const struct bh_switch *sw, struct bh_error *err)
+{
+	struct bh_linux *self = bh_linux_of(platform);
+	char vnic[BH_IFNAME_SIZE];
+	struct bh_link link;
+	int rc = bh_linux_writable(self, err);
+
+	rc = rc ? rc : bh_linux_switches(self, false, err);
+	if (!rc && bh_link_probe(&self->switch_link, bh_switch_index(BH_INDEX_BRIDGE, sw->id), &link))
+		rc = bh_error_set(err, -ENODEV, "the switch of network %s is gone, and its containers' NICs hang in the air",
+		                  sw->name);
+	if (rc || !bh_link_probe(&self->switch_link, bh_switch_index(BH_INDEX_MANAGEMENT, sw->id), &link))
+		return rc;
+	bh_switch_vnic(self->tag, sw->id, vnic);
+	rc = make_vnic(self, sw->id, sw->mtu ? sw->mtu : bh_switch_mtu(platform), vnic, err);
+	rc = rc ? rc : configure_vnic(self, sw, vnic, err);
+	return rc ? rc : 1;
+}
+
 int bh_switch_remove(struct bh_platform *platform, uint32_t id, struct bh_error *err)
 {
 	struct bh_linux *self = bh_linux_of(platform);
