@@ -134,7 +134,7 @@ static int fixed_make(struct bh_builder *builder, uint32_t space, const struct b
 		bh_rows_clear(rows);
 	cost = rows->words ? bh_rows_cost(rows) : cost;
 	rc = bh_strips_build(strips, boxes, count);
-	if (rc || bh_strips_cost(strips, boxes, count) >= cost)
+	if (rc || bh_strips_cost(strips, boxes, count, cost) >= cost)
 		bh_strips_clear(strips);
 	else
 		bh_rows_clear(rows);
@@ -198,13 +198,13 @@ static int changing_make(struct bh_builder *builder, uint32_t space, const struc
 
 	if (rc || is_stripped(builder, space, count))
 		return rc;
-	builder->stripped[space] = 0;
-	cost = bh_strips_cost(strips, boxes, count);
 	if (bh_is_v6(space))
 		rc = label_boxes(builder, space, members, boxes);
 	rc = rc ? rc : bh_planting_build(planting, boxes, count, false, limit_of(builder, space));
+	cost = rc ? 0 : bh_planting_cost(planting, boxes, count);
+	builder->stripped[space] = 0;
 	builder->made[space]++;
-	if (!rc && cost <= bh_planting_cost(planting, boxes, count)) {
+	if (!rc && bh_strips_cost(strips, boxes, count, cost) <= cost) {
 		builder->stripped[space] = count;
 		builder->stripped_left[space] = STRIPPED_ROUNDS * count;
 		return 0;

@@ -168,43 +168,81 @@ static void change_below(struct change *change, const struct bh_node *at, uint32
 	}
 }
 
-/* Asks for what a change begins with; the index of the child that it goes to. */
-static uint32_t approach(struct change *change, struct bh_planting *planting, const struct bh_change *asked)
+static void change_begin(struct change *change, struct bh_planting *planting, const struct bh_change *asked)
 {
-	struct span span;
-
 	change->planting = planting;
 	change->asked = asked;
 	change->box = &asked->box;
 	change->failed = false;
 	form_of(&change->form, change->box);
 	change->tree = &planting->forest.trees[planting->tree_of[kind_of(planting, change->box)]];
-	span = span_of(&change->tree->root, &change->form);
-	__builtin_prefetch(&planting->forest.children[change->tree->root.children + span.fixed]);
-	return change->tree->root.children + span.fixed;
 }
 
-/* And for what comes next. */
-static void approach_child(const struct bh_forest *forest, uint32_t child)
-{
-	const struct bh_leaf *leaf = &forest->leaves[child & ~BH_CHILD_LEAF];
+#define PLACES_MOST (4 * BH_CHANGES_MOST)
 
-	if (!(child & BH_CHILD_LEAF))
-		__builtin_prefetch(&forest->nodes[child]);
-	for (uint32_t line = 0; child & BH_CHILD_LEAF && line < sizeof(*leaf); line += 64)
-		__builtin_prefetch((const char *)leaf + line, 1);
+/* Children that changes come to, of which the first few are asked for. */
+struct places {
+	uint32_t count;
+	struct place {
+		const struct change *change;
+		uint32_t index; /* of the child */
+	} list[PLACES_MOST];
+};
+
+/* Those of a node, and asks for the children. */
+static void add_places(struct places *places, const struct bh_node *node, const struct change *change)
+{
+	struct span span = span_of(node, &change->form);
+
+	for (uint32_t open = span.open; places->count < PLACES_MOST; open = (open - 1) & span.open) {
+		uint32_t index = node->children + (span.fixed | open);
+
+		__builtin_prefetch(&change->planting->forest.children[index]);
+		places->list[places->count++] = (struct place){change, index};
+		if (!open)
+			return;
+	}
+}
+
+/* Asks for the nodes and leaves that there are. */
+static void approach_children(const struct bh_forest *forest, const struct places *places)
+{
+	for (uint32_t i = 0; i < places->count; i++) {
+		uint32_t child = forest->children[places->list[i].index];
+		const struct bh_leaf *leaf = &forest->leaves[child & ~BH_CHILD_LEAF];
+
+		if (!(child & BH_CHILD_LEAF))
+			__builtin_prefetch(&forest->nodes[child]);
+		for (uint32_t line = 0; child & BH_CHILD_LEAF && line < sizeof(*leaf); line += 64)
+			__builtin_prefetch((const char *)leaf + line, 1);
+	}
+}
+
+/* Asks for what is two nodes deep; few ways are longer. */
+static void approach(const struct bh_forest *forest, const struct change *changes, uint32_t count)
+{
+	struct places first = {0}, second = {0};
+
+	for (uint32_t i = 0; i < count; i++)
+		add_places(&first, &changes[i].tree->root, &changes[i]);
+	approach_children(forest, &first);
+	for (uint32_t i = 0; i < first.count; i++) {
+		uint32_t child = forest->children[first.list[i].index];
+
+		if (!(child & BH_CHILD_LEAF))
+			add_places(&second, &forest->nodes[child], first.list[i].change);
+	}
+	approach_children(forest, &second);
 }
 
 int bh_planting_change(struct bh_planting *planting, const struct bh_change *changes, uint32_t count, size_t max_bytes)
 {
 	struct change ready[BH_CHANGES_MOST];
-	uint32_t children[BH_CHANGES_MOST];
 
 	spread_init();
 	for (uint32_t i = 0; i < count; i++)
-		children[i] = approach(&ready[i], planting, &changes[i]);
-	for (uint32_t i = 0; i < count; i++)
-		approach_child(&planting->forest, planting->forest.children[children[i]]);
+		change_begin(&ready[i], planting, &changes[i]);
+	approach(&planting->forest, ready, count);
 	for (uint32_t i = 0; i < count; i++) {
 		change_below(&ready[i], &ready[i].tree->root, 0);
 		if (ready[i].failed || bh_forest_bytes(&planting->forest) > max_bytes)

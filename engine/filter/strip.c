@@ -63,7 +63,7 @@ static bool box_has(const struct bh_box *box, const uint64_t words[2])
 	return in;
 }
 
-double bh_strips_cost(const struct bh_strips *strips, const struct bh_box *boxes, uint32_t count)
+double bh_strips_cost(const struct bh_strips *strips, const struct bh_box *boxes, uint32_t count, double most)
 {
 	uint32_t step = count / COST_SAMPLES + 1, packets = 0, ended[9] = {0}, usual = 0;
 	uint64_t blocks = 0;
@@ -71,6 +71,9 @@ double bh_strips_cost(const struct bh_strips *strips, const struct bh_box *boxes
 	for (uint32_t i = 0; i < count; i += step, packets++) {
 		uint32_t at = 0;
 		uint64_t words[2];
+
+		if (COST_STRIP * (double)blocks > most * (count / step + 1))
+			return 2 * most;
 
 		packet_of(&boxes[i], i + 1, words);
 		while (!box_has(&boxes[at], words) && at < STRIP_SAMPLE * BH_STRIP_BOXES)

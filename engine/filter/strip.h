@@ -25,7 +25,7 @@ struct bh_strips {
 /* Of boxes sorted by label; -ENOMEM. */
 int bh_strips_build(struct bh_strips *strips, const struct bh_box *boxes, uint32_t count);
 void bh_strips_clear(struct bh_strips *strips);
-/* Roughly the cycles of a lookup, over packets that the rules speak of. */
-double bh_strips_cost(const struct bh_strips *strips, const struct bh_box *boxes, uint32_t count);
+/* Roughly the cycles of a lookup, over packets that the rules speak of; more than `most` if it is more. */
+double bh_strips_cost(const struct bh_strips *strips, const struct bh_box *boxes, uint32_t count, double most);
 
 #endif
