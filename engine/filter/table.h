@@ -307,8 +307,7 @@ BH_INLINE uint32_t bh_cube_found(const struct bh_cube *cube)
 struct bh_scan {
 	struct bh_place table;
 	struct bh_lanes packet;
-	uint32_t at;
-	uint32_t found;
+	uint32_t at, hit;
 };
 
 /* One more cube of a long leaf; 1 ends the loop. */
@@ -318,7 +317,7 @@ BH_INLINE long bh_scan_step(struct bh_scan *scan, uint32_t mask)
 
 	BH_STEP(cube);
 	if (cube && !bh_cube_lacks(cube, &scan->packet)) {
-		scan->found = scan->at;
+		scan->hit = scan->at;
 		return 1;
 	}
 	scan->at += sizeof(*cube);
@@ -336,7 +335,7 @@ BH_INLINE uint32_t bh_scan_far(const struct bh_place *table, uint32_t leaf, uint
 		count = *(const uint32_t *)BH_AT(table, at, 4, mask) + 1;
 	}
 	bh_loop(count - BH_SCAN_NEAR, step, &scan);
-	return scan.found;
+	return scan.hit;
 }
 
 /* Where the first cube of a leaf is that has the packet, and what it says; 0 if none has. */
