@@ -234,82 +234,110 @@ static void next_packet(struct bh_notation *packet, const struct bh_conf *conf)
 
 static const char in_kernel[] = "linear = compiled = in the kernel";
 
+/* What is compared with the kernel, and what came of it. */
+struct comparison {
+	struct bh_gate_kernel *gate;
+	uint32_t done, wrong, by[BH_BY_COUNT];
+	const char *failed; /* why no more can be compared */
+	struct bh_error err;
+	char detail[300];
+};
+
+/* A port of the gate, and here the same. */
+struct port {
+	uint32_t id;
+	enum shape shape;
+	struct bh_conf conf;
+	struct bh_ruleset *rulesets[2];
+	struct bh_table *tables[2];
+	struct bh_flow_table *flows;
+};
+
+static void port_open(struct comparison *all, struct port *port)
+{
+	struct bh_gate_kernel *gate = all->gate;
+	uint32_t id = port->id;
+
+	make_conf(&port->conf, port->rulesets, port->tables, port->shape, id);
+	if (bh_flow_table_new(&port->flows, 1 << 19, NULL) || bh_flow_table_add_share(port->flows, id, NULL) ||
+	    bh_gate_share_put(gate, id, &all->err) || bh_gate_table_put(gate, id, port->tables[0], &all->err) ||
+	    bh_gate_table_put(gate, id + 1, port->tables[1], &all->err) ||
+	    bh_gate_conf_put(gate, id, &port->conf, &all->err))
+		all->failed = all->err.message;
+}
+
+static void port_close(struct comparison *all, struct port *port)
+{
+	bh_gate_conf_remove(all->gate, port->id, NULL);
+	bh_gate_table_remove(all->gate, port->id, NULL);
+	bh_gate_table_remove(all->gate, port->id + 1, NULL);
+	bh_gate_share_remove(all->gate, port->id, NULL);
+	bh_flow_table_free(&port->flows);
+	for (int i = 0; i < 2; i++) {
+		bh_table_free(&port->tables[i]);
+		bh_ruleset_free(&port->rulesets[i]);
+	}
+}
+
+static void compare_packet(struct comparison *all, struct port *port, const struct bh_notation *packet)
+{
+	static const uint8_t mac[6] = {0x02, 0, 0, 0, 0, 0x02}, peer[6] = {0x02, 0, 0, 0, 0, 0x01};
+	struct bh_env env = {.table = table_of, .table_arg = port->tables, .flows = port->flows, .now = bh_gate_now()};
+	struct bh_verdict here, there;
+	uint8_t frame[BH_FRAME_MAX];
+	struct bh_packet parsed;
+	bool out = packet->direction == BH_OUT;
+	char text[BH_NOTATION_TEXT];
+	int rc;
+
+	env.size = mangle(frame, bh_notation_frame(packet, out ? mac : peer, out ? peer : mac, frame));
+	env.frame = frame;
+	bh_evaluate(&env, &port->conf, packet->direction, &parsed, &here);
+	rc = bh_gate_test_run(all->gate, port->id, packet->direction, frame, env.size, &there, &all->err);
+	if (rc == -EINVAL && env.size < 54 && here.by == BH_BY_MALFORMED)
+		return; /* less than an IP header: some kernels do not run that */
+	if (rc) {
+		all->failed = all->err.message;
+		return;
+	}
+	all->by[here.by]++;
+	if (!memcmp(&here, &there, sizeof(here)) && agrees(port->rulesets, &port->conf, &parsed, &here))
+		return;
+	snprintf(all->detail, sizeof(all->detail), "%s (%u bytes): here %s by %s rule %u, in the kernel %s by %s rule %u",
+	         bh_notation_format(packet, text), env.size, bh_action_name(here.action), bh_by_name(here.by), here.rule,
+	         bh_action_name(there.action), bh_by_name(there.by), there.rule);
+	all->wrong++;
+}
+
 static void compare_kernel(struct bh_gate_kernel *gate, const char *directory, void *arg)
 {
 	/* Half of the gates are of the little world, where identity is checked too. */
 	static const enum shape shapes[] = {SHAPE_LITTLE, SHAPE_HOSTS, SHAPE_LITTLE, SHAPE_WALL, SHAPE_LITTLE,
 	                                    SHAPE_WILDCARD, SHAPE_LITTLE, SHAPE_NESTED, SHAPE_LITTLE, SHAPE_LISTS,
 	                                    SHAPE_LITTLE, SHAPE_ICMP};
-	static const uint8_t mac[6] = {0x02, 0, 0, 0, 0, 0x02}, peer[6] = {0x02, 0, 0, 0, 0, 0x01};
-	uint32_t packets = *(uint32_t *)arg, wrong = 0, by[BH_BY_COUNT] = {0};
-	char detail[300] = "";
-	struct bh_error err = {0};
+	uint32_t packets = *(uint32_t *)arg;
+	struct comparison all = {.gate = gate};
 
 	(void)directory;
-	for (uint32_t done = 0, id = 2; done < packets; id += 2) {
-		struct bh_flow_table *flows = NULL;
-		enum shape shape = shapes[id / 2 % 12];
-		struct bh_ruleset *rulesets[2];
-		struct bh_table *tables[2];
-		struct bh_conf conf;
+	for (uint32_t id = 2; all.done < packets && !all.failed; id += 2) {
+		struct port port = {.id = id, .shape = shapes[id / 2 % 12]};
+		struct bh_notation packet;
 
-		make_conf(&conf, rulesets, tables, shape, id);
-		if (bh_flow_table_new(&flows, 1 << 19, NULL) || bh_flow_table_add_share(flows, id, NULL) ||
-		    bh_gate_share_put(gate, id, &err) || bh_gate_table_put(gate, id, tables[0], &err) ||
-		    bh_gate_table_put(gate, id + 1, tables[1], &err) || bh_gate_conf_put(gate, id, &conf, &err)) {
-			report(in_kernel, false, err.message);
-			return;
-		}
-		for (int i = 0; i < 400; i++, done++) {
-			struct bh_env env = {.table = table_of, .table_arg = tables, .flows = flows, .now = bh_gate_now()};
-			struct bh_verdict here, there;
-			uint8_t frame[BH_FRAME_MAX];
-			struct bh_notation packet;
-			struct bh_packet parsed;
-			bool out;
-			int rc;
-
-			if (shape)
-				shape_notation(&packet, rulesets[i & 1]);
+		port_open(&all, &port);
+		for (int i = 0; i < 400 && !all.failed; i++, all.done++) {
+			if (port.shape)
+				shape_notation(&packet, port.rulesets[i & 1]);
 			else
-				next_packet(&packet, &conf);
-			out = packet.direction == BH_OUT;
-			env.size = mangle(frame, bh_notation_frame(&packet, out ? mac : peer, out ? peer : mac, frame));
-			env.frame = frame;
-			bh_evaluate(&env, &conf, packet.direction, &parsed, &here);
-			rc = bh_gate_test_run(gate, id, packet.direction, frame, env.size, &there, &err);
-			if (rc == -EINVAL && env.size < 54 && here.by == BH_BY_MALFORMED)
-				continue; /* less than an IP header: some kernels do not run that */
-			if (rc) {
-				report(in_kernel, false, err.message);
-				return;
-			}
-			by[here.by]++;
-			if (memcmp(&here, &there, sizeof(here)) || !agrees(rulesets, &conf, &parsed, &here)) {
-				char text[BH_NOTATION_TEXT];
-
-				snprintf(detail, sizeof(detail), "%s (%u bytes): here %s by %s rule %u, in the kernel %s by %s rule %u",
-				         bh_notation_format(&packet, text), env.size, bh_action_name(here.action),
-				         bh_by_name(here.by), here.rule, bh_action_name(there.action), bh_by_name(there.by),
-				         there.rule);
-				wrong++;
-			}
+				next_packet(&packet, &port.conf);
+			compare_packet(&all, &port, &packet);
 		}
-		bh_gate_conf_remove(gate, id, NULL);
-		bh_gate_table_remove(gate, id, NULL);
-		bh_gate_table_remove(gate, id + 1, NULL);
-		bh_gate_share_remove(gate, id, NULL);
-		bh_flow_table_free(&flows);
-		for (int i = 0; i < 2; i++) {
-			bh_table_free(&tables[i]);
-			bh_ruleset_free(&rulesets[i]);
-		}
+		port_close(&all, &port);
 	}
-	if (!wrong)
+	if (!all.wrong)
 		for (int b = 0; b < BH_BY_COUNT; b++)
-			snprintf(detail + strlen(detail), sizeof(detail) - strlen(detail), "%s%u by %s", b ? ", " : "",
-			         by[b], bh_by_name(b));
-	report(in_kernel, !wrong, detail);
+			snprintf(all.detail + strlen(all.detail), sizeof(all.detail) - strlen(all.detail), "%s%u by %s",
+			         b ? ", " : "", all.by[b], bh_by_name(b));
+	report(in_kernel, !all.wrong && !all.failed, all.failed ? all.failed : all.detail);
 }
 
 static int differs(const struct bh_flow_key *key, const struct bh_flow *flow, void *arg)
