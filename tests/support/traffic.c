@@ -295,8 +295,13 @@ static void sender(const char *netns, uint64_t ns, pid_t other)
 		sent = send_requests(&to, fd, end);
 	cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu;
 	start = clock_ns(CLOCK_MONOTONIC) - start;
-	for (uint64_t before = ~0ull; before != shared->done; usleep(3000)) /* what is on its way */
-		before = shared->done;
+	/* What is on its way, until nothing has come for 20 ms. */
+	for (int quiet = 0; shared->done < sent && quiet < 20; quiet++) {
+		uint64_t before = shared->done;
+
+		usleep(1000);
+		quiet = shared->done == before ? quiet : -1;
+	}
 	theirs = clock_ns(clock) - theirs;
 	printf("{\"mode\":\"%s\",\"done\":%llu,\"sent\":%llu,\"wrong\":%llu,\"ns\":%llu,\"sender_ns\":%llu,"
 	       "\"receiver_ns\":%llu}\n", mode, (unsigned long long)shared->done, (unsigned long long)sent,
