@@ -122,6 +122,8 @@ int bh_planting_build(struct bh_planting *planting, const struct bh_box *boxes, 
 double bh_planting_cost(struct bh_planting *planting, const struct bh_box *boxes, uint32_t count);
 void bh_planting_clear(struct bh_planting *planting);
 size_t bh_forest_bytes(const struct bh_forest *forest);
+/* How many places in leaves a box has, on average: so many a change of it touches. */
+double bh_forest_places(const struct bh_forest *forest, uint32_t count);
 
 /* A box that comes, goes or has another label. */
 struct bh_change {
