@@ -38,11 +38,11 @@ static void take(struct covers *covers, const struct bh_lanes_box *box)
 	for (int l = 0; l < BH_LANES; l++)
 		volume *= (double)box->last[l] - box->first[l] + 1;
 	if (covers->count < COVERS)
-		at = covers->count++;
+		covers->volumes[at = covers->count++] = 0;
 	else
 		for (uint32_t c = 1; c < COVERS; c++)
 			at = covers->volumes[c] < covers->volumes[at] ? c : at;
-	if (at == covers->count - 1 || covers->volumes[at] < volume) {
+	if (covers->volumes[at] < volume) {
 		covers->boxes[at] = *box;
 		covers->volumes[at] = volume;
 	}
