@@ -11,7 +11,7 @@
 DPDK    := $(shell pkg-config --exists libdpdk 2>/dev/null && echo yes)
 BENCHES := $(patsubst %.c,$(B)/%.o,$(filter-out tests/bench/generate.c tests/bench/flows.c tests/bench/reload.c,$(wildcard tests/bench/*.c)))
 
--include $(BENCHES:.o=.d) $(B)/tests/bench/gate/lookup.bpf.d
+-include $(wildcard $(B)/tests/bench/*.d) $(B)/tests/bench/gate/lookup.bpf.d
 
 $(B)/tests/bench/acl.o: ALL_CFLAGS += $(if $(DPDK),-DBH_HAVE_DPDK $(shell pkg-config --cflags libdpdk))
 

@@ -5,14 +5,12 @@
 #ifndef BH_TESTS_BENCH_PINNED_H
 #define BH_TESTS_BENCH_PINNED_H
 
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
-#include <unistd.h>
 
 #include "../../engine/gate/gate.h"
+#include "../support/bpffs.h"
 
 /* The exit status. `number` is the default of what the command line may say; `bench` writes to the file, if any. */
 static inline int bench_pinned(int argc, char **argv, uint32_t number,
@@ -31,11 +29,11 @@ static inline int bench_pinned(int argc, char **argv, uint32_t number,
 			fprintf(stderr, "%s: --json needs a file that can be written\n", argv[0]);
 			return 2;
 		}
-	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) || !mkdtemp(directory)) {
+	if (!bpffs_directory(directory)) {
 		perror(argv[0]);
 		return 2;
 	}
-	if (mount("bpf", directory, "bpf", 0, NULL))
+	if (!bpffs_mount(directory))
 		perror(argv[0]);
 	else if (bh_gate_open(&gate, directory, true, &err))
 		fprintf(stderr, "%s: %s\n", argv[0], err.message);
@@ -44,8 +42,7 @@ static inline int bench_pinned(int argc, char **argv, uint32_t number,
 	if (json)
 		fclose(json);
 	bh_gate_close(&gate);
-	umount2(directory, MNT_DETACH);
-	rmdir(directory);
+	bpffs_leave(directory);
 	return rc;
 }
 

@@ -138,40 +138,46 @@ static void limits(enum shape shape)
 	bh_ruleset_free(&ruleset);
 }
 
-/* Rules of two hosts and, before and between them, wide ones that have no packet of theirs. */
-static struct bh_ruleset *hosts_ruleset(uint32_t count)
+/* As many inbound rules, numbered from 1 on; `fill` says what the i-th is. */
+static struct bh_ruleset *ruleset_of(uint32_t count, bool v6,
+                                     void (*fill)(struct bh_rule *rule, uint32_t i, uint32_t count, bool v6))
 {
 	struct bh_ruleset *ruleset = NULL;
 	struct bh_rule rule;
-	char text[80];
 
 	if (bh_ruleset_new(&ruleset, NULL))
 		abort();
-	bh_rule_init(&rule, BH_ALLOW, BH_IN);
 	for (uint32_t i = 0; i < count; i++) {
-		bool wide = i % 50 == 0;
-
-		bh_rule_clear(&rule);
 		bh_rule_init(&rule, BH_ALLOW, BH_IN);
 		rule.id = i + 1;
-		rule.protocol = wide ? BH_PROTO_UDP : BH_PROTO_TCP;
-		shape_address(text, false, 0x0a000000 + i, wide ? 8 : 32);
-		bh_rule_set(&rule, i % 100 ? "remote" : "local", text, NULL);
-		shape_address(text, false, 0x0b000000 + i * 3, 32);
-		if (!wide)
-			bh_rule_set(&rule, "local", text, NULL);
+		fill(&rule, i, count, v6);
 		if (bh_ruleset_add(ruleset, &rule, NULL))
 			abort();
+		bh_rule_clear(&rule);
 	}
-	bh_rule_clear(&rule);
 	return ruleset;
+}
+
+/* Rules of two hosts and, before and between them, wide ones that have no packet of theirs. */
+static void fill_hosts(struct bh_rule *rule, uint32_t i, uint32_t count, bool v6)
+{
+	bool wide = i % 50 == 0;
+	char text[80];
+
+	(void)count;
+	rule->protocol = wide ? BH_PROTO_UDP : BH_PROTO_TCP;
+	shape_address(text, v6, 0x0a000000 + i, wide ? 8 : 32);
+	bh_rule_set(rule, i % 100 ? "remote" : "local", text, NULL);
+	shape_address(text, v6, 0x0b000000 + i * 3, 32);
+	if (!wide)
+		bh_rule_set(rule, "local", text, NULL);
 }
 
 /* A lookup ends with the first tree where nothing in the others is better, though they have lower labels. */
 static void marks(void)
 {
 	uint32_t count = 6000, wrong = 0, asked = 0, nodes = 0;
-	struct bh_ruleset *ruleset = hosts_ruleset(count);
+	struct bh_ruleset *ruleset = ruleset_of(count, false, fill_hosts);
 	const struct bh_domain *domain;
 	struct bh_table *table;
 	struct bh_error err;
@@ -203,34 +209,23 @@ static void marks(void)
 }
 
 /* Rules of hosts; one in the midst is of all TCP, so that those of TCP behind it have no packet. */
-static struct bh_ruleset *hidden_ruleset(uint32_t count, bool v6)
+static void fill_hidden(struct bh_rule *rule, uint32_t i, uint32_t count, bool v6)
 {
-	struct bh_ruleset *ruleset = NULL;
-	struct bh_rule rule;
 	char text[80];
 
-	if (bh_ruleset_new(&ruleset, NULL))
-		abort();
-	for (uint32_t i = 0; i < count; i++) {
-		bh_rule_init(&rule, i % 2 ? BH_ALLOW : BH_BLOCK, BH_IN);
-		rule.id = i + 1;
-		rule.priority = (uint16_t)i;
-		rule.protocol = i % 4 ? BH_PROTO_TCP : BH_PROTO_UDP;
-		shape_address(text, v6, 0x0a000000 + i, 32);
-		if (i != count / 2 + 1)
-			bh_rule_set(&rule, i % 3 ? "remote" : "local", text, NULL);
-		if (bh_ruleset_add(ruleset, &rule, NULL))
-			abort();
-		bh_rule_clear(&rule);
-	}
-	return ruleset;
+	rule->action = i % 2 ? BH_ALLOW : BH_BLOCK;
+	rule->priority = (uint16_t)i;
+	rule->protocol = i % 4 ? BH_PROTO_TCP : BH_PROTO_UDP;
+	shape_address(text, v6, 0x0a000000 + i, 32);
+	if (i != count / 2 + 1)
+		bh_rule_set(rule, i % 3 ? "remote" : "local", text, NULL);
 }
 
 /* A table has no cube of a rule that no packet ends in, whichever tree its boxes would be of. */
 static void hidden(bool v6)
 {
 	uint32_t count = 4000, wrong = 0, late = 0;
-	struct bh_ruleset *ruleset = hidden_ruleset(count, v6);
+	struct bh_ruleset *ruleset = ruleset_of(count, v6, fill_hidden);
 	const struct bh_table_head *head;
 	struct bh_table *table;
 	struct bh_error err;
@@ -260,35 +255,24 @@ static void hidden(bool v6)
 }
 
 /* Rules for ports of hosts and networks. */
-static struct bh_ruleset *ports_ruleset(uint32_t count)
+static void fill_ports(struct bh_rule *rule, uint32_t i, uint32_t count, bool v6)
 {
-	struct bh_ruleset *ruleset = NULL;
-	struct bh_rule rule;
 	char text[80];
 
-	if (bh_ruleset_new(&ruleset, NULL))
+	rule->action = i % 3 ? BH_ALLOW : BH_BLOCK;
+	rule->protocol = i % 7 ? i % 2 ? BH_PROTO_TCP : BH_PROTO_UDP : -1;
+	shape_address(text, v6, 0x0a000000 | (random_below(1u << 16) << 4 & (i % 5 ? ~0u : ~0xffffu)), i % 5 ? 28 : 16);
+	if (bh_rule_set(rule, "remote", text, NULL))
 		abort();
-	for (uint32_t i = 0; i < count; i++) {
-		bh_rule_init(&rule, i % 3 ? BH_ALLOW : BH_BLOCK, BH_IN);
-		rule.id = i + 1;
-		rule.protocol = i % 7 ? i % 2 ? BH_PROTO_TCP : BH_PROTO_UDP : -1;
-		shape_address(text, false, 0x0a000000 | (random_below(1u << 16) << 4 & (i % 5 ? ~0u : ~0xffffu)), i % 5 ? 28 : 16);
-		if (bh_rule_set(&rule, "remote", text, NULL))
-			abort();
-		shape_address(text, false, 0x0b000000 | random_below(64), 32);
-		if (count % 2 && i % 11)
-			bh_rule_set(&rule, "local", text, NULL);
-		snprintf(text, sizeof(text), "%u", 1024 + random_below(200));
-		if (rule.protocol > 0)
-			bh_rule_set(&rule, "local_port", text, NULL);
-		snprintf(text, sizeof(text), "%u-65535", 256 * random_below(200));
-		if (count % 4 == 3 && rule.protocol > 0)
-			bh_rule_set(&rule, "remote_port", text, NULL);
-		if (bh_ruleset_add(ruleset, &rule, NULL))
-			abort();
-		bh_rule_clear(&rule);
-	}
-	return ruleset;
+	shape_address(text, v6, 0x0b000000 | random_below(64), 32);
+	if (count % 2 && i % 11)
+		bh_rule_set(rule, "local", text, NULL);
+	snprintf(text, sizeof(text), "%u", 1024 + random_below(200));
+	if (rule->protocol > 0)
+		bh_rule_set(rule, "local_port", text, NULL);
+	snprintf(text, sizeof(text), "%u-65535", 256 * random_below(200));
+	if (count % 4 == 3 && rule->protocol > 0)
+		bh_rule_set(rule, "remote_port", text, NULL);
 }
 
 /* A packet of a rule, or one bit beside it. */
@@ -328,7 +312,7 @@ static void rows(uint32_t lookups)
 	} sets[] = {{30, 1}, {33, 1}, {35, 1}, {100, 2}, {101, 2}, {103, 2}, {180, 4}, {181, 4}, {183, 4}};
 
 	for (size_t s = 0; s < sizeof(sets) / sizeof(*sets); s++) {
-		struct bh_ruleset *ruleset = ports_ruleset(sets[s].rules);
+		struct bh_ruleset *ruleset = ruleset_of(sets[s].rules, false, fill_ports);
 		uint32_t wrong = 0, matched = 0, words;
 		struct bh_table *table;
 		struct bh_error err;

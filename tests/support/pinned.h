@@ -5,12 +5,8 @@
 #ifndef TESTS_SUPPORT_PINNED_H
 #define TESTS_SUPPORT_PINNED_H
 
-#include <sched.h>
-#include <stdlib.h>
-#include <sys/mount.h>
-#include <unistd.h>
-
 #include "../../engine/gate/gate.h"
+#include "bpffs.h"
 #include "report.h"
 
 /* What is asked of a directory for pins, and of the gate opened there; what is NULL is not asked. */
@@ -27,12 +23,11 @@ static inline void with_pinned(const char *property, const struct pinned *pinned
 	char directory[] = "/tmp/bulkhead-test-XXXXXX";
 	struct bh_error err = {0};
 
-	if (geteuid() || unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
-	    !mkdtemp(directory)) {
+	if (geteuid() || !bpffs_directory(directory)) {
 		skip(property, "needs root");
 		return;
 	}
-	if (mount("bpf", directory, "bpf", 0, NULL)) {
+	if (!bpffs_mount(directory)) {
 		report(property, false, "no bpffs");
 	} else {
 		if (pinned->directory)
@@ -43,8 +38,7 @@ static inline void with_pinned(const char *property, const struct pinned *pinned
 			pinned->gate(gate, directory, pinned->arg);
 	}
 	bh_gate_close(&gate);
-	umount2(directory, MNT_DETACH);
-	rmdir(directory);
+	bpffs_leave(directory);
 }
 
 #endif
