@@ -72,6 +72,18 @@ allow.inbound { name = "c", protocol = "tcp", local_port = "40-60" },]])
     assert.same({}, findings(with_rules 'allow.inbound { name = "a", remote = { "0.0.0.0/0", "!10.0.0.0/8" } },'))
   end)
 
+  it("says what it did not try, once its time is over", function()
+    local dir = sets.make { ["container/process.lua"] = [[
+return { default = { inbound = "allow", outbound = "allow" },
+  rules = { allow.inbound { protocol = "tcp" },
+    allow.inbound { protocol = "udp" } } }]] }
+    local findings = check.findings(dir, 1e-9)
+    assert.equal(1, #findings)
+    assert.equal("warning", findings[1].severity)
+    assert.truthy(findings[1].message:find("2 rules of 2 not tried one by one", 1, true), findings[1].message)
+    assert.equal(2, #check.findings(dir))
+  end)
+
   it("finds files that nobody reads", function()
     local list = findings(with_rules "", {
       ["network/nta.lua"] = "return {}\n", ["forgotten.lua"] = "return {}\n",
