@@ -229,10 +229,12 @@ static bool is_last(const struct bh_address *address)
 static int rank_side(struct compiling *compiling, struct raw_boxes *boxes, int side,
                      struct bh_domain *domain, uint32_t *steps)
 {
-	BH_AUTOFREE struct bh_address *bounds = malloc((2 * (size_t)boxes->count + 1) * sizeof(*bounds));
+	size_t room = 4 * (size_t)boxes->count + 1; /* for bounds and the first of their networks */
+	BH_AUTOFREE struct bh_address *bounds = malloc(room * sizeof(*bounds));
+	BH_AUTOFREE uint32_t *ranks = malloc(room * sizeof(*ranks));
 	uint32_t n = 0, lane = side ? BH_REMOTE : BH_LOCAL;
 
-	if (!bounds)
+	if (!bounds || !ranks)
 		return -ENOMEM;
 	bounds[n++] = (struct bh_address){0, 0};
 	for (uint32_t i = 0; i < boxes->count; i++) {
@@ -243,15 +245,16 @@ static int rank_side(struct compiling *compiling, struct raw_boxes *boxes, int s
 			bounds[n++] = bh_address_next(range->last);
 	}
 	n = bh_ranks_sort(bounds, n);
+	bh_ranks_number(bounds, n, ranks);
 	for (uint32_t i = 0; i < boxes->count; i++) {
 		const struct bh_range *range = &boxes->boxes[i].addresses[side];
 		struct bh_address after = bh_address_next(range->last);
 
-		boxes->boxes[i].lanes.first[lane] = bh_ranks_find(bounds, n, &range->first);
+		boxes->boxes[i].lanes.first[lane] = ranks[bh_ranks_find(bounds, n, &range->first)];
 		boxes->boxes[i].lanes.last[lane] = is_last(&range->last) ? 0xffffffff
-		                                                         : bh_ranks_find(bounds, n, &after) - 1;
+		                                                         : ranks[bh_ranks_find(bounds, n, &after)] - 1;
 	}
-	*steps += bh_ranks_put(&compiling->trees, &domain->ranks[side], bounds, n);
+	*steps += bh_ranks_put(&compiling->trees, &domain->ranks[side], bounds, ranks, n);
 	return compiling->trees.failed ? -ENOMEM : 0;
 }
 

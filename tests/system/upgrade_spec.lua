@@ -171,7 +171,7 @@ describe("the gate of another version", function()
     s.host:close()
     assert.equal("late\n", (done "container create late"))
     s:reopen()
-    assert.equal(8, layout())
+    assert.equal(9, layout())
     assert.are_not.equal(before[1], programs(it.web.endpoints[1]))
     assert.are_not.equal(before[2], programs(it.db.endpoints[1]))
     -- Connections go on, whoever speaks first.
