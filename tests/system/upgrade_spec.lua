@@ -195,7 +195,7 @@ describe("the gate of another version", function()
       target = "fd00:16::2", timeout = 2 }.answered)
     local text, status = shell(("BULKHEAD_STATE='%s' '%s-older' container create x"):format(s.state, cli.program()))
     assert.equal(1, status)
-    assert.equal("bulkhead: the gate was loaded by a later version of bulkhead (layout 8, this one knows 3); "
+    assert.equal("bulkhead: the gate was loaded by a later version of bulkhead (layout 9, this one knows 3); "
       .. "use that one, or `bulkhead reset` to begin anew\n", text)
     s.host:close()
     assert.equal("", (done "reset"))
