@@ -59,7 +59,7 @@ static void box_of_piece(struct bh_box *box, const struct bh_piece *piece, uint3
 static void box_scale(struct bh_box *box, const struct bh_range ranges[2], const struct bh_scale scales[2])
 {
 	for (int a = 0; a < 2; a++) {
-		box->first[a] = bh_scale_find(&scales[a], &ranges[a].first);
+		box->first[a] = ranges[a].first.hi | ranges[a].first.lo ? bh_scale_find(&scales[a], &ranges[a].first) : 0;
 		/* So that all addresses are all labels. */
 		box->last[a] = is_last(&ranges[a].last) ? ~0u : bh_scale_find(&scales[a], &ranges[a].last);
 	}
@@ -72,7 +72,7 @@ static void add_members(struct members *members, const struct record *record, ui
 	if (!lists) {
 		if (bh_is_v6(space)) {
 			box_set(&members->boxes[members->count], record->plain.port_first, record->plain.port_last, record->label);
-			members->ranges[members->count++] = record->plain.ranges;
+			members->ranges[members->count++] = bh_plain_ranges(&record->plain);
 		} else {
 			box_of_plain(&members->boxes[members->count++], record);
 		}
@@ -135,7 +135,8 @@ static int scale_make(struct bh_scale *scale, int which, const struct members *m
 	for (uint32_t i = 0; i < members->count; i++) {
 		const struct bh_range *range = &members->ranges[i][which];
 
-		bounds[n++] = range->first;
+		if (range->first.hi | range->first.lo)
+			bounds[n++] = range->first;
 		if (!is_last(&range->last))
 			bounds[n++] = bh_address_next(range->last);
 	}
@@ -217,6 +218,9 @@ static int label_boxes(struct bh_builder *builder, uint32_t space, struct member
 	return rc;
 }
 
+/* Where leaves have more boxes, changes are dear: strips may cost lookups somewhat more. */
+#define CROWD_MOST 128
+#define CROWD_COST 1.3
 #define STRIPPED_ROUNDS 16 /* changes of a box after which all may be others */
 
 /* Whether about so many boxes were found to be better in strips, which cost no more than a copy to change. */
@@ -240,6 +244,8 @@ static int changing_make(struct bh_builder *builder, uint32_t space, struct memb
 		rc = label_boxes(builder, space, members);
 	rc = rc ? rc : bh_planting_build(planting, members->boxes, count, false, limit_of(builder, space));
 	cost = rc ? 0 : bh_planting_cost(planting, members->boxes, count);
+	if (!rc && bh_forest_crowd(&planting->forest) > CROWD_MOST)
+		cost *= CROWD_COST;
 	builder->stripped[space] = 0;
 	builder->made[space]++;
 	if (!rc && bh_strips_cost(strips, members->boxes, count, cost) <= cost) {
@@ -439,7 +445,7 @@ static void change_plain(struct bh_builder *builder, const struct record *record
 
 			memcpy(late.port_first, plain->port_first, sizeof(late.port_first));
 			memcpy(late.port_last, plain->port_last, sizeof(late.port_last));
-			change_v6(builder, space, plain->ranges, &late);
+			change_v6(builder, space, bh_plain_ranges(plain), &late);
 		} else {
 			struct bh_change *change = next_change(builder, space);
 

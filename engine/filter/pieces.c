@@ -119,6 +119,8 @@ void bh_pieces_clear(struct bh_pieces *pieces)
 	*pieces = (struct bh_pieces){0};
 }
 
+const struct bh_range bh_anywhere[2] = {{{0, 0}, {~0ULL, ~0ULL}}, {{0, 0}, {~0ULL, ~0ULL}}};
+
 enum { PLAIN_V4 = 1, PLAIN_V6 = 2 };
 
 /* One side of a plain rule, in the families that are returned; 0: it is not plain. */
@@ -131,7 +133,8 @@ static int plain_side(struct bh_plain *plain, int side, const struct bh_address_
 	if (!set->include_count) {
 		plain->first[side] = 0;
 		plain->last[side] = ~0u;
-		plain->ranges[side] = (struct bh_range){{0, 0}, {~0ULL, ~0ULL}};
+		if (!plain->anywhere)
+			plain->ranges[side] = bh_anywhere[side];
 		return PLAIN_V4 | PLAIN_V6;
 	}
 	if (bh_address_is_v4(&range->first) && bh_address_is_v4(&range->last)) {
@@ -156,6 +159,7 @@ bool bh_plain_of_rule(struct bh_plain *plain, const struct bh_rule *rule)
 
 	if (service->count > 1 || remote->count > 1 || (any && service->count + remote->count))
 		return false;
+	plain->anywhere = !rule->local.include_count && !rule->remote.include_count;
 	local_side = plain_side(plain, 0, &rule->local);
 	remote_side = plain_side(plain, 1, &rule->remote);
 	if (!local_side || !remote_side)

@@ -37,8 +37,17 @@ struct bh_plain {
 	uint32_t first[2], last[2];           /* IPv4: local, remote */
 	uint16_t port_first[3], port_last[3]; /* as in a piece */
 	uint8_t spaces;                       /* bit per space that it has a piece in */
+	bool anywhere;                        /* in IPv6 both sides are all addresses, and not written down */
 	struct bh_range ranges[2];            /* IPv6 */
 };
+
+extern const struct bh_range bh_anywhere[2];
+
+/* Its ranges of IPv6. */
+static inline const struct bh_range *bh_plain_ranges(const struct bh_plain *plain)
+{
+	return plain->anywhere ? bh_anywhere : plain->ranges;
+}
 
 /* False, and nothing is said of `plain`, where a rule needs bh_pieces_of_rule(). */
 bool bh_plain_of_rule(struct bh_plain *plain, const struct bh_rule *rule);
