@@ -89,30 +89,48 @@ static void add_members(struct members *members, const struct record *record, ui
 	}
 }
 
-#define COLLECT_AHEAD 16 /* labels whose records are asked for */
+#define COLLECT_AHEAD 4 /* times eight labels, whose records are asked for */
 
-/* Eight labels are asked at once whether a record of theirs has a piece in the space. */
+/* Which of eight labels' records have a piece in the space: its bit in their bytes. */
+static uint64_t eight_at(const struct bh_builder *builder, uint32_t space, uint32_t label)
+{
+	uint64_t eight = 0;
+
+	if (label < builder->labels)
+		memcpy(&eight, &builder->spaces[label], builder->labels - label < 8 ? builder->labels - label : 8);
+	return eight & 0x0101010101010101ULL << space;
+}
+
+static const struct record *eight_record(const struct bh_builder *builder, uint32_t label, uint64_t eight)
+{
+	uint32_t at = (uint32_t)(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? __builtin_ctzll(eight) : __builtin_clzll(eight)) / 8;
+
+	return bh_record_at(&builder->records, builder->order[label + at]);
+}
+
+/* Without the first of its records. */
+static uint64_t eight_next(uint64_t eight)
+{
+	if (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
+		return eight & (eight - 1);
+	return eight & ~(1ULL << (63 - __builtin_clzll(eight)));
+}
+
 static int collect(const struct bh_builder *builder, uint32_t space, struct members *members)
 {
-	uint64_t mask = 0x0101010101010101ULL << space, eight;
 	uint32_t room = builder->boxes[space] + 1;
 
 	members->boxes = malloc(room * sizeof(*members->boxes));
 	members->ranges = bh_is_v6(space) ? malloc(room * sizeof(*members->ranges)) : NULL;
 	if (!members->boxes || (bh_is_v6(space) && !members->ranges))
 		return -ENOMEM;
-	for (uint32_t label = 0; label < builder->labels; label++) {
-		if (label % 8 == 0 && label + 8 <= builder->labels) {
-			memcpy(&eight, &builder->spaces[label], sizeof(eight));
-			if (!(eight & mask)) {
-				label += 7;
-				continue;
-			}
-		}
-		if (label + COLLECT_AHEAD < builder->labels && builder->spaces[label + COLLECT_AHEAD] >> space & 1)
-			__builtin_prefetch(bh_record_at(&builder->records, builder->order[label + COLLECT_AHEAD]));
-		if (builder->spaces[label] >> space & 1)
-			add_members(members, bh_record_at(&builder->records, builder->order[label]), space);
+	for (uint32_t label = 0; label < builder->labels; label += 8) {
+		uint32_t far = label + 8 * COLLECT_AHEAD;
+
+		for (uint64_t eight = eight_at(builder, space, far); eight; eight = eight_next(eight))
+			__builtin_prefetch(eight_record(builder, far, eight));
+		for (uint64_t eight = eight_at(builder, space, label); eight; eight = eight_next(eight))
+			add_members(members, eight_record(builder, label, eight), space);
 	}
 	return 0;
 }
