@@ -178,9 +178,9 @@ static void do_late(struct bh_builder *builder)
 	builder->late_count = 0;
 }
 
-static void do_later(struct bh_builder *builder, const struct record *record, bool remove)
+static void do_later(struct bh_builder *builder, uint32_t number, bool remove)
 {
-	builder->late[builder->late_count++] = (struct late){record->number, remove};
+	builder->late[builder->late_count++] = (struct late){number, remove};
 	if (builder->late_count == BH_LATE_MOST)
 		do_late(builder);
 }
@@ -223,7 +223,7 @@ int bh_builder_insert(struct bh_builder *builder, const struct bh_rule *rule, st
 		return no_memory(err);
 	}
 	if (builder->loaded)
-		do_later(builder, record, false);
+		do_later(builder, record->number, false);
 	else
 		collect(builder, record);
 	return 0;
@@ -238,9 +238,10 @@ int bh_builder_delete(struct bh_builder *builder, uint32_t id, struct bh_error *
 		return bh_error_set(err, -ENOENT, "there is no rule %u", id);
 	record = bh_record_at(&builder->records, number);
 	bh_records_remove(&builder->records, id);
+	/* What is in the record is not looked at before it is there. */
 	if (builder->loaded) {
 		__builtin_prefetch(record, 1);
-		do_later(builder, record, true);
+		do_later(builder, number, true);
 		return 0;
 	}
 	builder->order[record->label] = 0;
