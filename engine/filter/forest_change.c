@@ -278,21 +278,29 @@ static void approach_children(const struct bh_forest *forest, const struct place
 	}
 }
 
-/* Asks for what is two nodes deep; few ways are longer. */
+#define NODES_AHEAD 3 /* few ways are longer */
+
+/* Asks for what is so many nodes deep. */
 static void approach(const struct bh_forest *forest, const struct change *changes, uint32_t count)
 {
-	struct places first = {0}, second = {0};
+	struct places lists[2], *places = &lists[0], *below = &lists[1], *last;
 
+	places->count = 0;
 	for (uint32_t i = 0; i < count; i++)
-		add_places(&first, &changes[i].tree->root, &changes[i]);
-	approach_children(forest, &first);
-	for (uint32_t i = 0; i < first.count; i++) {
-		uint32_t child = forest->children[first.list[i].index];
+		add_places(places, &changes[i].tree->root, &changes[i]);
+	for (uint32_t level = 0; level < NODES_AHEAD && places->count; level++) {
+		approach_children(forest, places);
+		below->count = 0;
+		for (uint32_t i = 0; i < places->count; i++) {
+			uint32_t child = forest->children[places->list[i].index];
 
-		if (!(child & BH_CHILD_LEAF))
-			add_places(&second, &forest->nodes[child], first.list[i].change);
+			if (!(child & BH_CHILD_LEAF))
+				add_places(below, &forest->nodes[child], places->list[i].change);
+		}
+		last = places;
+		places = below;
+		below = last;
 	}
-	approach_children(forest, &second);
 }
 
 int bh_planting_change(struct bh_planting *planting, const struct bh_change *changes, uint32_t count, size_t max_bytes)
