@@ -3,7 +3,8 @@
  *
  * A rule has a label, which is its place in the order of precedence and its index in the entries: see
  * builder_labels.c. Until the first publication rules are only collected. Later what comes waits until there is
- * more of it or it is published: what it touches was seldom touched lately, and to ask for all of it at once is to wait once.
+ * more of it or it is published: what it touches was seldom touched lately, and to ask for all of it at once is to
+ * wait once.
  *
  * Forests are changed in place; all else is made anew, once a publication: see builder_space.c. A classifier is a
  * copy in one block of memory.

@@ -21,7 +21,7 @@
 #define APPENDED 4   /* the same, at most, by rules that come last */
 #define NEAR 8       /* rules that move to a free label at most, before others are looked at */
 #define WINDOW 32    /* labels on either side, at first */
-#define SPARE_MOST 64
+#define SPARE 64     /* labels, however few rules there are */
 
 /* A number that is lower the earlier an entry comes: see bh_entry_wins(). */
 static inline uint32_t rank_of(const struct bh_entry *entry)
@@ -78,7 +78,7 @@ static int reserve(struct bh_builder *builder, uint32_t labels)
 /* Labels of all, if these are given anew when there are so many rules. */
 static uint32_t labels_for(uint32_t taken)
 {
-	return GAP * taken + SPARE_MOST;
+	return GAP * taken + SPARE;
 }
 
 int bh_labels_reserve(struct bh_builder *builder)
@@ -238,13 +238,15 @@ static bool is_frequent(const struct bh_builder *builder, uint32_t low)
 	return is;
 }
 
-/* A free label before `low` and behind what precedes it, where there is none and none is near. */
+/*
+ * A free label before `low` and behind what precedes it, where there is none and none is near. All get more labels
+ * before windows with a quarter of them free are rare.
+ */
 static uint32_t make_room(struct bh_builder *builder, uint32_t low)
 {
+	bool whole = 3 * (uint64_t)builder->taken > 2 * (uint64_t)builder->labels;
+	uint32_t to, free, label, half = whole ? builder->labels : WINDOW;
 	struct spread spread;
-	/* Before windows with a quarter free are rare, all get more labels. */
-	uint32_t to, free, label, half = 3 * (uint64_t)builder->taken > 2 * (uint64_t)builder->labels ? builder->labels : WINDOW;
-	bool whole;
 
 	for (;; half *= 2) {
 		spread = (struct spread){.from = low > half ? low - half : 0};
@@ -283,7 +285,7 @@ static uint32_t free_label(struct bh_builder *builder, uint32_t rank)
 		return low;
 	if (low && !builder->spaces[low - 1])
 		return low - 1;
-	if (low == builder->labels && low < APPENDED * builder->taken + SPARE_MOST) {
+	if (low == builder->labels && low < APPENDED * builder->taken + SPARE) {
 		builder->order[low] = builder->spaces[low] = 0;
 		return builder->labels++;
 	}

@@ -103,17 +103,18 @@ static uint64_t eight_at(const struct bh_builder *builder, uint32_t space, uint3
 
 static const struct record *eight_record(const struct bh_builder *builder, uint32_t label, uint64_t eight)
 {
-	uint32_t at = (uint32_t)(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? __builtin_ctzll(eight) : __builtin_clzll(eight)) / 8;
+	bool little = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__;
+	uint32_t bits = (uint32_t)(little ? __builtin_ctzll(eight) : __builtin_clzll(eight));
 
-	return bh_record_at(&builder->records, builder->order[label + at]);
+	return bh_record_at(&builder->records, builder->order[label + bits / 8]);
 }
 
 /* Without the first of its records. */
 static uint64_t eight_next(uint64_t eight)
 {
-	if (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
-		return eight & (eight - 1);
-	return eight & ~(1ULL << (63 - __builtin_clzll(eight)));
+	bool little = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__;
+
+	return little ? eight & (eight - 1) : eight & ~(1ULL << (63 - __builtin_clzll(eight)));
 }
 
 static int collect(const struct bh_builder *builder, uint32_t space, struct members *members)
