@@ -156,7 +156,7 @@ end
 ---@return string? message
 ---@return string? code
 function hook.create(host, spec)
-  local there = roster.find(host, spec.id)
+  local there = roster.settled(host, spec.id)
   local message, code
   if not there then
     there, message, code = lifecycle.create(host, spec)

@@ -22,6 +22,13 @@ function roster.find(host, id, named)
   return not several and found or nil
 end
 
+--- The container with this id, if the next change will find it too: one that somebody was killed over is
+--- mended away by then.
+function roster.settled(host, id)
+  local container = roster.find(host, id)
+  return container and container.status ~= "creating" and container.status ~= "removing" and container or nil
+end
+
 --- A container as handlers see it (DESIGN 3.4).
 function roster.container_view(container)
   local published = {}
