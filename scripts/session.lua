@@ -82,6 +82,15 @@ function session.directory(path)
   return dir
 end
 
+--- The whole path of a policy set that an argument names; refuses a directory that is none.
+function session.policy_set(path)
+  local dir = session.directory(path)
+  if not require("compare").names(dir, "container")[1] then
+    refuse.input(("%s is no policy set: it has no container/NAME.lua"):format(require("validate").quoted(path)))
+  end
+  return dir
+end
+
 --- The directory of the policy set: the one asked for, else the default set.
 function session.policies(given)
   if given == nil then

@@ -214,8 +214,8 @@ end
 
 --- The words as one or two sets and containers.
 local function sort_words(words)
-  local a = session.directory(words[1])
-  local b = is_directory(words[2]) and session.directory(words[2]) or nil
+  local a = session.policy_set(words[1])
+  local b = is_directory(words[2]) and session.policy_set(words[2]) or nil
   local who = {}
   for i = b and 3 or 2, #words do
     who[#who + 1] = refuse.parsed(validate.id(words[i]))
@@ -228,7 +228,11 @@ local function of_reload(dir, names)
   return session.with_host(false, function(host)
     local ids = {}
     for i, name in ipairs(names) do
-      ids[i] = refuse.check(host:container(name)).id
+      local container, message, code = host:container(name)
+      if code == "ENOENT" then
+        message = ("%s is neither a directory nor a container"):format(validate.quoted(name))
+      end
+      ids[i] = refuse.check(container, message).id
     end
     return refuse.check(compare.reload(host, { dir = dir, containers = #ids > 0 and ids or nil }))
   end)

@@ -67,7 +67,7 @@ function reload.run(args)
   for i, name in ipairs(args.containers) do
     who[i] = refuse.parsed(validate.id(name))
   end
-  local dir = args.dir and session.directory(args.dir)
+  local dir = args.dir and session.policy_set(args.dir)
   session.with_host(not args.dry and "existing", function(host)
     local module = require "reload"
     for i, name in ipairs(who) do

@@ -117,7 +117,7 @@ local function never_decisive(dir, decided)
 end
 
 function test.run(args)
-  local dir = session.directory(args.dir)
+  local dir = session.policy_set(args.dir)
   local specs, paths = find_specs(dir)
   if not args.trust then
     refuse_strangers(paths)
