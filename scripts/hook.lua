@@ -57,7 +57,7 @@ function hook.parse(text)
   if not text:find "%S" then
     return nil, "the container's state is missing on standard input"
   end
-  local value, message = json.decode(text)
+  local value, message = json.decode(text, { unique = true })
   if value == nil then
     return nil, "the container's state: " .. message
   elseif not json.is_object(value) then
