@@ -59,6 +59,13 @@ function session.with_host(write, body, options)
   return session.use(refuse.check(session.host(write, options)), body)
 end
 
+--- Opens the host to read it: all that `body` reads is of one moment, whoever changes it.
+function session.read(body)
+  return session.with_host(false, function(host)
+    return require("roster").steady(host, body, host)
+  end)
+end
+
 --- A path without `.`, `..` and doubled slashes, from the root; symbolic links stay.
 function session.absolute(path)
   local whole = path:sub(1, 1) == "/" and path or require("lfs").currentdir() .. "/" .. path

@@ -156,7 +156,7 @@ function command.run(args)
   if spec and spec.driver then
     return answer_all(refuse.check(worlds.imagined(spec, parsed)), packets)
   end
-  session.with_host(false, function(host)
+  session.read(function(host)
     if who then
       return answer_all(refuse.check(worlds.live(host, who, parsed)), packets)
     end

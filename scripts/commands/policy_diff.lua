@@ -225,7 +225,7 @@ end
 
 --- What a reload of the set would change for live containers.
 local function of_reload(dir, names)
-  return session.with_host(false, function(host)
+  return session.read(function(host)
     local ids = {}
     for i, name in ipairs(names) do
       local container, message, code = host:container(name)
@@ -243,7 +243,7 @@ local function everybody_of(args, a, b, names)
     local policy_names, alone = choose_policies(args, a, b)
     return imagine(args, policy_names), alone
   end
-  return session.with_host(false, function(host)
+  return session.read(function(host)
     local list = {}
     for i, name in ipairs(names) do
       list[i] = refuse.check(compare.live(host, name))

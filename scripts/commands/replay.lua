@@ -273,7 +273,7 @@ function command.run(args)
     local world, addresses = command.world(nil, nil, args, path)
     return finish(world, path, addresses, args.packets)
   end
-  session.with_host(false, function(host)
+  session.read(function(host)
     local world, addresses = command.world(host, who, args, path)
     finish(world, path, addresses, args.packets)
   end)
