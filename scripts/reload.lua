@@ -230,9 +230,10 @@ end
 local function change_of(container, endpoint, sharers, dir_of, asked)
   local own = {}
   local function said(by)
-    return ask(by, dir_of(by), endpoint.driver, asked, function(set)
+    local outcome, message, code = ask(by, dir_of(by), endpoint.driver, asked, function(set)
       return tell(set, by, endpoint, own)
     end)
+    return outcome, outcome and message or ("container '%s': %s"):format(by.name, message), code
   end
   local outcome, message, code = said(container)
   for _, sharer in ipairs(outcome and sharers or {}) do

@@ -68,7 +68,9 @@ end
 
 --- A path without `.`, `..` and doubled slashes, from the root; symbolic links stay.
 function session.absolute(path)
-  local whole = path:sub(1, 1) == "/" and path or require("lfs").currentdir() .. "/" .. path
+  local here = path:sub(1, 1) ~= "/" and (require("lfs").currentdir()
+    or refuse.input(("the working directory is gone: give %s from / on"):format(require("validate").quoted(path))))
+  local whole = here and here .. "/" .. path or path
   local parts = {}
   for part in whole:gmatch "[^/]+" do
     if part == ".." then

@@ -19,7 +19,7 @@ local validate = require "validate"
 local check = { name = "check", summary = "Finds mistakes, and rules that can do nothing." }
 
 function check.options(parser)
-  parser:argument("dir", "The policy set."):argname "DIR"
+  parser:argument("DIR", "The policy set."):target "dir"
 end
 
 local FIELDS = { "protocol", "local", "local_port", "remote", "remote_port", "icmp" }

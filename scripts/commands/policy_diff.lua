@@ -10,8 +10,8 @@ local validate = require "validate"
 local diff = { name = "diff", summary = "Says exactly what another set would change." }
 
 function diff.options(parser)
-  parser:argument("sets", "The policy set as it is, and as it would be. Alone: as it would be for live "
-    .. "containers, by a reload; then live containers' names, ids or prefixes."):args "+":argname "A|B|WHO"
+  parser:argument("A|B|WHO", "The policy set as it is, and as it would be. Alone: as it would be for live "
+    .. "containers, by a reload; then live containers' names, ids or prefixes."):args "+":target "sets"
   parser:option("--type", "Imagine a container: process or hyperv."):argname "T"
   parser:option("--network", "A driver; default each."):argname "N"
   parser:option("--address", "Its address; default any. May be repeated.")

@@ -17,7 +17,7 @@ local show = require "show"
 local test = { name = "test", summary = "Runs a set's own specs." }
 
 function test.options(parser)
-  parser:argument("dir", "The policy set; its specs are in DIR/spec."):argname "DIR"
+  parser:argument("DIR", "The policy set; its specs are in DIR/spec."):target "dir"
   parser:flag("--trust", "As root, run specs that others own.")
 end
 
