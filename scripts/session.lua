@@ -18,6 +18,11 @@ function session.state()
   return given and given ~= "" and given or "/var/lib/bulkhead"
 end
 
+--- What tells this session's state from one that is made anew in its place; nil if there is none.
+function session.mark()
+  return require("lfs").attributes(session.state() .. "/state.db", "ino")
+end
+
 --- Whether anything was ever made in this session's state.
 function session.exists()
   return session.platform ~= "linux" or require("lfs").attributes(session.state() .. "/state.db", "mode") ~= nil
