@@ -19,7 +19,7 @@ local validate = require "validate"
 local check = { name = "check", summary = "Finds mistakes, and rules that can do nothing." }
 
 function check.options(parser)
-  parser:argument("dir", "The policy set."):argname "DIR"
+  parser:argument("DIR", "The policy set."):target "dir"
   parser:option("--seconds", "How long to try rules one by one, in processor time; default 30, 0 for no end.")
     :argname "N"
 end

@@ -77,10 +77,10 @@ allow.inbound { name = "c", protocol = "tcp", local_port = "40-60" },]])
 return { default = { inbound = "allow", outbound = "allow" },
   rules = { allow.inbound { protocol = "tcp" },
     allow.inbound { protocol = "udp" } } }]] }
-    local findings = check.findings(dir, 1e-9)
-    assert.equal(1, #findings)
-    assert.equal("warning", findings[1].severity)
-    assert.truthy(findings[1].message:find("2 rules of 2 not tried one by one", 1, true), findings[1].message)
+    local found = check.findings(dir, 1e-9)
+    assert.equal(1, #found)
+    assert.equal("warning", found[1].severity)
+    assert.truthy(found[1].message:find("2 rules of 2 not tried one by one", 1, true), found[1].message)
     assert.equal(2, #check.findings(dir))
   end)
 
