@@ -209,7 +209,10 @@ static inline void bh_share_release(BH_CTX *ctx, struct bh_share *share, uint32_
 		bh_fetch_add(&room->borrowed, (uint64_t)-1);
 }
 
-/* Forgets a flow and gives back its place. */
+/*
+ * Forgets a flow and gives back its place. Since it was found it may have gone, its memory may be another's and
+ * it may have come again: so what is read is believed only if the key is still that memory's.
+ */
 BH_GLOBAL int bh_flow_forget(BH_CTX *ctx, const struct bh_flow_key *key)
 {
 	BH_ENTER(ctx, key, 0);
@@ -228,7 +231,7 @@ BH_GLOBAL int bh_flow_forget(BH_CTX *ctx, const struct bh_flow_key *key)
 	place.list = BH_PLACE_LIST(at);
 	place.place = BH_PLACE_NUMBER(at);
 	share = bh_share_find(ctx, place.compartment);
-	if (bh_flow_remove(ctx, key) || !share)
+	if (bh_flow_find(ctx, key) != flow || bh_flow_remove(ctx, key) || !share)
 		return 0;
 	bh_ledger_remove(ctx, &place);
 	bh_share_release(ctx, share, opener, borrowed);

@@ -11,14 +11,17 @@
 
 static int insert_held(struct bh_env *env, const struct bh_ledger_key *place, const struct bh_flow_key *key);
 static struct bh_flow_key *find_held(struct bh_env *env, const struct bh_ledger_key *place);
+static struct bh_flow *find_reused(struct bh_env *env, const struct bh_flow_key *key);
 
 #define bh_ledger_insert insert_held
 #define bh_ledger_find find_held
+#define bh_flow_find find_reused
 #include "../../engine/filter/evaluate.h"
 #include "../../engine/filter/flowtable.h"
 #include "../support/report.h"
 #undef bh_ledger_insert
 #undef bh_ledger_find
+#undef bh_flow_find
 
 enum { COMPARTMENT = 7, LIMIT = 64, MANY = 6 * LIMIT };
 
@@ -27,6 +30,9 @@ static struct bh_conf conf;
 static enum { NOT_HELD, HELD_INSERTING, HELD_PASSED } held;
 static struct bh_ledger_key held_place;
 static struct bh_flow_key held_key;
+/* What is found next, whatever is looked for: its memory became that flow's meanwhile. */
+static struct bh_flow *reused;
+
 static struct bh_flow_key key_of(uint32_t number)
 {
 	struct bh_flow_key key = {0};
@@ -71,6 +77,14 @@ static struct bh_flow_key *find_held(struct bh_env *env, const struct bh_ledger_
 		held = NOT_HELD;
 		bh_ledger_insert(env, place, &held_key);
 	}
+	return found;
+}
+
+static struct bh_flow *find_reused(struct bh_env *env, const struct bh_flow_key *key)
+{
+	struct bh_flow *found = reused ? reused : bh_flow_find(env, key);
+
+	reused = NULL;
 	return found;
 }
 
@@ -149,6 +163,21 @@ static void memory_is_reused(void)
 	bh_flow_table_free(&env.flows);
 }
 
+/* Between finding a flow and forgetting it, it goes, another takes its memory, and it comes again. */
+static void memory_is_reused_and_it_is_back(void)
+{
+	struct bh_flow_key key = key_of(0), other = key_of(1);
+	struct bh_env env;
+
+	begin(&env);
+	open_flow(&env, 0);
+	open_flow(&env, 1);
+	reused = bh_flow_find(&env, &other);
+	bh_flow_forget(&env, &key);
+	settle(&env, "a flow in the memory of one that was to be forgotten");
+	bh_flow_table_free(&env.flows);
+}
+
 int main(void)
 {
 	bh_conf_init(&conf);
@@ -158,5 +187,6 @@ int main(void)
 	row_comes_late();
 	row_comes_between();
 	memory_is_reused();
+	memory_is_reused_and_it_is_back();
 	return report_counts();
 }
