@@ -3,7 +3,7 @@
  *
  * A rule is a box for each combination of what it lists, in the domain of each family. One of which
  * there would be far more combinations than elements, or for whose boxes there is no room, goes to
- * the direction's run of blocks instead: so a table is linear in what rules list, whatever they are.
+ * the direction's run of blocks instead, which has an end, too: so no table takes more than it may.
  */
 #include "table.h"
 
@@ -214,8 +214,11 @@ static int add_rules(struct compiling *compiling, const struct bh_ruleset *rules
 		entry_of(&compiling->entries[i], bh_ruleset_at(ruleset, i));
 	for (uint32_t i = 0; !rc && i < count; i++)
 		rc = add_rule(compiling, bh_ruleset_at(ruleset, i), bh_ruleset_words(ruleset), i);
-	for (int d = BH_IN; d <= BH_OUT; d++)
-		bh_blocks_finish(&compiling->blocks[d]);
+	for (int d = BH_IN; d <= BH_OUT; d++) {
+		int full = bh_blocks_finish(&compiling->blocks[d]);
+
+		rc = rc ? rc : full;
+	}
 	return rc ? rc : compiling->trees.failed ? -ENOMEM : 0;
 }
 
@@ -436,7 +439,7 @@ int bh_table_compile(struct bh_table **out, const struct bh_ruleset *ruleset, si
 
 	max_bytes = max_bytes < BH_TABLE_MAX ? max_bytes : BH_TABLE_MAX;
 	for (int d = 0; d < 2; d++)
-		rc = rc ? rc : bh_blocks_init(&compiling.blocks[d]);
+		rc = rc ? rc : bh_blocks_init(&compiling.blocks[d], (uint32_t)(max_bytes / BH_PAGE_ROOM));
 	if (!rc && (!compiling.spans || !compiling.entries || !table))
 		rc = -ENOMEM;
 	if (!rc)
