@@ -22,6 +22,7 @@
 #define BOX_BYTES 96       /* of room for trees a box … */
 #define BOX_BYTES_MORE 400 /* … and for so many of the first */
 #define BOXES_MORE 4096
+#define RANK_ANEW 8 /* if one of so many boxes is left out, what only it bounds is worth ranking the rest anew */
 #define WORK 200000   /* boxes looked at for the best trees … */
 #define WORK_BOX 1000 /* … and as many more a box */
 
@@ -293,23 +294,23 @@ static uint32_t take_lanes(struct raw_boxes *raw, struct bh_lanes_box *boxes)
 }
 
 /*
- * The boxes of an IPv6 domain as lanes, and what finds ranks. Those that cannot win are left out before, with the
- * bounds that only they have. Adds to `steps` what finding both ranks of a packet may take.
+ * The boxes of an IPv6 domain as lanes, and what finds ranks. Those that cannot win are left out before, and
+ * if they are many, so are bounds that only they have. Adds to `steps` what finding both ranks of a packet may take.
  */
 static int rank_boxes(struct compiling *compiling, uint32_t which, struct bh_lanes_box *boxes, uint32_t *steps)
 {
 	struct raw_boxes *raw = &compiling->domains[which];
 	struct scale scales[2] = {{NULL, NULL, 0}, {NULL, NULL, 0}};
-	uint32_t before = 0;
+	uint32_t before;
 	int rc = 0;
 
-	while (!rc && raw->count != before) {
+	do {
 		before = raw->count;
 		for (int side = 0; !rc && side < 2; side++)
 			rc = rank_side(&scales[side], raw, side);
 		raw->count = rc ? before : take_lanes(raw, boxes);
-	}
-	for (int side = 0; side < 2 && raw->count; side++) {
+	} while (!rc && before - raw->count > before / RANK_ANEW);
+	for (int side = 0; side < 2; side++) {
 		if (!rc)
 			*steps += bh_ranks_put(&compiling->trees, &compiling->made[which].ranks[side], scales[side].bounds,
 			                       scales[side].ranks, scales[side].count);
@@ -329,7 +330,7 @@ static int make_domain(struct compiling *compiling, uint32_t which, size_t max_b
 	size_t room, most;
 	int rc = boxes ? 0 : -ENOMEM;
 
-	if (!rc && which >= 2)
+	if (!rc && which >= 2 && raw->count)
 		rc = rank_boxes(compiling, which, boxes, &steps);
 	if (rc)
 		return rc;
