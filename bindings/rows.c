@@ -339,6 +339,14 @@ static int set_addresses(lua_State *L, struct bh_host *host, struct bh_error *er
 
 static int endpoint_more(lua_State *L, struct bh_host *host, struct bh_error *err)
 {
+	struct bh_platform *platform = bh_host_platform(host);
+	char path[64];
+
+	if (platform->ops->compartment_path) {
+		platform->ops->compartment_path(platform, (uint32_t)bh_field_integer(L, -1, "compartment", 0), path,
+		                                sizeof(path));
+		bh_set_text(L, "namespace", path);
+	}
 	set_options(L);
 	return set_addresses(L, host, err);
 }

@@ -51,6 +51,9 @@ local function add_options(parser, command)
   if not command.silent then
     parser:flag "--json":description "Print one JSON document."
   end
+  if command.more and parser.epilog then
+    parser:epilog(command.more)
+  end
 end
 
 --- The argument parser of a command, and by verb its parts.

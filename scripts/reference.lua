@@ -149,7 +149,8 @@ end
 ---@param width integer
 ---@return string
 function reference.all(api, width)
-  local parts = {}
+  local parts = { reference.fill("A script loads the modules, like `local bulkhead = require \"bulkhead\"` and `local "
+    .. "filter = require \"bulkhead.filter\"`; a session has them.", width, "") .. "\n" }
   for _, module in ipairs(api.modules) do
     parts[#parts + 1] = ("== %s ==\n%s\n"):format(module.file, reference.fill(module.text, width, ""))
     local shown = {}

@@ -111,6 +111,7 @@ bulkhead.version = ""
 ---@field id integer
 ---@field container string id
 ---@field compartment integer id
+---@field namespace? string path of the compartment's network namespace; nil in memory
 ---@field network string name
 ---@field driver string
 ---@field kind "vNIC"|"vmNIC"

@@ -126,6 +126,8 @@ struct bh_platform_ops {
 	int (*compartment_cookie)(struct bh_platform *, uint32_t id, const char *path, uint64_t *cookie,
 	                          struct bh_error *);
 
+	/* Where others find the namespace of a compartment that is not the default one. NULL in memory. */
+	void (*compartment_path)(struct bh_platform *, uint32_t id, char *path, size_t size);
 	/* A descriptor of the compartment's namespace, the caller's to close; -ENOTSUP in memory. */
 	int (*compartment_open)(struct bh_platform *, uint32_t id, struct bh_error *);
 

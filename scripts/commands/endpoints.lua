@@ -40,7 +40,7 @@ local COLUMNS = {
 }
 
 local ORDER = {
-  "id", "container", "compartment", "network", "driver", "kind", "interface", "mac", "addresses",
+  "id", "container", "compartment", "namespace", "network", "driver", "kind", "interface", "mac", "addresses",
   "gateways", "default_inbound", "default_outbound",
 }
 

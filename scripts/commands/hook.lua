@@ -3,7 +3,16 @@ local hook = require "hook"
 local refuse = require "refuse"
 local session = require "session"
 
-local command = { silent = true, brief = true }
+local command = {
+  silent = true, brief = true,
+  more = [[
+Annotations:
+   bulkhead.type         process (default) or hyperv.
+   bulkhead.network      A network; default nat, made on first use.
+   bulkhead.address      A[/LEN],...; default the next free one of each subnet.
+   bulkhead.publish      [ADDR:]HOST[-HOST]:CTR[-CTR][/tcp|udp|sctp],...
+   bulkhead.policy       The container policy in the set; default the type.]],
+}
 
 function command.options(parser)
   parser:argument("event",

@@ -19,7 +19,8 @@ end
 
 local function create_options(parser)
   parser:argument("name", "1 to 63 of A-Z a-z 0-9 _ . -")
-  parser:option("--driver", table.concat(validate.DRIVERS, ", ") .. "."):argname "D":count "1"
+  parser:option("--driver", "nat, internal or overlay; l2bridge and transparent are not built yet.")
+    :argname "D":count "1"
   parser:option("--subnet", "Like 172.16.0.0/16; may be repeated."):argname "CIDR":count "+":target "subnets"
   parser:option("--gateway", "In one of the subnets; default the first host of each.")
     :argname "A":count "*":target "gateways"

@@ -7,7 +7,12 @@
 local refuse = require "refuse"
 local session = require "session"
 
-local run = { tail = true, lua = true, silent = true }
+local run = {
+  tail = true, lua = true, silent = true,
+  more = [[
+A script loads what it uses, like `local bulkhead = require "bulkhead"` and
+`local filter = require "bulkhead.filter"`; `bulkhead help lua` describes it.]],
+}
 
 function run.options(parser)
   parser:flag("--linux", "On the real platform; else in process.")

@@ -47,6 +47,14 @@ describe("the command line", function()
       assert.equal(0, (cli.run { name, "--help" }))
     end
     assert.matches("%-%-subnet", select(2, cli.run { "help", "network", "create" }))
+    assert.matches("l2bridge and transparent are not built yet", select(2, cli.run { "help", "network", "create" }))
+    for _, name in ipairs { "address", "network", "policy", "publish", "type" } do
+      assert.matches("\n   bulkhead%." .. name .. " ", select(2, cli.run { "help", "hook" }))
+    end
+    for _, name in ipairs { "network", "driver", "containerType", "policies", "dns", "state" } do
+      assert.matches("\n   " .. name .. "[, ]", select(2, cli.run { "help", "cni" }))
+    end
+    assert.matches('require "bulkhead"', select(2, cli.run { "help", "run" }))
     for line in out:gmatch "[^\n]+" do
       assert.is_true(#line <= 80)
     end

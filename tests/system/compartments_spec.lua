@@ -30,6 +30,12 @@ stage.platforms(B, "S1: an endpoint", function(open, platform)
     assert.same({ 2, 3 }, { a.where, b.where })
     assert.same({ a.endpoint.id }, s.host:compartments(2).endpoints)
     assert.same({ "b" }, s.host:compartments(3).containers)
+    local path = s.host:endpoints "a"[1].namespace
+    if platform == "linux" then
+      assert.matches(a.address .. "/16", namespaces.shell(("nsenter --net=%s ip -4 address"):format(path)), 1, true)
+    else
+      assert.is_nil(path)
+    end
   end)
 
   it("shares no address and no port with another's stack", function()

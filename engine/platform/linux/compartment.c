@@ -164,6 +164,11 @@ int bh_compartment_cookie(struct bh_platform *platform, uint32_t id, const char 
 	return fd < 0 ? fd : bh_namespace_cookie(fd, cookie, err);
 }
 
+void bh_compartment_path(struct bh_platform *platform, uint32_t id, char *path, size_t size)
+{
+	snprintf(path, size, "%s/c%u", bh_linux_of(platform)->runtime.path, id);
+}
+
 int bh_compartment_open(struct bh_platform *platform, uint32_t id, struct bh_error *err)
 {
 	return bh_linux_compartment(bh_linux_of(platform), id, err);

@@ -450,6 +450,7 @@ static const struct bh_platform_ops ops = {
 	.compartment_create = bh_compartment_create,
 	.compartment_remove = bh_compartment_remove,
 	.compartment_cookie = bh_compartment_cookie,
+	.compartment_path = bh_compartment_path,
 	.compartment_open = bh_compartment_open,
 	.switch_create = bh_switch_create,
 	.switch_remove = bh_switch_remove,
