@@ -435,8 +435,14 @@ return {
       done "container create web --publish 8080:80"
       local id = s.host:networks()[1].id
       local vnic = ("b%s-%d"):format(s.tag, id)
+      local function mac()
+        return (shell(("ip -o link show dev %s"):format(vnic))):match "link/ether (%S+)"
+      end
+      local known = mac()
+      assert.matches("^02:", known)
       assert.equal("", (shell("ip link del " .. vnic)))
       assert.equal("bulkhead: somebody took the host's port off network 'nat'; it is put back\n", (run "reconcile"))
+      assert.equal(known, mac()) -- or containers would not reach their gateway while they remember it
       agree "mended"
       assert.equal("1\n", (shell(("cat /proc/sys/net/ipv4/conf/%s/forwarding"):format(vnic))))
       assert.matches("172.16.0.1/16", (shell("ip -4 addr show dev " .. vnic)), 1, true)
@@ -464,31 +470,117 @@ return {
       s:reopen()
     end)
 
-    it("the disk is full: nothing is done, and said; later it goes on", function()
-      local home = s.state .. "-full"
-      shell(("mkdir '%s' && mount -t tmpfs -o size=2M,mode=0700 none '%s'"):format(home, home))
-      local function full(words)
-        return shell(("BULKHEAD_STATE='%s' '%s' %s"):format(home, cli.program(), words))
+    describe("of a disk that is full", function()
+      local home, set
+
+      --- Runs the program with a state on a disk of its own.
+      local function full(words, prefix)
+        return shell(("%s BULKHEAD_STATE='%s' '%s' %s"):format(prefix or "", home, cli.program(), words))
       end
-      s:defer(function()
-        full "reset"
-        shell(("umount '%s'; rmdir '%s'"):format(home, home))
+
+      local function fill(free)
+        shell(("rm -f '%s/ballast'"):format(home))
+        local room = tonumber((shell(("df -k --output=avail '%s' | tail -1"):format(home))))
+        if free < room then
+          shell(("dd if=/dev/zero of='%s/ballast' bs=1k count=%d"):format(home, room - free))
+        end
+      end
+
+      local function disk(size)
+        home, set = s.state .. "-full", s.state .. "-open"
+        shell(("mkdir -p '%s' '%s/container'; mount -t tmpfs -o size=%s,mode=0700 none '%s'"):format(home, set, size, home))
+        local file <close> = assert(io.open(set .. "/container/process.lua", "w"))
+        file:write 'local rules = {}\nfor i = 1, 600 do rules[i] = block.inbound { name = "open " .. i, '
+        file:write 'protocol = "tcp", local_port = i } end\n'
+        file:write 'return { default = { inbound = "allow", outbound = "allow" }, rules = rules }\n'
+        s:defer(function()
+          full "reset"
+          shell(("umount '%s'; rm -rf '%s' '%s'"):format(home, home, set))
+        end)
+      end
+
+      --- How many endpoints are listed, all of them ready.
+      local function listed()
+        local text = full "endpoints --json"
+        local count = select(2, text:gsub('"container":', "%0"))
+        assert.equal(count, select(2, text:gsub('"status":"ready"', "%0")))
+        return count
+      end
+
+      --- What is in force at c1's port 4000, and whether all that is told of it is of one policy.
+      local function verdict()
+        local told = full "explain c1 'in tcp 172.16.0.9:1 -> 172.16.0.2:4000'"
+        local rules = full "rules c1"
+        local new = told:find("^allow") ~= nil
+        for _, text in ipairs { told, rules } do
+          assert.equal(new, text:find(set, 1, true) ~= nil, text)
+        end
+        assert.equal(new, rules:find("inbound allow", 1, true) ~= nil, rules)
+        return new and "new" or "old"
+      end
+
+      it("what is refused is not done at all, ever; what is there can be removed, and reset", function()
+        disk "2M"
+        assert.equal("c1\n", (full "container create c1 --publish 8080:80"))
+        fill(0)
+        local count, text, status = 1, nil, nil
+        for i = 2, 300 do
+          text, status = full(("container create c%d"):format(i))
+          if status ~= 0 then
+            break
+          end
+          count = i
+        end
+        assert.equal(1, status)
+        assert.matches("^bulkhead: the store: the disk of '[^\n]*' is full\n$", text)
+        assert.equal(count, listed())
+        assert.equal("", (full "reconcile"))
+        assert.equal(count, listed())
+        for i = 1, count do
+          assert.equal("", (full(("container remove c%d"):format(i))))
+        end
+        assert.equal(0, listed())
+        assert.equal(0, select(2, full "reset"))
       end)
-      assert.equal("web\n", (full "container create web --publish 8080:80"))
-      shell(("dd if=/dev/zero of='%s/ballast' bs=4k"):format(home))
-      for _, words in ipairs { "container create db", "container remove web" } do
-        local text, status = full(words)
-        assert.equal(1, status, words)
-        assert.matches("^bulkhead: [^\n]*full[^\n]*\n$", text)
-      end
-      assert.matches("web", (full "endpoints"))
-      shell(("rm '%s/ballast'"):format(home))
-      assert.equal("", (full "reconcile"))
-      local text, status = shell(("ulimit -f 8; BULKHEAD_STATE='%s' '%s' container create db"):format(home, cli.program()))
-      assert.equal(1, status)
-      assert.matches("^bulkhead: the store: [^\n]*\n$", text)
-      assert.equal("", (full "container remove web"))
-      assert.equal("db\n", (full "container create db --publish 8080:80"))
+
+      it("a change of policies is all done, or refused and never done", function()
+        disk "3M"
+        assert.equal("c1\n", (full "container create c1"))
+        assert.equal("c2\n", (full "container create c2"))
+        local free, refused = 0, 0
+        repeat
+          fill(free)
+          local text, status = full(("policy reload '%s'"):format(set))
+          local expected = status == 0 and "new" or "old"
+          assert.equal(expected, verdict(), ("%d KB: %s"):format(free, text))
+          fill(3000)
+          assert.equal("", (full "reconcile"))
+          assert.equal(expected, verdict(), ("%d KB, mended"):format(free))
+          refused = refused + (status == 0 and 0 or 1)
+          free = free + 8
+        until status == 0
+        assert.is_true(refused > 0)
+      end)
+
+      it("a disk too small for a state gets none, and keeps its room", function()
+        disk "300k"
+        local text, status = full "container create c1"
+        assert.equal(1, status)
+        assert.matches("^bulkhead: the store: the disk of '[^\n]*' is full\n$", text)
+        fill(0)
+        assert.equal(0, select(2, full "reset"))
+        assert.same({}, { (shell(("ls '%s' | grep -v ballast"):format(home))):match "%S+" })
+      end)
+
+      it("and of a limit on the size of files", function()
+        disk "3M"
+        assert.equal("c1\n", (full "container create c1"))
+        local text, status = full("container create c2", "ulimit -f 8;")
+        assert.equal(1, status)
+        assert.matches("^bulkhead: the store: [^\n]*\n$", text)
+        assert.equal("", (full "container remove c1"))
+        assert.equal("c2\n", (full "container create c2 --publish 8080:80"))
+      end)
     end)
   end)
 
