@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "conflict.h"
 #include "linux.h"
@@ -74,13 +73,14 @@ static int make_bridge(struct bh_linux *self, uint32_t id, uint32_t mtu, struct 
 }
 
 /*
- * The host's MAC is given, so that no other program of the host gives it one, and told to the switch,
- * so that what is for a host that was long silent is not sent to all. This port goes on learning: what
- * the host does with its NIC is its own business.
+ * The host's MAC is given, so that no other program of the host gives it one, comes with the first gateway's
+ * address again if the port does, and is told to the switch, so that what is for a host that was long silent
+ * is not sent to all. This port goes on learning: what the host does with its NIC is its own business.
  */
-static int make_vnic(struct bh_linux *self, uint32_t id, uint32_t mtu, const char *vnic,
+static int make_vnic(struct bh_linux *self, const struct bh_switch *sw, uint32_t mtu, const char *vnic,
                      struct bh_error *err)
 {
+	uint32_t id = sw->id;
 	char name[BH_IFNAME_SIZE];
 	uint8_t mac[6];
 	struct bh_veth veth = {
@@ -94,9 +94,7 @@ static int make_vnic(struct bh_linux *self, uint32_t id, uint32_t mtu, const cha
 		.peer_mac = mac,
 	};
 
-	if (getrandom(mac, sizeof(mac), 0) != sizeof(mac))
-		return bh_error_errno(err, -errno, "cannot make a MAC address");
-	mac[0] = 0x02; /* locally administered, unicast */
+	bh_address_mac(&sw->subnets[0].gateway, mac); /* each network has one */
 	snprintf(name, sizeof(name), "m%u", id);
 	bh_link_add_veth(&self->switch_link, &veth);
 	bh_link_add_station(&self->switch_link, veth.index, mac);
@@ -165,7 +163,7 @@ int bh_switch_create(struct bh_platform *platform, const struct bh_switch *sw,
 	if (rc) /* nothing made; a bridge that was there before stays */
 		return bh_error_prefix(err, "the switch of network %s cannot be made", sw->name);
 	bh_switch_vnic(self->tag, sw->id, vnic);
-	rc = make_vnic(self, sw->id, mtu, vnic, err);
+	rc = make_vnic(self, sw, mtu, vnic, err);
 	if (!rc)
 		rc = configure_vnic(self, sw, vnic, err);
 	if (!rc)
@@ -189,7 +187,7 @@ int bh_switch_mend(struct bh_platform *platform, const struct bh_switch *sw, str
 	if (rc || !bh_link_probe(&self->switch_link, bh_switch_index(BH_INDEX_MANAGEMENT, sw->id), &link))
 		return rc;
 	bh_switch_vnic(self->tag, sw->id, vnic);
-	rc = make_vnic(self, sw->id, sw->mtu ? sw->mtu : bh_switch_mtu(platform), vnic, err);
+	rc = make_vnic(self, sw, sw->mtu ? sw->mtu : bh_switch_mtu(platform), vnic, err);
 	rc = rc ? rc : configure_vnic(self, sw, vnic, err);
 	return rc ? rc : 1;
 }
