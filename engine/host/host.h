@@ -62,6 +62,8 @@ int bh_network_load(struct bh_host *host, uint32_t id, struct bh_switch *network
                     struct bh_error *err);
 /* Whether one item of `reach` names the network: its name, or `*`. */
 bool bh_reach_names(const char *item, size_t length, const char *name);
+/* Whether its switch and the host's port on it are there and up. */
+int bh_network_check(struct bh_host *host, const char *name, struct bh_error *err);
 int bh_network_remove(struct bh_host *host, const char *name, struct bh_error *err);
 
 struct bh_property {

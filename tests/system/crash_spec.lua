@@ -455,6 +455,53 @@ return {
       agree "made anew"
     end)
 
+    it("what is gone or down is named by doctor, and reconcile says what it does about it", function()
+      local broken = require "doctor".broken
+      done "container create web --publish 8080:80"
+      done "container create db"
+      s:reopen()
+      local network, web, db = s.host:networks()[1].id, s.host:endpoints "web"[1], s.host:endpoints "db"[1]
+      local vnic = ("b%s-%d"):format(s.tag, network)
+      local inside = ("nsenter --net=/run/bulkhead/%s/c%d "):format(s.tag, web.compartment)
+      local switch = ("nsenter --net=/run/bulkhead/%s/switch "):format(s.tag)
+      for _, case in ipairs {
+        { ("ip link set %s down"):format(vnic), ("the host's port %s of network nat is down"):format(vnic),
+          "somebody set the host's port of network 'nat' down; it is up again" },
+        { switch .. ("ip link set m%d down"):format(network), ("the host's port %s of network nat is down"):format(vnic),
+          "somebody set the host's port of network 'nat' down; it is up again" },
+        { ("ip link del %s"):format(vnic), ("the host's port %s of network nat is gone"):format(vnic),
+          "somebody took the host's port off network 'nat'; it is put back" },
+        { switch .. ("ip link set p%d down"):format(db.id), ("endpoint %d: the port is down"):format(db.id),
+          ("somebody set the port of endpoint %d down; it is up again"):format(db.id) },
+      } do
+        assert.is_nil(broken(s.host))
+        assert.equal("", (shell(case[1])))
+        local detail, status = broken(s.host)
+        assert.equal("failed", status)
+        assert.equal(case[2], detail:match "^[^;]*")
+        assert.equal(("bulkhead: %s\n"):format(case[3]), (run "reconcile"))
+        assert.equal("", (run "reconcile"))
+        agree(case[1])
+      end
+      assert.is_nil(broken(s.host))
+      assert.equal("", (shell(inside .. "ip link set eth0 down")))
+      local detail, status = broken(s.host)
+      assert.equal("warning", status)
+      assert.matches(("^endpoint %d: inside: interface eth0 is down; "):format(web.id), detail)
+      assert.equal("", (run "reconcile"))
+      assert.equal("", (shell(inside .. "ip link del eth0")))
+      local gone = ("endpoint %d: somebody deleted its NIC; it comes back when its container is removed and created again")
+        :format(web.id)
+      detail, status = broken(s.host)
+      assert.equal("failed", status)
+      assert.equal(1, (detail:find(gone, 1, true)))
+      assert.equal(("bulkhead: %s\n"):format(gone), (run "reconcile"))
+      done "container remove web"
+      assert.equal("", (run "reconcile"))
+      assert.is_nil(broken(s.host))
+      agree "removed"
+    end)
+
     it("a state directory that others may write, or have, is refused", function()
       done "network list"
       s.host:close()
