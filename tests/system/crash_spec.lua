@@ -502,6 +502,36 @@ return {
       agree "removed"
     end)
 
+    --- A control group of this test's own that has no more memory, and what it takes to be in it; nil without one.
+    local function poor_group(megabytes)
+      for root, limit in pairs {
+        ["/sys/fs/cgroup/memory"] = "memory.limit_in_bytes", ["/sys/fs/cgroup"] = "memory.max",
+      } do
+        local group = root .. "/bulkhead-test-" .. s.tag
+        local _, status = shell(("test -e %s/cgroup.procs && mkdir %s && echo %d > %s/%s"):format(root, group,
+          megabytes << 20, group, limit))
+        s:defer(function()
+          shell(("rmdir %s 2>/dev/null"):format(group))
+        end)
+        if status == 0 then
+          return ("sh -c 'echo $$ > %s/cgroup.procs && exec \"$@\"' -- "):format(group)
+        end
+      end
+    end
+
+    it("memory of the caller's control group that does not do for the gate is named", function()
+      local enter = poor_group(32)
+      if not enter then
+        return pending "no control group may be made here"
+      end
+      local text, status = shell(("BULKHEAD_STATE='%s' %s '%s' container create web"):format(s.state, enter, cli.program()))
+      assert.equal(1, status)
+      assert.equal("bulkhead: there is not enough memory to load the gate: about 80 MB are needed, which count against "
+        .. "the limit of this process's control group\n", text)
+      agree "nothing is made"
+      done "container create web"
+    end)
+
     it("a state directory that others may write, or have, is refused", function()
       done "network list"
       s.host:close()
