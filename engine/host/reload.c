@@ -138,6 +138,16 @@ int bh_reload_realize(struct bh_host *host, const struct bh_pending *pending, st
 	return rc ? rc : bh_store_run(host->store, err, "UPDATE endpoints SET status = 'ready' WHERE " CHANGING, "");
 }
 
+bool bh_endpoint_has_former(struct bh_host *host, uint32_t endpoint)
+{
+	struct bh_conf conf;
+
+	return !host->changing && !host->platform->ops->gate_read(host->platform, endpoint, &conf, NULL) &&
+	       bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 FROM before b JOIN endpoints e ON e.id = b.endpoint"
+	                       " WHERE e.id = ? AND e.generation <> ?)", "ii", (int64_t)endpoint,
+	                       (int64_t)conf.generation) != 0;
+}
+
 /* Puts back what an endpoint had; where that is no longer in force, or is to get a later number, it is staged. */
 static int revert_to(struct bh_host *host, uint32_t id, bool later, struct bh_error *err)
 {

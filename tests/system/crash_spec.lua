@@ -551,8 +551,8 @@ return {
       local home, set
 
       --- Runs the program with a state on a disk of its own.
-      local function full(words, prefix)
-        return shell(("%s BULKHEAD_STATE='%s' '%s' %s"):format(prefix or "", home, cli.program(), words))
+      local function full(words, prefix, by)
+        return shell(("%s BULKHEAD_STATE='%s' %s '%s' %s"):format(prefix or "", home, by or "", cli.program(), words))
       end
 
       local function fill(free)
@@ -637,6 +637,28 @@ return {
           free = free + 8
         until status == 0
         assert.is_true(refused > 0)
+      end)
+
+      it("killed in the middle, a change of policies is done or not begun, and what is told is what is in force", function()
+        disk "8M"
+        assert.equal("c1\n", (full "container create c1"))
+        assert.equal("c2\n", (full "container create c2"))
+        local killer = ("'%s' %%d"):format(audit.helper "killer")
+        local seen, n, other = {}, 1, { old = set, new = stage.policies() }
+        while true do
+          local before = verdict()
+          local _, status = full(("policy reload '%s'"):format(other[before]), nil, killer:format(n))
+          if status ~= 137 then
+            assert.equal(0, status)
+            break
+          end
+          local told = verdict()
+          full "reconcile"
+          seen[told .. " " .. verdict()] = true
+          n = n + 3
+        end
+        assert.is_true(n > 10)
+        assert.is_true((seen["old new"] or seen["new old"]) == true, "none was finished")
       end)
 
       it("a disk too small for a state gets none, and keeps its room", function()
