@@ -71,7 +71,7 @@ int bh_replay_open(struct bh_replay *replay, const char *path, struct bh_error *
 		return rc;
 	replay->pcap = pcap.open(path, PCAP_TSTAMP_PRECISION_NANO, why);
 	if (!replay->pcap)
-		return bh_error_set(err, access(path, R_OK) ? -errno : -EINVAL, "'%.200s' is not read: %s", path,
+		return bh_error_set(err, access(path, R_OK) ? -errno : -EBADMSG, "'%.200s' is not read: %s", path,
 		                    access(path, R_OK) ? strerror(errno) : why);
 	replay->link = pcap.datalink(replay->pcap);
 	if (link_header(replay->link) < 0) {
@@ -154,6 +154,16 @@ static uint16_t ethertype_of(const struct bh_replay *replay, const uint8_t *byte
 	return (bytes[0] >> 4) == 6 ? BH_ETH_IP6 : BH_ETH_IP;
 }
 
+/* In ns. The 32 bits of seconds that a pcap file has are without sign, which libpcap gives them; pcapng can
+ * say more than fits. */
+static uint64_t time_of(const struct pcap_pkthdr *info)
+{
+	const uint64_t most = UINT64_MAX / BH_NS - 1;
+	uint64_t seconds = info->ts.tv_sec < 0 ? (uint32_t)info->ts.tv_sec : (uint64_t)info->ts.tv_sec;
+
+	return (seconds < most ? seconds : most) * BH_NS + (uint64_t)info->ts.tv_usec;
+}
+
 /* The next packet: 1, or 0 at the end. */
 static int next_frame(struct bh_replay *replay, struct frame *frame)
 {
@@ -167,7 +177,7 @@ static int next_frame(struct bh_replay *replay, struct frame *frame)
 			snprintf(replay->ending, sizeof(replay->ending), "%s", pcap.error(replay->pcap));
 		return 0;
 	}
-	frame->time = (uint64_t)info->ts.tv_sec * BH_NS + (uint64_t)info->ts.tv_usec;
+	frame->time = time_of(info);
 	whole = info->len < FRAME_MAX - 14 ? info->len : FRAME_MAX - 14;
 	have = info->caplen < whole ? info->caplen : whole;
 	if (replay->link == DLT_EN10MB && have == whole) {
@@ -333,6 +343,8 @@ static void set_clock(struct bh_replay *replay, uint64_t time)
 {
 	if (!replay->packets)
 		replay->first = replay->last = time;
+	if (time < replay->first)
+		replay->first = time;
 	if (time > replay->last) {
 		replay->now += time - replay->last;
 		replay->last = time;

@@ -108,16 +108,15 @@ static void take_heap(void)
 #endif
 }
 
-/* What is opened must not get the number of a stream that whoever started us had closed: we write to those. */
+/*
+ * What is opened must not get the number of a stream that whoever started us had closed: we write to those.
+ * To a standard output that is closed nothing can be written, and who prints is told.
+ */
 static void open_streams(void)
 {
-	int fd;
-
-	do
-		fd = open("/dev/null", O_RDWR);
-	while (fd >= 0 && fd <= STDERR_FILENO);
-	if (fd >= 0)
-		close(fd);
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDOUT_FILENO ? O_RDONLY : O_RDWR) < 0)
+			return;
 }
 
 /* Whether all that was printed is where it should be; whoever asked must not take half of it for the answer. */

@@ -60,6 +60,7 @@ struct bh_policy {
 	size_t file_count;
 	char current[64]; /* the file whose code is running; blamed for errors that name none */
 	int code;         /* -errno of a file that could not be had; else 0 */
+	bool unparsable;  /* one that was had is no Lua */
 	enum bh_action actions[2]; /* the defaults, by direction */
 	char origins[2][64];       /* theirs, FILE:LINE; empty = none yet */
 	bool antispoof, router, dhcp_server, audit, direct;

@@ -87,9 +87,9 @@ static ssize_t read_all(int fd, char *text, size_t size)
 static int check_text(const char *name, const char *text, size_t size, struct bh_error *err)
 {
 	if (size && text[0] == '\x1b')
-		return bh_error_set(err, -EINVAL, "%s: is bytecode; a policy is Lua source text", name);
+		return bh_error_set(err, -EBADMSG, "%s: is bytecode; a policy is Lua source text", name);
 	if (memchr(text, 0, size))
-		return bh_error_set(err, -EINVAL, "%s: has a NUL byte; a policy is Lua source text", name);
+		return bh_error_set(err, -EBADMSG, "%s: has a NUL byte; a policy is Lua source text", name);
 	return 0;
 }
 
@@ -141,7 +141,7 @@ int bh_policy_read(struct bh_policy *policy, const char *folder, const char *bas
 		free(file->name);
 		free(file->text);
 		memset(file, 0, sizeof(*file));
-		return n < 0 ? file_error(name, (int)n, err) : -EINVAL;
+		return n < 0 ? file_error(name, (int)n, err) : -EBADMSG;
 	}
 	policy->file_count++;
 	*out = file;

@@ -52,11 +52,15 @@ static const char *read_piece(lua_State *L, void *arg, size_t *size)
 static void run_file(lua_State *L, const struct bh_policy_file *file)
 {
 	struct reader reader = {file->text, file->size};
+	int status;
 	const char *chunk = lua_pushfstring(L, "@%s", file->name);
 
 	set_current(bh_policy_of(L), file->name);
-	if (lua_load(L, read_piece, &reader, chunk, "t") != LUA_OK)
+	status = lua_load(L, read_piece, &reader, chunk, "t");
+	if (status != LUA_OK) {
+		bh_policy_of(L)->unparsable = status == LUA_ERRSYNTAX;
 		lua_error(L);
+	}
 	lua_remove(L, -2);
 	lua_call(L, 0, 1);
 }
@@ -187,7 +191,8 @@ static int locate(const struct bh_policy *policy, struct bh_error *err)
 		size_t n = strlen(policy->files[i].name);
 
 		if (!strncmp(err->message, policy->files[i].name, n) && err->message[n] == ':')
-			return bh_error_set(err, err->code, "%s/%s", policy->dir, err->message);
+			return bh_error_set(err, policy->unparsable ? -EBADMSG : err->code, "%s/%s", policy->dir,
+			                    err->message);
 	}
 	if (policy->code || !*policy->current)
 		return bh_error_set(err, policy->code ? policy->code : err->code, "%s%s%s", policy->dir,

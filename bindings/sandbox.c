@@ -212,19 +212,34 @@ static int over_error(const struct bh_sandbox *box, struct bh_error *err)
 	}
 }
 
-/* What was raised, without running anything of the code's: no __tostring, no conversion. */
+/* Notes where something is raised. Allocates nothing, because memory may be what is missing. */
+static int note_raise(lua_State *L)
+{
+	struct bh_sandbox *box = bh_sandbox_of(L);
+
+	if (!box->over)
+		bh_sandbox_where(L, box->where, sizeof(box->where));
+	return 1;
+}
+
+/*
+ * What was raised, without running anything of the code's: no __tostring, no conversion. What does not
+ * say where it was raised gets that in front.
+ */
 static int raised_error(struct bh_sandbox *box, int status, struct bh_error *err)
 {
 	lua_State *L = box->L;
+	bool located = lua_type(L, -1) == LUA_TSTRING && strstr(lua_tostring(L, -1), ".lua:");
+	const char *where = located ? "" : box->where, *colon = *where ? ": " : "";
 
 	if (status == LUA_ERRMEM)
 		return bh_error_set(err, -ENOMEM, "not enough memory");
 	if (lua_type(L, -1) == LUA_TSTRING)
-		bh_error_set(err, -EINVAL, "%s", lua_tostring(L, -1));
+		bh_error_set(err, -EINVAL, "%s%s%s", where, colon, lua_tostring(L, -1));
 	else if (lua_type(L, -1) == LUA_TNUMBER)
-		bh_error_set(err, -EINVAL, "%.14g", lua_tonumber(L, -1));
+		bh_error_set(err, -EINVAL, "%s%s%.14g", where, colon, lua_tonumber(L, -1));
 	else
-		bh_error_set(err, -EINVAL, "the error raised is a %s value, not a message",
+		bh_error_set(err, -EINVAL, "%s%sthe error raised is a %s value, not a message", where, colon,
 		             luaL_typename(L, -1));
 	bh_sandbox_printable(err->message);
 	return -EINVAL;
@@ -245,9 +260,10 @@ int bh_sandbox_run(struct bh_sandbox *box, lua_CFunction function, void *arg,
 	box->running = true;
 	lua_settop(L, 0);
 	lua_sethook(L, hook, LUA_MASKCOUNT, INTERVAL);
+	lua_pushcfunction(L, note_raise);
 	lua_pushcfunction(L, function);
 	lua_pushlightuserdata(L, arg);
-	status = lua_pcall(L, 1, 0, 0);
+	status = lua_pcall(L, 1, 0, 1);
 	box->running = false;
 	lua_sethook(L, NULL, 0, 0);
 	if (box->over)

@@ -55,7 +55,7 @@ struct bh_sandbox {
 	bool refused; /* the last allocation was refused; the next refusal is Lua's second try */
 	bool running;
 	bool giving; /* a string from outside, of any length: what the code makes of it has the limit again */
-	char where[96]; /* FILE:LINE at which a cap was hit, or empty */
+	char where[96]; /* FILE:LINE at which a cap was hit or something was raised, or empty */
 };
 
 /* In place; `box` must not move afterwards. Closing a closed one does nothing. */

@@ -95,13 +95,13 @@ end
 --- CNI_ARGS: `KEY=VALUE;…`. K8S_… is for others, but for the pod's name.
 ---@return { name: string?, address: string?, mac: string? }
 function cni.arguments(text)
-  local found, ignore = {}, false
+  local found, written, ignore = {}, {}, false
   for pair in (text or ""):gmatch "[^;]+" do
     local key, value = pair:match "^([%w_]+)=(.*)$"
     if not key then
       fail(cni.BAD_ENVIRONMENT, ("CNI_ARGS: %s is not KEY=VALUE"):format(validate.quoted(pair)))
     end
-    found[key:lower()] = value
+    found[key:lower()], written[key:lower()] = value, key
     ignore = ignore or (key:lower() == "ignoreunknown" and (value:lower() == "true" or value == "1"))
   end
   local result = {}
@@ -114,7 +114,7 @@ function cni.arguments(text)
       result.name = validate.id(value) -- another tool's name may be longer than ours
     elseif key:sub(1, 4) ~= "k8s_" and key ~= "ignoreunknown" and not ignore then
       fail(cni.BAD_ENVIRONMENT, ("CNI_ARGS: the key %s is unknown, and IgnoreUnknown is not set")
-        :format(validate.quoted(key)))
+        :format(validate.quoted(written[key])))
     end
   end
   return result

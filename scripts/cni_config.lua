@@ -1,6 +1,7 @@
 --- cni_config.lua - a CNI configuration as it comes on standard input, read and checked.
 ---
---- Everything may be hostile. Keys are matched without case, because containerd's CRI writes `HostPort`.
+--- Everything may be hostile. Keys are matched without case, because containerd's CRI writes `HostPort`;
+--- messages have them as they were written.
 --- Whatever asks for something that would not be done is refused, not ignored.
 local cni = require "cni"
 local json = require "json"
@@ -22,7 +23,8 @@ local function list(items)
   return setmetatable(items or {}, { __jsontype = "array" })
 end
 
---- Objects with keys in lower case, all the way down, but for those whose keys are data.
+--- Objects with keys in lower case, all the way down, but for those whose keys are data; `written` of the
+--- metatable has them as they were.
 local DATA = { ["io.kubernetes.cri.pod-annotations"] = true, ["prevresult"] = true, ["args"] = true }
 local function fold(value)
   if not json.is_object(value) then
@@ -33,15 +35,22 @@ local function fold(value)
     end
     return value
   end
-  local folded = setmetatable({}, getmetatable(value))
+  local written = {}
+  local folded = setmetatable({}, { __jsontype = "object", written = written })
   for key, item in pairs(value) do
     local lower = tostring(key):lower()
     if folded[lower] ~= nil then
       fail(cni.NOT_DECODED, ("the key %s is there twice"):format(validate.quoted(key)))
     end
-    folded[lower] = DATA[lower] and item or fold(item)
+    folded[lower], written[lower] = DATA[lower] and item or fold(item), key
   end
   return folded
+end
+
+--- A key of a folded object as it was written.
+local function written(object, key)
+  local meta = getmetatable(object)
+  return meta and meta.written and meta.written[key] or key
 end
 
 local function is_list(value)
@@ -64,7 +73,7 @@ local function field(object, key, kind, where)
     ok = value and true or false
   end
   if not ok then
-    fail(cni.NOT_DECODED, ("%s of %s is not %s"):format(validate.quoted(key), where,
+    fail(cni.NOT_DECODED, ("%s of %s is not %s"):format(validate.quoted(written(object, key)), where,
       (kind == "object" or kind == "integer") and "an " .. kind or kind == "string" and "text" or "a " .. kind))
   end
   return value
@@ -75,7 +84,8 @@ local function texts(object, key, where, check)
   local result = list()
   for i, text in ipairs(field(object, key, "list", where) or {}) do
     if type(text) ~= "string" then
-      fail(cni.NOT_DECODED, ("%s of %s is not a list of texts"):format(validate.quoted(key), where))
+      fail(cni.NOT_DECODED, ("%s of %s is not a list of texts")
+        :format(validate.quoted(written(object, key)), where))
     end
     result[i] = check and valid(cni.BAD_CONFIGURATION, check(text)) or text
   end
@@ -173,7 +183,7 @@ end
 local function read_runtime(runtime)
   for key, value in pairs(runtime) do
     if not RUNTIME[key] and value ~= json.null and not (type(value) == "table" and next(value) == nil) then
-      unsupported("runtimeConfig." .. key, value, "it is not a capability of Bulkhead")
+      unsupported("runtimeConfig." .. written(runtime, key), value, "it is not a capability of Bulkhead")
     end
   end
   check_bandwidth(field(runtime, "bandwidth", "object", "runtimeConfig"))
@@ -186,6 +196,22 @@ local function read_runtime(runtime)
     annotations = valid(cni.NOT_DECODED, validate.annotations(annotations)),
     dns = read_dns(field(runtime, "dns", "object", "runtimeConfig"), "runtimeConfig.dns"),
   }
+end
+
+--- args.cni: what the conventions of CNI ask for by way of the configuration. Labels ask for nothing, and
+--- other members of `args` are for others.
+local function read_args(args)
+  local ours
+  for key, value in pairs(args or {}) do
+    ours = tostring(key):lower() == "cni" and json.is_object(value) and fold(value) or ours
+  end
+  for key, value in pairs(ours or {}) do
+    if key ~= "ips" and key ~= "labels" and value ~= json.null
+      and not (type(value) == "table" and next(value) == nil) then
+      unsupported("args.cni." .. written(ours, key), value, "Bulkhead takes ips")
+    end
+  end
+  return ours and valid(cni.BAD_CONFIGURATION, validate.addresses(texts(ours, "ips", "args.cni"))) or {}
 end
 
 -- What a configuration may have. `capabilities`, `args` and what begins with cni.dev/ are for others.
@@ -223,7 +249,7 @@ end
 
 --- Reads a JSON object and folds its keys.
 function config.decode(text)
-  local value, message = json.decode(text)
+  local value, message = json.decode(text, { unique = true })
   if value == nil then
     fail(cni.NOT_DECODED, "the configuration: " .. (message or "null"))
   elseif not json.is_object(value) then
@@ -264,7 +290,7 @@ function config.read(object, lenient)
   for key, value in pairs(object) do
     if not KEYS[key] and key:sub(1, 8) ~= "cni.dev/" and value ~= json.null
       and not (type(value) == "table" and next(value) == nil) then
-      unsupported(key, value, "it is not a field of Bulkhead's")
+      unsupported(written(object, key), value, "it is not a field of Bulkhead's")
     end
   end
   configuration.network =
@@ -281,6 +307,7 @@ function config.read(object, lenient)
   configuration.dns = read_dns(field(object, "dns", "object", "the configuration"), "dns")
   configuration.runtime =
     read_runtime(field(object, "runtimeconfig", "object", "the configuration") or setmetatable({}, nil))
+  configuration.addresses = read_args(field(object, "args", "object", "the configuration"))
   local mtu = configuration.mtu
   if mtu == 0 then
     configuration.mtu = nil

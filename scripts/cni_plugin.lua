@@ -78,15 +78,24 @@ local function check_network(host, conf)
     fail(cni.BAD_CONFIGURATION, ("network '%s' is there with the driver %s, not %s")
       :format(conf.network, network.driver, conf.driver))
   end
-  local have = {}
+  local have, gateways = {}, {}
   for _, subnet in ipairs(network.subnets) do
-    have[subnet.prefix] = true
+    have[subnet.prefix], gateways[subnet.gateway] = true, true
   end
   for _, subnet in ipairs(conf.subnets or {}) do
     local prefix = filter.prefix(subnet)
     if not have[prefix.address .. "/" .. prefix.length] and not have[subnet] then
       fail(cni.BAD_CONFIGURATION, ("network '%s' is there without the subnet %s"):format(conf.network, subnet))
     end
+  end
+  for _, gateway in ipairs(conf.gateways or {}) do
+    if not gateways[gateway] then
+      fail(cni.BAD_CONFIGURATION, ("network '%s' is there without the gateway %s"):format(conf.network, gateway))
+    end
+  end
+  if conf.mtu and conf.mtu ~= network.mtu then
+    fail(cni.BAD_CONFIGURATION, ("network '%s' is there with the MTU %d, not %d")
+      :format(conf.network, network.mtu, conf.mtu))
   end
 end
 
@@ -104,7 +113,7 @@ local function wish(conf, request)
     fail(cni.REFUSED, ("the pod wants network '%s', and the configuration is of '%s'")
       :format(wishes.network, conf.network))
   end
-  local addresses = conf.runtime.addresses
+  local addresses = conf.runtime.addresses[1] and conf.runtime.addresses or conf.addresses
   if not addresses[1] then
     addresses = request.arguments.address and { request.arguments.address } or wishes.addresses
   end
@@ -209,7 +218,7 @@ function commands.ADD(object, request)
   local spec = wish(conf, request)
   return with_host(true, function(host)
     check_network(host, conf)
-    local container = roster.find(host, request.id)
+    local container = roster.settled(host, request.id)
     local endpoint = container and attach(host, container, spec) or create(host, spec)
     return cni.result_text(conf.version, describe(host, conf, request, endpoint), conf.previous)
   end)

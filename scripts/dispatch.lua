@@ -45,6 +45,9 @@ local function add_options(parser, command)
   if command.options then
     command.options(parser)
   end
+  for _, option in ipairs(parser._options or {}) do
+    option:overwrite(false) -- an option that is no list is given once
+  end
   if not command.silent then
     parser:flag "--json":description "Print one JSON document."
   end
@@ -86,10 +89,21 @@ local function read_quickly(command, words)
   return args, verb or command
 end
 
+local function verbs_of(command)
+  local names = {}
+  for i, verb in ipairs(command.verbs) do
+    names[i] = verb.name
+  end
+  return table.concat(names, ", ", 1, #names - 1) .. " or " .. names[#names]
+end
+
 local function read_slowly(entry, command, words)
   local parser, _, verbs = parser_of(entry, command)
   local ok, args = parser:pparse(words)
   if not ok then
+    if command.verbs and args == "a command is required" then
+      args = "a verb is missing: " .. verbs_of(command)
+    end
     refuse.input(("%s; see `bulkhead help %s`"):format(args:gsub("%s+", " "), entry[1]))
   end
   return args, verbs[args.verb] or command
@@ -134,6 +148,9 @@ local function perform(words, here)
   if #words == 0 then
     refuse.input "a command is missing; see `bulkhead help`"
   elseif words[1] == "--version" then
+    if words[2] then
+      refuse.input(("--version takes no words, like %s"):format(require("validate").quoted(words[2])))
+    end
     io.stdout:write("bulkhead ", arg.version, "\n")
     return 0
   elseif words[1] == "--help" or words[1] == "-h" then

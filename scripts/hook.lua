@@ -1,10 +1,14 @@
 --- hook.lua - `bulkhead hook EVENT`: what an OCI runtime tells us as containers come and go.
 ---
 --- The runtime writes the container's state (OCI runtime specification, "State") to standard input.
---- What counts of it is the id, at createRuntime the pid, and the annotations. Runtimes differ:
+--- What counts of it is the id, at createRuntime the pid, the bundle, and the annotations. Runtimes differ:
 --- runc says `creating` and sends no pid at poststop, crun says `created` and sends 0; crun runs no
 --- poststop when createRuntime failed. So everything is keyed by the id and a failure cleans up
 --- after itself.
+---
+--- runc runs a poststop also of a container that createRuntime refused because another has its id. What is
+--- taken away is therefore only what a hook attached for that very container: of the same bundle, which is
+--- kept as a label, and with no process of its own any more.
 ---
 --- createRuntime tells handlers `create` and `attach`, poststart `start`, poststop `stop`, `detach` and
 --- `remove`. Of a container that CNI attached before its runtime came, hooks only tell `stop`: what
@@ -12,12 +16,16 @@
 local json = require "json"
 local lifecycle = require "lifecycle"
 local roster = require "roster"
+local session = require "session"
 local validate = require "validate"
 
 local hook = {}
 
 hook.LIMIT = 1 << 20 -- bytes of state read; real ones have a few thousand
 hook.PID_MAX = 1 << 22 -- Linux' own bound
+hook.BUNDLE = "bulkhead.bundle" -- the label
+hook.WAITS = 10 -- of 20 ms, for a process that is being ended
+local PATH_MAX = 4096
 
 --- Events that ask nothing of us: they run in the container's namespaces, where there is nothing to do.
 local SILENT = { createContainer = true, startContainer = true }
@@ -28,6 +36,7 @@ local EVENTS = "createRuntime, createContainer, startContainer, poststart or pos
 ---@field id string
 ---@field pid? integer nil when there is none (or 0)
 ---@field status? string
+---@field bundle? string
 ---@field annotations table<string, string>
 
 --- Reads a state from a file, no further than the limit.
@@ -48,7 +57,7 @@ function hook.parse(text)
   if not text:find "%S" then
     return nil, "the container's state is missing on standard input"
   end
-  local value, message = json.decode(text)
+  local value, message = json.decode(text, { unique = true })
   if value == nil then
     return nil, "the container's state: " .. message
   elseif not json.is_object(value) then
@@ -73,6 +82,12 @@ function hook.parse(text)
     return nil, "the container's state: the status is not text"
   end
   state.status = value.status
+  if value.bundle ~= nil and value.bundle ~= json.null then
+    if type(value.bundle) ~= "string" or #value.bundle > PATH_MAX then
+      return nil, "the container's state: the bundle is no path"
+    end
+    state.bundle = value.bundle
+  end
   state.annotations, message = validate.annotations(value.annotations)
   if not state.annotations then
     return nil, "the container's state: " .. message
@@ -103,6 +118,7 @@ function hook.spec(state, dir)
   wishes.netns = ("/proc/%d/ns/net"):format(state.pid)
   wishes.policies = dir
   wishes.annotations = state.annotations
+  wishes.labels = state.bundle and { [hook.BUNDLE] = state.bundle } or nil
   return wishes
 end
 
@@ -140,7 +156,7 @@ end
 ---@return string? message
 ---@return string? code
 function hook.create(host, spec)
-  local there = roster.find(host, spec.id)
+  local there = roster.settled(host, spec.id)
   local message, code
   if not there then
     there, message, code = lifecycle.create(host, spec)
@@ -159,11 +175,41 @@ function hook.create(host, spec)
   return true
 end
 
+--- Why a state is not of the container that has its id; nil if it is.
+local function not_of(container, state)
+  local bundle = container.labels and container.labels[hook.BUNDLE]
+  if container.owner == "hand" then
+    return ("container '%s' was made by hand"):format(container.id)
+  elseif bundle and state.bundle and bundle ~= state.bundle then
+    return ("container '%s' is of the bundle %s, not %s"):format(container.id, bundle, state.bundle)
+  end
+end
+
+--- Whether the process that a container was attached for runs on. That of a `hyperv` container may be its
+--- VM's, which ends when it likes.
+local function runs(host, container, state)
+  if container.type ~= "process" or not state.bundle or not container.labels[hook.BUNDLE] then
+    return false
+  end
+  for _ = 1, hook.WAITS do
+    if not host:check_container(container.id) then
+      return false
+    end
+    os.execute "sleep 0.02"
+  end
+  return true
+end
+
 --- poststart: tells `start`. What a handler refuses must not run on: runc ends it, crun would not.
 ---@return true?
 ---@return string? message
 ---@return string? code
 function hook.start(host, state)
+  local container = roster.find(host, state.id)
+  local why = container and not_of(container, state)
+  if why then
+    return nil, why, "EEXIST"
+  end
   local netns = state.pid and ("/proc/%d/ns/net"):format(state.pid)
   local ours = netns and host:check_container(state.id, netns)
   local ok, message, code = lifecycle.start(host, state.id)
@@ -173,16 +219,28 @@ function hook.start(host, state)
   return ok, message, code
 end
 
---- poststop: takes the container away. One that is not there is gone already.
+--- poststop: takes the container away. One that is not there is gone already; of one that is another's
+--- nothing is, which is said and no failure: runtimes take a failure here for theirs.
+---@param host host
+---@param state oci_state
 ---@return true?
 ---@return string? message
 ---@return string? code
-function hook.remove(host, id)
+function hook.remove(host, state)
+  local id = state.id
   local container = roster.find(host, id)
   if not container then
     return true
   elseif container.owner == "cni" then
     return lifecycle.stop(host, id)
+  end
+  local why = not_of(container, state)
+  if not why and runs(host, container, state) then
+    why = ("container '%s' still runs"):format(id)
+  end
+  if why then
+    session.say(why .. "; nothing is removed")
+    return true
   end
   local ok, message, code = lifecycle.remove(host, id)
   if not ok and code == "ENOENT" and not roster.find(host, id) then

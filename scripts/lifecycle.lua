@@ -30,10 +30,14 @@ lifecycle.NAT = { name = "nat", driver = "nat", subnets = { "172.16.0.0/16" } }
 
 local change, find_network = roster.change, roster.find_network
 
---- What must be known before the lock is taken.
+--- What must be known before the lock is taken. A network that is being made may be gone by then, because
+--- whoever made it was killed.
 local function prepare(host, spec)
   local name = spec.network or "nat"
   local network = find_network(host, name)
+  if network and network.status == "creating" and (spec.network_spec or name == "nat") then
+    network = nil
+  end
   local made = not network and (spec.network_spec or name == "nat" and lifecycle.NAT) or nil
   if not network and not made then
     return nil, ("there is no network '%s'"):format(name), "ENOENT"

@@ -30,12 +30,34 @@ local function imagine(who, parsed)
   }, parsed))
 end
 
---- Holds a row against the policy; raises if it does not say so.
-local function hold(who, row)
+local VERDICTS = { allow = true, block = true }
+
+--- A row, if it is one; raises otherwise.
+---@return string[] texts of its packets
+local function check(row)
+  local texts = type(row) == "table" and row[1]
+  texts = type(texts) == "string" and { texts } or texts
+  if type(texts) ~= "table" or #texts == 0 then
+    error("a row is { PACKET or { PACKET, ... }, \"allow\" or \"block\", by }", 0)
+  elseif not VERDICTS[row[2]] then
+    error(("%s: the verdict %s is neither 'allow' nor 'block'"):format(texts[#texts],
+      type(row[2]) == "string" and require("validate").quoted(row[2]) or tostring(row[2])), 0)
+  elseif row[3] ~= nil and type(row[3]) ~= "string" then
+    error(("%s: what decides is a rule's name or a word, not a %s"):format(texts[#texts], type(row[3])), 0)
+  end
+  return texts
+end
+
+--- What is not as a row says; nil if all is.
+local function amiss(who, row)
   local filter = require "bulkhead.filter"
-  local texts, parsed = type(row[1]) == "table" and row[1] or { row[1] }, {}
+  local texts, parsed = check(row), {}
   for i, text in ipairs(texts) do
-    parsed[i] = assert(filter.packet(text))
+    local why
+    parsed[i], why = filter.packet(text)
+    if not parsed[i] then
+      error(why, 0)
+    end
   end
   local gate, judgement = imagine(who, parsed).gate, nil
   for _, text in ipairs(texts) do
@@ -45,9 +67,54 @@ local function hold(who, row)
     end
   end
   if judgement.verdict ~= row[2] or not same(judgement, row[3]) then
-    require("busted").fail(("%s: expected %s%s, got %s by %s"):format(texts[#texts], row[2],
+    return ("%s: expected %s%s, got %s by %s"):format(texts[#texts], row[2],
       row[3] and " by " .. row[3] or "", judgement.verdict,
-      judgement.rule and ("'%s'"):format(judgement.rule) or judgement.by), 0)
+      judgement.rule and ("'%s'"):format(judgement.rule) or judgement.by)
+  end
+end
+
+--- Holds a row against the policy; raises, with the row's line, if it does not say so.
+local function hold(who, row, where)
+  local sound, why = pcall(amiss, who, row)
+  if not sound then
+    error(where .. tostring(why), 0)
+  elseif why then
+    require("busted").fail(where .. why, 0)
+  end
+end
+
+--- Who calls, outside this file.
+local function caller()
+  local level, info = 2, debug.getinfo(2, "Sl")
+  local own = info.source
+  while info and (info.source == own or info.what == "C") do
+    level = level + 1
+    info = debug.getinfo(level, "Sl")
+  end
+  return info
+end
+
+--- Finds the lines that rows stand on, by their packets: Lua knows that of the call.
+local function finder(info)
+  local lines, first = {}, info and info.currentline or 0
+  local file <close> = info and io.open(info.source:sub(2))
+  for line in file and file:lines() or function() end do
+    lines[#lines + 1] = line
+  end
+  local at = first - 1
+  local function seek(text, from)
+    for i = from, #lines do
+      if lines[i]:find(text, 1, true) then
+        return i
+      end
+    end
+  end
+  return function(row)
+    local packets = type(row) == "table" and row[1]
+    local text = type(packets) == "table" and packets[#packets] or packets
+    local found = type(text) == "string" and (seek(text, at + 1) or seek(text, first))
+    at = found or at
+    return found or first
   end
 end
 
@@ -55,12 +122,17 @@ end
 ---@param who table
 ---@param rows table[]
 function policy_spec.packets(who, rows)
-  local it = require("busted").it
+  local busted, info = require "busted", caller()
+  local line_of = finder(info)
+  local file = info and require("policies").name(info.source:sub(2)) or "?"
   for _, row in ipairs(rows) do
-    local texts = type(row[1]) == "table" and row[1] or { row[1] }
-    it(("%s: %s"):format(row[2], table.concat(texts, ", then ")), function()
-      hold(who, row)
-    end)
+    local line = line_of(row)
+    local packets = type(row) == "table" and row[1]
+    local text = type(packets) == "table" and table.concat(packets, ", then ") or tostring(packets)
+    -- As `it` does, but with the row for its place.
+    busted.publish({ "register", "it" }, ("%s: %s"):format(tostring(type(row) == "table" and row[2]), text), function()
+      hold(who, row, ("%s:%d: "):format(file, line))
+    end, { short_src = file, currentline = line, traceback = "" })
   end
 end
 

@@ -24,10 +24,11 @@ function refuse.input(message)
   raise(message, 2)
 end
 
---- The values given, unless the first is nil or false: then the second is why, exit 1.
+--- The values given, unless the first is nil or false: then the second is why, exit 1; but 2 if the code
+--- that follows says that a file, a policy or a capture, does not parse.
 function refuse.check(value, ...)
   if not value then
-    raise((...) or "refused", 1)
+    raise((...) or "refused", select(2, ...) == "EBADMSG" and 2 or 1)
   end
   return value, ...
 end

@@ -12,6 +12,7 @@ local lists = require "lists"
 local notation = require "notation"
 local policies = require "policies"
 local reach = require "reach"
+local roster = require "roster"
 
 local reload = {}
 
@@ -229,9 +230,10 @@ end
 local function change_of(container, endpoint, sharers, dir_of, asked)
   local own = {}
   local function said(by)
-    return ask(by, dir_of(by), endpoint.driver, asked, function(set)
+    local outcome, message, code = ask(by, dir_of(by), endpoint.driver, asked, function(set)
       return tell(set, by, endpoint, own)
     end)
+    return outcome, outcome and message or ("container '%s': %s"):format(by.name, message), code
   end
   local outcome, message, code = said(container)
   for _, sharer in ipairs(outcome and sharers or {}) do
@@ -248,9 +250,12 @@ local function change_of(container, endpoint, sharers, dir_of, asked)
   }, message, code
 end
 
---- What would be different: rules added and removed, fields, whether anything is to be done.
+--- Notes what would be different: rules added and removed, fields, whether anything is to be done.
 local function compare(host, endpoint, change)
-  local old = host:rules(endpoint.id, true)
+  local old, message, code = host:rules(endpoint.id, true)
+  if not old then
+    return nil, message, code
+  end
   local new = table.move(change.normal, 1, #change.normal, 1, {})
   table.move(normal(change.own), 1, #change.own, #new + 1, new)
   change.added, change.removed = lists.missing(new, old, identity), lists.missing(old, new, identity)
@@ -259,6 +264,7 @@ local function compare(host, endpoint, change)
   change.lines = #lists.missing(new, old, identity_with_origin) > 0
     or endpoint.default_inbound_origin ~= change.default.inbound.origin
     or endpoint.default_outbound_origin ~= change.default.outbound.origin
+  return true
 end
 
 --- The containers that share the endpoints of their compartment, by compartment; and endpoints by container.
@@ -361,7 +367,11 @@ local function plan(host, request)
         if not change then
           return nil, message, code
         end
-        compare(host, endpoint, change)
+        local compared
+        compared, message, code = compare(host, endpoint, change)
+        if not compared then
+          return nil, message, code
+        end
         changes[#changes + 1] = change
         endpoints[change] = endpoint
       end
@@ -380,7 +390,7 @@ end
 ---@return string? message
 ---@return string? code
 function reload.plan(host, request)
-  return host:snapshot(plan, host, request)
+  return roster.steady(host, plan, host, request)
 end
 
 --- The part inside the transaction.

@@ -22,6 +22,13 @@ function roster.find(host, id, named)
   return not several and found or nil
 end
 
+--- The container with this id, if the next change will find it too: one that somebody was killed over is
+--- mended away by then.
+function roster.settled(host, id)
+  local container = roster.find(host, id)
+  return container and container.status ~= "creating" and container.status ~= "removing" and container or nil
+end
+
 --- A container as handlers see it (DESIGN 3.4).
 function roster.container_view(container)
   local published = {}
@@ -68,6 +75,54 @@ function roster.change(host, body)
     return nil, message, code
   end
   return first, second
+end
+
+--- Which endpoints there are and how far they have come; and whether any is still coming or going.
+local function mark(host)
+  local parts, unsettled = {}, false
+  for i, endpoint in ipairs(host:endpoints()) do
+    parts[i] = endpoint.id .. endpoint.status
+    unsettled = unsettled or endpoint.status ~= "ready"
+  end
+  return table.concat(parts, " "), unsettled
+end
+
+local TRIES, PAUSE = 25, 0.02 -- seconds
+local reading = false
+
+--- Runs `body` in a snapshot of the store, and once more if it fails and what it read of the kernel may
+--- have been of another moment: an endpoint came or went meanwhile. Fails as `body` does, which raises, or
+--- returns nil and why; it must have done nothing by then.
+---@param host host
+---@param body fun(...): ...
+function roster.steady(host, body, ...)
+  if reading then
+    return body(...)
+  end
+  local result, failed, before, unsettled
+  local function once(...)
+    result = table.pack(pcall(body, ...))
+    failed = not result[1] or result.n > 2 and result[2] == nil
+    if failed then
+      before, unsettled = mark(host)
+    end
+    return true
+  end
+  for try = 1, TRIES do
+    reading = true
+    local ok, message, code = host:snapshot(once, ...)
+    reading = false
+    if not ok then
+      return nil, message, code
+    elseif not failed or try == TRIES or not unsettled and before == mark(host) then
+      break
+    end
+    require("bulkhead").wait(PAUSE)
+  end
+  if not result[1] then
+    error(result[2], 0)
+  end
+  return table.unpack(result, 2, result.n)
 end
 
 --- The policy sets of a container's endpoints, by driver. What cannot be loaded is why, in the place

@@ -18,6 +18,11 @@ function session.state()
   return given and given ~= "" and given or "/var/lib/bulkhead"
 end
 
+--- What tells this session's state from one that is made anew in its place; nil if there is none.
+function session.mark()
+  return require("lfs").attributes(session.state() .. "/state.db", "ino")
+end
+
 --- Whether anything was ever made in this session's state.
 function session.exists()
   return session.platform ~= "linux" or require("lfs").attributes(session.state() .. "/state.db", "mode") ~= nil
@@ -59,9 +64,18 @@ function session.with_host(write, body, options)
   return session.use(refuse.check(session.host(write, options)), body)
 end
 
+--- Opens the host to read it: all that `body` reads is of one moment, whoever changes it.
+function session.read(body)
+  return session.with_host(false, function(host)
+    return require("roster").steady(host, body, host)
+  end)
+end
+
 --- A path without `.`, `..` and doubled slashes, from the root; symbolic links stay.
 function session.absolute(path)
-  local whole = path:sub(1, 1) == "/" and path or require("lfs").currentdir() .. "/" .. path
+  local here = path:sub(1, 1) ~= "/" and (require("lfs").currentdir()
+    or refuse.input(("the working directory is gone: give %s from / on"):format(require("validate").quoted(path))))
+  local whole = here and here .. "/" .. path or path
   local parts = {}
   for part in whole:gmatch "[^/]+" do
     if part == ".." then
@@ -78,6 +92,15 @@ function session.directory(path)
   local dir = session.absolute(path)
   if require("lfs").attributes(dir, "mode") ~= "directory" then
     refuse.input(("%s is not a directory"):format(require("validate").quoted(path)))
+  end
+  return dir
+end
+
+--- The whole path of a policy set that an argument names; refuses a directory that is none.
+function session.policy_set(path)
+  local dir = session.directory(path)
+  if not require("compare").names(dir, "container")[1] then
+    refuse.input(("%s is no policy set: it has no container/NAME.lua"):format(require("validate").quoted(path)))
   end
   return dir
 end

@@ -337,12 +337,34 @@ function validate.annotations(value)
   return copy
 end
 
+local ANNOTATIONS = { "address", "network", "policy", "publish", "type" }
+
+--- Refuses annotations that would be Bulkhead's and are none: a misspelt one must not leave a container
+--- with the defaults.
+local function known_only(annotations)
+  local keys, known = {}, {}
+  for i, name in ipairs(ANNOTATIONS) do
+    known[i] = "bulkhead." .. name
+    known[known[i]] = true
+  end
+  for key in pairs(annotations) do
+    keys[#keys + 1] = key:sub(1, 9):lower() == "bulkhead." and not known[key] and key or nil
+  end
+  table.sort(keys)
+  if keys[1] then
+    return nil, ("there is no annotation %s: there are %s and %s"):format(quoted(keys[1]),
+      table.concat(known, ", ", 1, #known - 1), known[#known])
+  end
+  return true
+end
+
 --- What the annotations of Bulkhead ask for.
 ---@param annotations table<string, string>
 ---@return { type: string, network: string?, policy: string?, published: published[], addresses: string[] }?
 ---@return string? message
 function validate.wishes(annotations)
-  local wishes, why = {}, nil
+  local wishes = {}
+  local _, why = known_only(annotations)
   local function take(field, key, check, default)
     if why == nil then
       local text = annotations["bulkhead." .. key]

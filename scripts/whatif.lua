@@ -312,6 +312,9 @@ end
 --- The whole path that a session's words mean, or nil.
 ---@param path? string
 function whatif.path(path)
+  if path ~= nil and type(path) ~= "string" then
+    error(("try takes the path of a policy set or of a policy's file, not a %s"):format(type(path)), 0)
+  end
   return path and session.absolute(path)
 end
 

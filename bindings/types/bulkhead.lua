@@ -91,7 +91,7 @@ bulkhead.version = ""
 ---@field netns? string where its runtime said its namespace is
 ---@field phase "attached"|"started"|"stopped" what handlers were told last
 ---@field annotations table<string, string>
----@field labels table<string, string>
+---@field labels table<string, string> `bulkhead.bundle`: of a hook's, the path of its bundle
 ---@field published published[]
 ---@field endpoints integer[] ids of its own
 ---@field status "creating"|"ready"|"removing"

@@ -110,7 +110,7 @@ function require(name) end
 ---@field name string
 ---@field type "process"|"hyperv"
 ---@field annotations table<string, string>
----@field labels table<string, string>
+---@field labels table<string, string> `bulkhead.bundle`: of a hook's, the path of its bundle
 ---@field published published[] one per port
 
 --- A copy of what is known of the endpoint.

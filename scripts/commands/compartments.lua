@@ -49,7 +49,7 @@ function compartments.run(args)
   for i, word in ipairs(args.id) do
     ids[i] = refuse.parsed(validate.number(word, "compartment id", 1, 0xffffffff))
   end
-  session.with_host(false, function(host)
+  session.read(function(host)
     local records = {}
     if #ids == 0 then
       for i, each in ipairs(host:compartments()) do

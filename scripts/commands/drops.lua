@@ -86,6 +86,36 @@ local function newest(host, id, count)
   return table.move(list, math.max(1, #list - count + 1), #list, 1, {}), next_number
 end
 
+--- Prints records as they come until the state is another than it was.
+---@param mark integer?
+local function follow(host, write, next_number, mark)
+  local list
+  while true do
+    list, next_number = host:drops(next_number)
+    write(list)
+    if #list == 0 then
+      local now = session.mark()
+      if now and now ~= mark then
+        return
+      end
+      require("bulkhead").wait(PAUSE)
+    end
+  end
+end
+
+--- Opens a state that is made anew in the place of another, as soon as it can be read.
+local function reopen()
+  local host, message
+  for _ = 1, 100 do
+    host, message = session.host(false)
+    if host then
+      return host
+    end
+    require("bulkhead").wait(PAUSE)
+  end
+  refuse.world(message)
+end
+
 function drops.run(args)
   local count = 100
   if args.last then
@@ -95,8 +125,9 @@ function drops.run(args)
     end
   end
   local who = args.container and refuse.parsed(validate.id(args.container))
+  local mark, id = session.mark(), nil
   session.with_host(false, function(host)
-    local id = who and refuse.check(host:container(who)).id
+    id = who and refuse.check(host:container(who)).id
     local list, next_number = newest(host, id, count)
     if not args.follow then
       local lines = {}
@@ -108,14 +139,15 @@ function drops.run(args)
     end
     local write = printer(id, list[1] and not id and list[1].number or next_number)
     write(list)
-    while true do
-      list, next_number = host:drops(next_number)
-      write(list)
-      if #list == 0 then
-        require("bulkhead").wait(PAUSE)
-      end
-    end
+    follow(host, write, next_number, mark)
   end)
+  while args.follow do
+    mark = session.mark()
+    session.use(reopen(), function(host)
+      session.say(("the state %s was made anew: what follows is of its gates"):format(session.state()))
+      follow(host, printer(id, 0), 0, mark)
+    end)
+  end
 end
 
 return drops

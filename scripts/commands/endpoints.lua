@@ -46,7 +46,7 @@ local ORDER = {
 
 function endpoints.run(args)
   local who = args.container and refuse.parsed(validate.id(args.container))
-  session.with_host(false, function(host)
+  session.read(function(host)
     local list = host:endpoints(who and refuse.check(host:container(who)).id)
     for _, endpoint in ipairs(list) do
       endpoint.counters = host:counters(endpoint.id)

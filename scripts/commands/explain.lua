@@ -8,8 +8,8 @@ local validate = require "validate"
 local command = {}
 
 function command.options(parser)
-  parser:argument("words", "WHO, a container's name, id or prefix; then PACKETs like "
-    .. "'in tcp 10.0.0.9:51000 -> 172.16.0.2:80', one sequence."):args "+":argname "WHO|PACKET"
+  parser:argument("WHO|PACKET", "WHO, a container's name, id or prefix; then PACKETs like "
+    .. "'in tcp 10.0.0.9:51000 -> 172.16.0.2:80', one sequence."):args "+":target "words"
   imagined.options(parser, "the PACKET's local side")
 end
 
@@ -156,7 +156,7 @@ function command.run(args)
   if spec and spec.driver then
     return answer_all(refuse.check(worlds.imagined(spec, parsed)), packets)
   end
-  session.with_host(false, function(host)
+  session.read(function(host)
     if who then
       return answer_all(refuse.check(worlds.live(host, who, parsed)), packets)
     end

@@ -35,7 +35,7 @@ local ORDER = {
 
 function flows.run(args)
   local who = args.container and refuse.parsed(validate.id(args.container))
-  session.with_host(false, function(host)
+  session.read(function(host)
     local list = {}
     if who then
       for _, endpoint in ipairs(host:endpoints(refuse.check(host:container(who)).id)) do

@@ -29,7 +29,7 @@ function command.run(args)
     elseif args.event == "poststart" then
       refuse.check(hook.start(host, state))
     else
-      refuse.check(hook.remove(host, state.id))
+      refuse.check(hook.remove(host, state))
     end
   end)
 end

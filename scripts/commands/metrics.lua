@@ -11,7 +11,7 @@ function command.options(parser)
 end
 
 function command.run(args)
-  session.with_host(false, function(host)
+  session.read(function(host)
     session.print(session.json and metrics.list(host, args.rules), function()
       return metrics.text(host, args.rules)
     end, ORDER)

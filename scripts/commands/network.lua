@@ -107,7 +107,7 @@ local COLUMNS = {
 }
 
 local function list()
-  session.with_host(false, function(host)
+  session.read(function(host)
     local networks = host:networks()
     session.print(networks, function()
       return show.table(COLUMNS, networks, show.width())

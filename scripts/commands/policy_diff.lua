@@ -10,8 +10,8 @@ local validate = require "validate"
 local diff = { name = "diff", summary = "Says exactly what another set would change." }
 
 function diff.options(parser)
-  parser:argument("sets", "The policy set as it is, and as it would be. Alone: as it would be for live "
-    .. "containers, by a reload; then live containers' names, ids or prefixes."):args "+":argname "A|B|WHO"
+  parser:argument("A|B|WHO", "The policy set as it is, and as it would be. Alone: as it would be for live "
+    .. "containers, by a reload; then live containers' names, ids or prefixes."):args "+":target "sets"
   parser:option("--type", "Imagine a container: process or hyperv."):argname "T"
   parser:option("--network", "A driver; default each."):argname "N"
   parser:option("--address", "Its address; default any. May be repeated.")
@@ -214,8 +214,8 @@ end
 
 --- The words as one or two sets and containers.
 local function sort_words(words)
-  local a = session.directory(words[1])
-  local b = is_directory(words[2]) and session.directory(words[2]) or nil
+  local a = session.policy_set(words[1])
+  local b = is_directory(words[2]) and session.policy_set(words[2]) or nil
   local who = {}
   for i = b and 3 or 2, #words do
     who[#who + 1] = refuse.parsed(validate.id(words[i]))
@@ -225,10 +225,14 @@ end
 
 --- What a reload of the set would change for live containers.
 local function of_reload(dir, names)
-  return session.with_host(false, function(host)
+  return session.read(function(host)
     local ids = {}
     for i, name in ipairs(names) do
-      ids[i] = refuse.check(host:container(name)).id
+      local container, message, code = host:container(name)
+      if code == "ENOENT" then
+        message = ("%s is neither a directory nor a container"):format(validate.quoted(name))
+      end
+      ids[i] = refuse.check(container, message).id
     end
     return refuse.check(compare.reload(host, { dir = dir, containers = #ids > 0 and ids or nil }))
   end)
@@ -239,7 +243,7 @@ local function everybody_of(args, a, b, names)
     local policy_names, alone = choose_policies(args, a, b)
     return imagine(args, policy_names), alone
   end
-  return session.with_host(false, function(host)
+  return session.read(function(host)
     local list = {}
     for i, name in ipairs(names) do
       list[i] = refuse.check(compare.live(host, name))

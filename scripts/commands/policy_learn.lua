@@ -94,7 +94,7 @@ function learn.run(args)
   if not known then
     refuse.input(("--by %s is not address, subnet or port"):format(validate.quoted(args.by)))
   end
-  session.with_host(false, function(host)
+  session.read(function(host)
     local container = refuse.check(host:container(who))
     local flows, subnets = {}, {}
     for _, endpoint in ipairs(host:endpoints(container.id)) do

@@ -67,14 +67,15 @@ function reload.run(args)
   for i, name in ipairs(args.containers) do
     who[i] = refuse.parsed(validate.id(name))
   end
-  local dir = args.dir and session.directory(args.dir)
+  local dir = args.dir and session.policy_set(args.dir)
   session.with_host(not args.dry and "existing", function(host)
     local module = require "reload"
+    local ids = {}
     for i, name in ipairs(who) do
-      who[i] = refuse.check(host:container(name)).id
+      ids[i] = refuse.check(host:container(name)).id
     end
     local changes = refuse.check(module.plan(host, {
-      dir = dir, containers = #who > 0 and who or nil,
+      dir = dir, containers = #ids > 0 and ids or nil,
       audit = args.audit, flows = args.dry,
     }))
     if not args.dry and session.exists() then

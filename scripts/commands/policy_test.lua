@@ -17,7 +17,7 @@ local show = require "show"
 local test = { name = "test", summary = "Runs a set's own specs." }
 
 function test.options(parser)
-  parser:argument("dir", "The policy set; its specs are in DIR/spec."):argname "DIR"
+  parser:argument("DIR", "The policy set; its specs are in DIR/spec."):target "dir"
   parser:flag("--trust", "As root, run specs that others own.")
 end
 
@@ -117,7 +117,7 @@ local function never_decisive(dir, decided)
 end
 
 function test.run(args)
-  local dir = session.directory(args.dir)
+  local dir = session.policy_set(args.dir)
   local specs, paths = find_specs(dir)
   if not args.trust then
     refuse_strangers(paths)

@@ -17,8 +17,8 @@ local command = {}
 local STRETCH = 65536 -- packets between two looks at the progress
 
 function command.options(parser)
-  parser:argument("words", "WHO, a container's name, id or prefix; then a capture (pcap or pcapng)."):args "1-2"
-    :argname "WHO|FILE"
+  parser:argument("WHO|FILE", "WHO, a container's name, id or prefix; then a capture (pcap or pcapng)."):args "1-2"
+    :target "words"
   imagined.options(parser, "the one most seen in the capture, of each family")
   parser:flag("--packets", "The verdict on every packet too.")
 end
@@ -204,6 +204,10 @@ local function play(world, path, packets)
   end
   bar()
   local summary = object:summary()
+  if summary.ending then
+    session.say(("'%s' ends too early%s: %s"):format(path,
+      summary.ending:find "^truncated" and ", in the middle of a packet" or "", summary.ending))
+  end
   object:close()
   fill_origin(world, summary.flows)
   table.sort(summary.flows, function(a, b)
@@ -221,9 +225,6 @@ local function finish(world, path, addresses, packets)
   summary.file, summary.at, summary.addresses = path, world.at, addresses
   if summary.others == summary.packets then
     summary.seen = most_seen(path)
-  end
-  if summary.ending then
-    session.say(("'%s' ends too early: %s"):format(path, summary.ending))
   end
   if packets and session.json then
     io.stdout:write("],", json.encode(summary, ORDER):sub(2), "\n")
@@ -273,7 +274,7 @@ function command.run(args)
     local world, addresses = command.world(nil, nil, args, path)
     return finish(world, path, addresses, args.packets)
   end
-  session.with_host(false, function(host)
+  session.read(function(host)
     local world, addresses = command.world(host, who, args, path)
     finish(world, path, addresses, args.packets)
   end)

@@ -49,18 +49,21 @@ end
 
 function rules.run(args)
   local who = args.container and refuse.parsed(validate.id(args.container))
-  session.with_host(false, function(host)
+  session.read(function(host)
     local list, blocks = {}, {}
-    for i, endpoint in ipairs(host:endpoints(who and refuse.check(host:container(who)).id)) do
-      local found = refuse.check(host:rules(endpoint.id))
-      list[i] = {
-        container = endpoint.container, endpoint = endpoint.id, audit = endpoint.audit, rules = found,
-        default = {
-          inbound = default_of(endpoint, "inbound"), outbound = default_of(endpoint, "outbound"),
-        },
-      }
-      blocks[i] = show.wrap({ head(host, endpoint):match "^(.-:) (.*,) (outbound .*)$" },
-        show.width() or math.huge, "  ") .. "\n" .. show.table(COLUMNS, found, show.width())
+    for _, endpoint in ipairs(host:endpoints(who and refuse.check(host:container(who)).id)) do
+      local found, message = host:rules(endpoint.id)
+      if found or endpoint.status == "ready" then -- one that comes or goes need not have a gate
+        refuse.check(found, message)
+        list[#list + 1] = {
+          container = endpoint.container, endpoint = endpoint.id, audit = endpoint.audit, rules = found,
+          default = {
+            inbound = default_of(endpoint, "inbound"), outbound = default_of(endpoint, "outbound"),
+          },
+        }
+        blocks[#blocks + 1] = show.wrap({ head(host, endpoint):match "^(.-:) (.*,) (outbound .*)$" },
+          show.width() or math.huge, "  ") .. "\n" .. show.table(COLUMNS, found, show.width())
+      end
     end
     session.print(list, table.concat(blocks, "\n"), ORDER)
   end)

@@ -32,6 +32,9 @@ function run.run(args)
     refuse.world(why)
   end
   file:close()
+  if require("lfs").attributes(args.script, "mode") == "directory" then
+    refuse.world(("%s: Is a directory"):format(args.script))
+  end
   local script = refuse.parsed(loadfile(args.script))
   table.move(args.tail, 1, math.max(#arg, #args.tail), 1, arg)
   rawset(arg, 0, args.script)

@@ -16,7 +16,7 @@ function command.run(args)
   if session.json and (args.dot or args.svg) then
     refuse.input "--json gives the graph itself, --dot and --svg a drawing of it: they do not go together"
   end
-  session.with_host(false, function(host)
+  session.read(function(host)
     local graph = topology.graph(host, uplink.name())
     session.print({ nodes = graph.nodes, edges = graph.edges }, function()
       if args.svg then

@@ -58,6 +58,14 @@ describe("the command line", function()
       assert.equal(1, status, words)
       assert.equal("bulkhead: the answer cannot be written: No space left on device\n", text)
     end
+    for words, input in pairs {
+      ["--version"] = "", help = "", topology = "", cni = '{"cniVersion":"1.0.0"}', repl = "return 1",
+    } do
+      local text, status = namespaces.shell(("echo '%s' | CNI_COMMAND=%s BULKHEAD_STATE=/nowhere '%s' %s >&-")
+        :format(input, words == "cni" and "VERSION" or "", cli.program(), words))
+      assert.equal("bulkhead: the answer cannot be written: Bad file descriptor\n", text, words)
+      assert.equal(1, status, words)
+    end
   end)
 
   it("writes nothing of its own into what it opens where streams are closed", function()
@@ -69,9 +77,23 @@ describe("the command line", function()
     local _, status = namespaces.shell(("'%s' run '%s' <&- >&- 2>&-"):format(cli.program(), name))
     local read <close> = assert(io.open(other))
     assert.equal("", read:read "a")
-    assert.equal(0, status)
+    assert.equal(1, status) -- what it printed is nowhere
     os.remove(name)
     os.remove(other)
+  end)
+
+  it("refuses a path from a directory that is gone", function()
+    for words, status in pairs {
+      ["container create x --policies ../p"] = 2, ["policy check p"] = 2, ["policy check /nonexistent"] = 2,
+      endpoints = 0,
+    } do
+      local text, code = namespaces.shell(("D=$(mktemp -d) && cd $D && rmdir $D && BULKHEAD_STATE=/nowhere '%s' %s")
+        :format(cli.program(), words))
+      assert.equal(status, code, text)
+      if words:find " %.?%.?/?p$" then
+        assert.matches("^bulkhead: the working directory is gone: give '[^']*p' from / on\n$", text)
+      end
+    end
   end)
 
   it("refuses what is no command", function()
@@ -85,6 +107,13 @@ describe("the command line", function()
     refused(2, { "compartments", "--frobnicate" })
     refused(2, { "topology", "--dot", "--svg" })
     refused(2, { "reset", "everything" })
+    refused(2, { "--version", "extra" })
+    refused(2, { "policy" }, nil, "a verb is missing: check, test, diff, reload or learn")
+    refused(2, { "explain" }, nil, "missing argument 'WHO|PACKET'")
+    refused(2, { "policy", "diff" }, nil, "missing argument 'A|B|WHO'")
+    refused(2, { "container", "create", "x", "--type", "process", "--type", "hyperv" }, nil, "'%-%-type' must be used")
+    refused(1, { "run", "/nonexistent.lua" }, nil, "/nonexistent.lua: No such file")
+    refused(1, { "run", "/" }, nil, "/: Is a directory")
   end)
 
   it("refuses arguments that do not parse", function()

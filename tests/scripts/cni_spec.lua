@@ -67,7 +67,10 @@ describe("a CNI configuration", function()
     { cni.NOT_DECODED, '"runtimeConfig":{"portMappings":[7]},' }, { cni.NOT_DECODED, '"runtimeConfig":{"ips":[7]},' },
     { cni.NOT_DECODED, '"runtimeConfig":{"portMappings":[{"hostPort":"80","containerPort":80}]},' },
     { cni.NOT_DECODED, '"runtimeConfig":{"io.kubernetes.cri.pod-annotations":{"a":1}},' },
-    { cni.NOT_DECODED, '"NAME":"twice",' }, { cni.NOT_DECODED, '"prevResult":7,' },
+    { cni.NOT_DECODED, '"NAME":"twice",' }, { cni.NOT_DECODED, '"mtu":1500,"mtu":1400,' },
+    { cni.NOT_DECODED, '"args":7,' }, { cni.NOT_DECODED, '"args":{"cni":{"ips":"10.9.0.7"}},' },
+    { cni.BAD_CONFIGURATION, '"args":{"cni":{"ips":["x"]}},' },
+    { cni.UNSUPPORTED_FIELD, '"args":{"cni":{"Mac":"02:aa:00:00:00:01"}},' }, { cni.NOT_DECODED, '"prevResult":7,' },
     { cni.BAD_CONFIGURATION, '"subnet":"10.9.0.1/24",' }, { cni.BAD_CONFIGURATION, '"subnet":["10.9.0.0"],' },
     { cni.BAD_CONFIGURATION, '"driver":"bridge",' }, { cni.BAD_CONFIGURATION, '"containerType":"vm",' },
     { cni.BAD_CONFIGURATION, '"mtu":20,' }, { cni.BAD_CONFIGURATION, '"network":"a/b",' },
@@ -102,6 +105,28 @@ describe("a CNI configuration", function()
   it("names key and value of a field that is not supported", function()
     local refused = failure(function() read '"bridge":"cni0",' end)
     assert.matches("'bridge'.*cni0", refused.msg)
+  end)
+
+  it("names fields as they were written", function()
+    for text, name in pairs {
+      ['"MTU":"x",'] = "'MTU' of the configuration", ['"Subnet":[7],'] = "'Subnet' of the configuration",
+      ['"isGateway":true,'] = "field 'isGateway' with",
+      ['"runtimeConfig":{"PortMappings":7},'] = "'PortMappings' of runtimeConfig",
+      ['"runtimeConfig":{"ipRanges":[1]},'] = "'runtimeConfig.ipRanges'",
+      ['"runtimeConfig":{"portMappings":[{"hostPort":"80"}]},'] = "'hostPort' of portMappings[1]",
+      ['"args":{"cni":{"Mac":"x"}},'] = "'args.cni.Mac'",
+    } do
+      assert.matches(name, failure(function() read(text) end).msg, 1, true)
+    end
+    local refused = failure(function() config.version(config.decode '{"cniVersion":7}') end)
+    assert.matches("'cniVersion' of", refused.msg)
+    assert.matches("the key 'FOO'", failure(function() cni.arguments "FOO=1" end).msg)
+  end)
+
+  it("may ask for addresses in its args", function()
+    local conf = read '"args":{"cni":{"IPs":["10.9.0.7/24"],"labels":[{"key":"a"}]},"other":{"x":1}},'
+    assert.same({ "10.9.0.7/24" }, { table.unpack(conf.addresses) })
+    assert.same({}, read("").addresses)
   end)
 
   it("says which name is wrong, and how many are too many", function()

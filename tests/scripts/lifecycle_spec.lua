@@ -49,6 +49,24 @@ describe("a container that comes", function()
     end)
   end)
 
+  it("has its network made if one that was being made is gone by then", function()
+    with_policy({}, {}, function(lifecycle)
+      for _, name in ipairs { "nat", "pods" } do
+        local lists = { networks = { { name = name, driver = "nat", status = "creating" } } }
+        local host = fake_host.new(lists)
+        local begin = host.begin
+        function host.begin(...)
+          lists.networks = nil
+          return begin(...)
+        end
+        local wish = setmetatable({ network = name, network_spec = name == "pods" and { name = name } or nil },
+          { __index = SPEC })
+        assert(lifecycle.create(host, wish))
+        assert.equal("add_network " .. name, host.calls[3])
+      end
+    end)
+  end)
+
   it("is told its start in a change of its own, with the rules it adds", function()
     with_policy({}, { start = { { action = "allow" } } }, function(lifecycle, ran)
       local host = fake_host.new {}

@@ -99,6 +99,15 @@ describe("policy diff", function()
     assert.matches("for an imagined one give two sets", err)
     status, _, err = cli.run { "policy", "diff", "policies/strict", "nosuch" }
     assert.equal(1, status)
-    assert.matches("there is no container 'nosuch'", err)
+    assert.matches("'nosuch' is neither a directory nor a container", err)
+    local empty = sets.make {}
+    for _, words in ipairs { { "policies/default", empty }, { empty, "policies/default" }, { empty } } do
+      status, _, err = cli.run { "policy", "diff", "--exit-code", table.unpack(words) }
+      assert.equal(2, status)
+      assert.matches("is no policy set: it has no container/NAME.lua", err, 1, true)
+    end
+    status, _, err = cli.run { "policy", "reload", empty }
+    assert.equal(2, status)
+    assert.matches("is no policy set", err)
   end)
 end)

@@ -57,6 +57,16 @@ describe("policy test", function()
     local status, out = cli.run { "policy", "test", make "allow", "--trust" }
     assert.equal(1, status)
     assert.matches("172.16.0.2:81: expected allow by default, got block by default", out)
+    assert.matches("Failure %-> [^\n]*/spec/it_spec.lua @ 5\n", out)
+    assert.is_nil(out:find "policy_spec.lua")
+  end)
+
+  it("refuses a row that is none, by its line", function()
+    local status, out = cli.run { "policy", "test", make "blok", "--trust" }
+    assert.equal(1, status)
+    assert.matches("it_spec.lua:5: in tcp 10.0.0.9:51000 -> 172.16.0.2:81: the verdict 'blok' is neither"
+      .. " 'allow' nor 'block'", out, 1, true)
+    assert.matches("2 successes / 0 failures / 1 error", out)
   end)
 
   it("does not run as root what others own", function()
@@ -97,6 +107,7 @@ describe("policy test", function()
 
   it("refuses what is no set, or has no specs", function()
     assert.equal(2, (cli.run { "policy", "test", "/nowhere" }))
+    assert.equal(2, (cli.run { "policy", "test", sets.make {} }))
     local status, _, err = cli.run { "policy", "test", sets.make { ["container/process.lua"] = POLICY } }
     assert.equal(1, status)
     assert.matches("has no specs", err)

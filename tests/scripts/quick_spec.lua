@@ -18,6 +18,7 @@ local ROWS = {
   { "container", { "create", "c", "--publish", "1:2", "--publish=3:4", "--netns", "/n", "--json" }, true },
   { "container", { "create", "--type", "hyperv", "c", "--address", "10.0.0.2" }, true },
   { "container", { "create" } },
+  { "container", { "create", "c", "--type", "process", "--type", "hyperv" } },
   { "container", { "create", "c", "--json=yes" } },
   { "container", { "--json", "create", "c" } },
   { "container", { "remove", "c" }, true },

@@ -154,6 +154,7 @@ block
       'a = t:explain "out tcp 172.16.0.2:1 -> 10.0.0.9:2"', "a.verdict, a.origin",
       't:explain("out tcp 172.16.0.3:1 -> 10.0.0.9:2").verdict', "#host:flows()")
     fails("there is no policy set and no file", "try '/nonexistent'")
+    fails("try takes the path of a policy set or of a policy's file, not a number", "try(1)")
     path = sets.make { ["w.lua"] = "return 1" } .. "/w.lua"
     fails("w.lua:1: ", ("try %q"):format(path))
     fails("the trial is closed", "t = try()", "t:close()", "t:rules 'web'")

@@ -108,7 +108,7 @@ describe("replay", function()
       { name }, { "/nonexistent" }, { PCAP, "--policies", "/nonexistent" }, { "nosuch", PCAP },
     } do
       local status, _, err = cli.run { "replay", table.unpack(words) }
-      assert.equal(1, status)
+      assert.equal(words[1] == name and 2 or 1, status)
       assert.matches("^bulkhead: [^\n]+\n$", err)
     end
     assert.equal(2, (cli.run { "replay" }))
@@ -118,7 +118,30 @@ describe("replay", function()
     local summary, err = run(name)
     os.remove(name)
     assert.is_true(summary.packets > 10 and summary.packets < 57)
-    assert.matches("ends too early", err)
+    assert.matches("ends too early, in the middle of a packet: truncated", err)
+  end)
+end)
+
+describe("a capture whose times are odd", function()
+  local function at(packets)
+    local parts = { ("<I4I2I2i4I4I4I4"):pack(0xa1b2c3d4, 2, 4, 0, 0, 65535, 101) }
+    for i, seconds in ipairs(packets) do
+      local udp = (">I2I2I2I2"):pack(1000 + i, 53, 8, 0)
+      local ip = (">BBI2I2I2BBI2I4I4"):pack(0x45, 0, 28, 0, 0, 64, 17, 0, 0xac100002, 0x0a000035) .. udp
+      parts[#parts + 1] = ("<I4I4I4I4"):pack(seconds, 0, #ip, #ip) .. ip
+    end
+    local name = write(table.concat(parts))
+    local _, out = cli.run { "replay", "--type", "process", "--address", "172.16.0.2", name }
+    os.remove(name)
+    return out:match "^[^\n]+ in ([%d.-]+) s"
+  end
+
+  it("lasts from the earliest to the latest", function()
+    assert.equal("0.000", at {})
+    assert.equal("5.000", at { 100, 105 })
+    assert.equal("7.000", at { 100, 105, 98, 104 })
+    assert.equal("4294967195.000", at { 100, 0xffffffff, 0xfffffffe })
+    assert.equal("1.000", at { 0xffffffff, 0xfffffffe })
   end)
 end)
 

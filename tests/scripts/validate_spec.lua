@@ -119,6 +119,16 @@ describe("annotations", function()
     assert.same({ type = "process", published = {} }, validate.wishes {})
   end)
 
+  it("that would be ours and are none are refused", function()
+    for _, key in ipairs { "bulkhead.polcy", "bulkhead.", "Bulkhead.type", "BULKHEAD.POLICY", "bulkhead.type " } do
+      local wishes, why = validate.wishes { [key] = "process", ["bulkhead.network"] = "nat" }
+      assert.is_nil(wishes)
+      assert.equal(("there is no annotation '%s': there are bulkhead.address, bulkhead.network, bulkhead.policy, "
+        .. "bulkhead.publish and bulkhead.type"):format(key), why)
+    end
+    assert(validate.wishes { ["bulkheads.type"] = "x", ["org.bulkhead.type"] = "x", bulkhead = "x" })
+  end)
+
   it("name the one that is wrong", function()
     local wishes, why = validate.wishes { ["bulkhead.publish"] = "80:80,,81:81" }
     assert.is_nil(wishes)

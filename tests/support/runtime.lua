@@ -55,7 +55,8 @@ local function hook_of(self, event, policies)
 end
 
 --- Writes the bundle's config.json.
----@param spec { annotations?: table<string, string>, command: string, policies?: string, netns?: string }
+---@param spec { annotations?: table<string, string>, command: string, policies?: string, netns?: string,
+--- cgroup?: string }
 function runtime:configure(spec)
   local capabilities = { "CAP_NET_RAW", "CAP_NET_BIND_SERVICE", "CAP_KILL" }
   local config = {
@@ -74,6 +75,7 @@ function runtime:configure(spec)
       poststart = hook_of(self, "poststart"), poststop = hook_of(self, "poststop"),
     },
     linux = {
+      cgroupsPath = spec.cgroup,
       namespaces = {
         { type = "pid" }, { type = "network", path = spec.netns }, { type = "ipc" }, { type = "uts" },
         { type = "mount" },

@@ -36,6 +36,23 @@ describe("the CNI plugin", function()
     return list
   end
 
+  it("refuses what does not agree with the network, and annotations that are misspelt", function()
+    local answer = tool:done("ADD", about("web", { args = { cni = { ips = { "10.9.0.7/24" } } } }))
+    assert.equal("10.9.0.7/24", answer.ips[1].address)
+    netns = namespaces.pod(s)
+    for field, value in pairs { gateway = "10.9.0.77", mtu = 9000 } do
+      local said = tool:fails(7, "ADD", about("db", { [field] = value }))
+      assert.matches("network 'pods' is there with", said)
+      assert.matches(tostring(value), said, 1, true)
+    end
+    local said = tool:fails(7, "ADD", about("db", {
+      runtimeConfig = { ["io.kubernetes.cri.pod-annotations"] = { ["bulkhead.polcy"] = "x" } },
+    }))
+    assert.matches("no annotation 'bulkhead.polcy'", said)
+    assert.same({ "web pods eth0" }, attached())
+    tool:done("ADD", about("db", { gateway = { "fd09::1", "10.9.0.1" }, mtu = 1500 }))
+  end)
+
   it("makes the network, the compartment and the NIC it answers with", function()
     local answer = tool:done("ADD", about "web")
     assert.equal("1.0.0", answer.cniVersion)

@@ -99,6 +99,33 @@ describe("after a crash", function()
     agree "removed"
   end)
 
+  it("in the middle of the first creation the next one is made, by whatever it comes", function()
+    local path = namespaces.pod(s)
+    local state = ('{"id":"%%s","pid":%s,"status":"created"}'):format(path:match "%d+")
+    local conf = '{"cniVersion":"1.0.0","name":"pods","type":"bulkhead","subnet":"10.9.0.0/24"}'
+    local cni = ("CNI_COMMAND=ADD CNI_CONTAINERID=%%s CNI_IFNAME=eth0 CNI_NETNS=%s"):format(path)
+    local function by_cni(id, prefix)
+      return shell(("echo '%s' | %s "):format(conf, cni:format(id)) .. program(prefix))
+    end
+    local ways = {
+      function(id, prefix) return shell(program(prefix) .. "container create " .. id) end,
+      function(id, prefix)
+        return shell(("echo '%s' | "):format(state:format(id)) .. program(prefix) .. "hook createRuntime")
+      end,
+      by_cni,
+    }
+    for i, way in ipairs(ways) do
+      local _, status = way("k1", ("'%s' 60"):format(audit.helper "killer"))
+      assert.equal(137, status)
+      local text
+      text, status = way(i == 1 and "k2" or "k1")
+      assert.equal(0, status, ("way %d: %s"):format(i, text))
+      agree("way " .. i)
+      done "reset"
+      s:reopen()
+    end
+  end)
+
   it("in the middle of a creation nothing is left", function()
     done "container create neighbour --publish 9090:90"
     sweep("create", killed "container create web --publish 8080:80/udp", gone "web")

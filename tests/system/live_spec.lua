@@ -391,6 +391,29 @@ stage.platforms(B, "drops --follow", function(open)
     assert.same(numbers[1], numbers[2])
   end)
 
+  it("goes on with what is made after a reset", function()
+    local s = open()
+    s:add { id = "web" }
+    local out = os.tmpname()
+    local pid = start(s, "drops --follow", out)
+    bulkhead.wait(0.3)
+    assert.same({ "", 0 }, { namespaces.shell(("BULKHEAD_STATE=%s %s reset"):format(s.state, cli.program())) })
+    s:reopen()
+    local web, db = s:add { id = "web" }, s:add { id = "db" }
+    local text
+    for _ = 1, 100 do
+      s:send_raw(db, ("out udp %s:1 -> %s:9"):format(db.address, web.address), web, false)
+      bulkhead.wait(0.1)
+      local file <close> = assert(io.open(out))
+      text = file:read "a"
+      if text:find "udp" then break end
+    end
+    os.execute("kill " .. pid)
+    os.remove(out)
+    assert.matches("the state " .. s.state .. " was made anew: what follows is of its gates\n", text, 1, true)
+    assert.matches("web %(compartment %d+%) in udp [^\n]+:9 dropped: default", text)
+  end)
+
   it("tells a reader that was stopped how many are left out", function()
     local s = open()
     local web, db = s:add { id = "web" }, s:add { id = "db" }

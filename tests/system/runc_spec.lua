@@ -157,6 +157,36 @@ stage.platforms(B, "a container of runc", function(open)
     end
   end)
 
+  it("keeps its network when another container of its id is refused and stops", function()
+    local s, runc = start { annotations = PUBLISH }
+    assert.equal("", (runc:create "web"))
+    local other = runtime.new(s.state)
+    s:defer(function() other:close() end)
+    local spec = { annotations = PUBLISH, command = SERVE, cgroup = "/other" }
+    other:configure(spec)
+    local function refused(words, says)
+      local before = look(s)
+      local text, status = other:run(words)
+      assert.not_equal(0, status)
+      assert.matches("already attached", text, 1, true)
+      assert.same(before, look(s))
+      -- What the runtime, which shows nothing of it, ran then:
+      local state = json.encode { id = "web", status = "stopped", pid = 0, bundle = words:match "--bundle '(.-)'" }
+      text, status = namespaces.shell(("echo '%s' | BULKHEAD_STATE=%s '%s' hook poststop")
+        :format(state, s.state, cli.program()))
+      assert.same({ ("bulkhead: container 'web' %s; nothing is removed\n"):format(says), 0 }, { text, status })
+      assert.same(before, look(s))
+    end
+    refused(("create --bundle '%s' web"):format(other.dir),
+      ("is of the bundle %s, not %s"):format(runc.dir, other.dir))
+    runc:configure(spec) -- a runtime with two states may be given one bundle twice
+    refused(("create --bundle '%s' web"):format(runc.dir), "still runs")
+    assert.equal(0, select(2, runc:run "delete --force web"))
+    assert.same({}, s.host:containers())
+    s:add { id = "web", publish = { "8080:80/tcp" } }
+    refused(("create --bundle '%s' web"):format(other.dir), "was made by hand")
+  end)
+
   it("is attached once", function()
     local s, runc = start { annotations = PUBLISH }
     assert.equal("", (runc:create "web"))
