@@ -364,6 +364,13 @@ static int host_check_endpoint(lua_State *L)
 	                      &err);
 }
 
+static int host_check_network(lua_State *L)
+{
+	struct bh_error err;
+
+	return bh_push_result(L, bh_network_check(bh_check_host(L, 1), luaL_checkstring(L, 2), &err), &err);
+}
+
 static int host_check_container(lua_State *L)
 {
 	struct bh_error err;
@@ -431,6 +438,7 @@ static const luaL_Reg methods[] = {
 	{"gate", host_gate},
 	{"visit", host_visit},
 	{"check_endpoint", host_check_endpoint},
+	{"check_network", host_check_network},
 	{"check_container", host_check_container},
 	{"snapshot", host_snapshot},
 	{"begin", host_begin},

@@ -337,11 +337,37 @@ static int set_addresses(lua_State *L, struct bh_host *host, struct bh_error *er
 	return 0;
 }
 
+/* While a change is not done, what is in force is told, not what is wanted. */
+static int set_former(lua_State *L, struct bh_host *host, struct bh_error *err)
+{
+	static const struct column columns[] = {
+		{"flags", 'i'}, {"timeouts", 't'}, {"flows_limit", 'i'}, {"default_inbound_origin", 't'},
+		{"default_outbound_origin", 't'}, {"reach", 'l'}, {"generation", 'i'}, {NULL, 0},
+	};
+	lua_Integer id = bh_field_integer(L, -1, "id", 0);
+	struct bh_statement *row = NULL;
+	int rc;
+
+	if (strcmp(bh_field_text(L, -1, "status", ""), "changing") || !bh_endpoint_has_former(host, (uint32_t)id))
+		return 0;
+	rc = bh_store_query(bh_host_store(host), &row, err, "SELECT flags, timeouts, flows, origin_in, origin_out, reach,"
+	                    " generation FROM before WHERE endpoint = ?", "i", (int64_t)id);
+	if (!rc && (rc = bh_statement_step(row, err)) == 1) {
+		set_columns(L, row, columns);
+		rc = 0;
+	}
+	bh_statement_close(&row);
+	return rc;
+}
+
 static int endpoint_more(lua_State *L, struct bh_host *host, struct bh_error *err)
 {
 	struct bh_platform *platform = bh_host_platform(host);
 	char path[64];
+	int rc = set_former(L, host, err);
 
+	if (rc)
+		return rc;
 	if (platform->ops->compartment_path) {
 		platform->ops->compartment_path(platform, (uint32_t)bh_field_integer(L, -1, "compartment", 0), path,
 		                                sizeof(path));

@@ -66,6 +66,34 @@ function doctor.refuses_late(ruleset, ip_forward)
   return false
 end
 
+local NAMED = 5 -- of what is broken
+
+--- What a host has made and somebody took away or set down. What a container did to its own network is its own
+--- business, and does not fail the machine.
+---@return string? detail nil if all is there
+---@return string? status "warning" if only containers did it
+function doctor.broken(host)
+  local said, more, status = {}, 0, "warning"
+  local function ask(ok, why)
+    if not ok then
+      status = why:find(": inside: ", 1, true) and status or "failed"
+      more = more + (said[NAMED] and 1 or 0)
+      said[#said + (said[NAMED] and 0 or 1)] = why
+    end
+  end
+  for _, network in ipairs(host:networks()) do
+    ask(host:check_network(network.name))
+  end
+  for _, endpoint in ipairs(host:endpoints()) do
+    ask(host:check_endpoint(endpoint.id))
+  end
+  if not said[1] then
+    return nil
+  end
+  return table.concat(said, "; ") .. (more > 0 and ("; and %d more"):format(more) or "")
+    .. "; `bulkhead reconcile` puts back a gate, the host's port, and what is down", status
+end
+
 --- What stands in the way of the networks and published ports that are there.
 local function look_at_networks(list, uplink)
   local host = require("session").host(false)
@@ -74,6 +102,8 @@ local function look_at_networks(list, uplink)
     table.move(container.published, 1, #container.published, #published + 1, published)
   end
   if host then
+    local broken, status = doctor.broken(host)
+    check(list, "endpoints", not broken, broken or ("%d of them, as they were made"):format(#host:endpoints()), status)
     host:close()
   end
   local ruleset, unread = nft.read()

@@ -316,6 +316,13 @@ function host:gate(endpoint) end
 ---@return string? code
 function host:check_endpoint(endpoint) end
 
+--- Whether a network's switch and the host's port on it are there and up.
+---@param name string
+---@return true?
+---@return string? message what is not
+---@return string? code
+function host:check_network(name) end
+
 --- Whether a container's namespace still is ours and where its runtime said; with `netns`, whether
 --- it is the one at that path.
 ---@param id string

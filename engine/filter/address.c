@@ -59,6 +59,17 @@ struct bh_address bh_address_link_local(const uint8_t mac[6])
 	return bh_address_from_bytes(bytes, 16);
 }
 
+void bh_address_mac(const struct bh_address *address, uint8_t mac[6])
+{
+	uint64_t hash = 0xcbf29ce484222325ULL; /* FNV-1a */
+	uint8_t bytes[16];
+
+	for (size_t i = 0, size = bh_address_to_bytes(address, bytes); i < size; i++)
+		hash = (hash ^ bytes[i]) * 0x100000001b3ULL;
+	mac[0] = 0x02; /* locally administered, unicast */
+	memcpy(mac + 1, &hash, 5);
+}
+
 int bh_address_parse(struct bh_address *address, const char *text, struct bh_error *err)
 {
 	uint8_t bytes[16];

@@ -81,6 +81,10 @@ size_t bh_address_to_bytes(const struct bh_address *address, void *bytes); /* 4 
 /* The fe80 address a MAC makes (modified EUI-64, RFC 4291 appendix A). */
 struct bh_address bh_address_link_local(const uint8_t mac[6]);
 
+/* A MAC address of our own for who has an address, always the same: who comes again under the address is where
+ * those who knew the former have it in their neighbour tables, which they would believe for up to a minute. */
+void bh_address_mac(const struct bh_address *address, uint8_t mac[6]);
+
 /* `10.0.0.1`, `fd00::1`. No zone, no brackets, no leading zeros as octal. */
 int bh_address_parse(struct bh_address *address, const char *text, struct bh_error *err);
 /* Returns `text`, which has BH_ADDRESS_TEXT bytes. */

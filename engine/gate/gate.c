@@ -23,6 +23,8 @@
 #include "gate_part.h"
 #include "upgrade.h"
 
+#define LOAD_MEGABYTES "80" /* while it is loaded; its maps, some 60, stay with the control group of who loaded them */
+
 static const _Alignas(8) unsigned char gate_object[] = {
 #include "engine/gate/gate.bpf.inc"
 };
@@ -254,7 +256,10 @@ static int gate_load(const char *directory, struct bh_error *err)
 		return rc;
 	}
 	rc = rc ? rc : bpf_object__load(object);
-	if (rc)
+	if (rc == -ENOMEM)
+		bh_error_set(err, rc, "there is not enough memory to load the gate: about " LOAD_MEGABYTES " MB are needed, which"
+		             " count against the limit of this process's control group");
+	else if (rc)
 		bh_error_errno(err, rc, "the kernel does not load the gate (Linux 6.1 or newer with BPF and BTF is needed)");
 	if (!rc && !reused[ROOMS])
 		rc = set_row(object, ROOMS, &room, err);

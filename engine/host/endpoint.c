@@ -74,21 +74,14 @@ static int check_mac(struct bh_host *host, const char *wish, int64_t network, ch
 	return 0;
 }
 
-/*
- * The MAC address of an endpoint that asked for none, made from its first address: who comes again under
- * an address is where those who knew the former have it in their neighbour tables, which they would
- * believe for up to a minute.
- */
+/* The MAC address of an endpoint that asked for none, made from its first address. */
 static int make_mac(struct bh_host *host, int64_t network, const struct bh_prefix *first,
                     char text[BH_ADDRESS_TEXT], struct bh_error *err)
 {
-	uint64_t hash = 0xcbf29ce484222325ULL; /* FNV-1a */
-	uint8_t bytes[16], mac[6] = {0x02}; /* locally administered, unicast */
+	uint8_t mac[6] = {0x02}; /* locally administered, unicast */
 
 	if (first)
-		for (size_t i = 0, size = bh_address_to_bytes(&first->address, bytes); i < size; i++)
-			hash = (hash ^ bytes[i]) * 0x100000001b3ULL;
-	memcpy(mac + 1, &hash, 5);
+		bh_address_mac(&first->address, mac);
 	bh_mac_format(mac, text);
 	while (!first || has_mac(host, network, text)) {
 		if (getrandom(mac + 1, 5, 0) != 5)

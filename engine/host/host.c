@@ -14,6 +14,10 @@
 #include "../base/log.h"
 #include "internal.h"
 
+/* Room in the store to do and to undo a change, and for each of its rows. */
+#define ROOM_PAGES 64
+#define ROOM_PAGES_ROW 8
+
 /* Names kernel objects of this state: six characters made from its directory. */
 static void state_tag(const char *state, char tag[8])
 {
@@ -127,6 +131,8 @@ static int open_store(struct bh_host *host, const struct bh_host_options *option
 	}
 	if (host->write && (rc == -EUCLEAN || (rc == -EPROTO && host->discard)))
 		rc = set_aside(host, path, &why);
+	if (rc == -ENOSPC && host->discard)
+		rc = bh_store_open(&host->store, NULL, true, &why); /* nothing is asked of it */
 	if (rc && err)
 		*err = why;
 	return rc;
@@ -234,6 +240,19 @@ int bh_host_require_change(struct bh_host *host, struct bh_error *err)
 	return bh_error_set(err, -EPERM, "nothing may be changed outside begin and commit");
 }
 
+/*
+ * What is to be made or changed is refused while nothing is touched, unless there is room to note that it is done,
+ * or to undo it. What is only taken away needs none: it may be tried again.
+ */
+static int reserve(struct bh_host *host, struct bh_error *err)
+{
+	BH_AUTOPENDING struct bh_pending pending = {0};
+	int rc = bh_pending_load(host, &pending, err);
+	size_t rows = bh_pending_undoable(&pending);
+
+	return rc || !rows ? rc : bh_store_reserve(host->store, ROOM_PAGES + rows * ROOM_PAGES_ROW, err);
+}
+
 static bool any_network(struct bh_host *host)
 {
 	return bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 FROM networks WHERE status = 'ready')", "") != 0;
@@ -245,6 +264,8 @@ static int mend_pending(struct bh_host *host, const struct bh_pending *pending, 
 	struct bh_error undone;
 	int rc = bh_realize_remove(host, true, err);
 
+	if (!rc)
+		rc = bh_reload_recover(host, err);
 	if (!rc && (bh_pending_any(pending, BH_PENDING_NETWORK, "rebuild") ||
 	            bh_pending_any(pending, BH_PENDING_ENDPOINT, "changing")))
 		rc = bh_realize_create(host, err);
@@ -292,6 +313,8 @@ int bh_host_begin(struct bh_host *host, struct bh_error *err)
 		return bh_error_set(err, -EBUSY, "no change begins in a snapshot");
 	rc = bh_lock_take(host, err);
 	if (!rc)
+		bh_store_absorb(host->store);
+	if (!rc)
 		rc = host_mend(host, err);
 	if (!rc)
 		rc = bh_store_begin(host->store, err);
@@ -334,7 +357,8 @@ int bh_host_commit(struct bh_host *host, struct bh_error *err)
 
 	if (rc)
 		return rc;
-	rc = bh_store_commit(host->store, err);
+	rc = reserve(host, err);
+	rc = rc ? rc : bh_store_commit(host->store, err);
 	if (rc) {
 		bh_host_abort(host);
 		return rc;
@@ -372,12 +396,32 @@ void bh_host_snapshot_end(struct bh_host *host)
 		bh_store_rollback(host->store);
 }
 
+/* What belongs to a store before the store: a new one must never find it. After it there is one in memory. */
+static int remove_store(struct bh_host *host, struct bh_error *err)
+{
+	static const char *const files[] = {"state.db-wal", "state.db-shm", "state.db", "state.db.damaged",
+	                                    "state.db.damaged-wal"};
+	char path[300];
+
+	bh_store_close(&host->store);
+	for (size_t i = 0; host->state[0] && i < sizeof(files) / sizeof(files[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", host->state, files[i]);
+		unlink(path);
+	}
+	return bh_store_open(&host->store, NULL, true, err);
+}
+
+static void remove_state(struct bh_host *host)
+{
+	char path[300];
+
+	snprintf(path, sizeof(path), "%s/lock", host->state);
+	unlink(path);
+	rmdir(host->state); /* stays if somebody put something there */
+}
+
 int bh_host_reset(struct bh_host *host, struct bh_error *err)
 {
-	/* What belongs to a store before the store: a new one must never find it. */
-	static const char *const files[] = {"state.db-wal", "state.db-shm", "state.db", "state.db.damaged",
-	                                    "state.db.damaged-wal", "lock"};
-	char path[300];
 	int rc;
 
 	if (!host->write || host->changing || host->snapshots)
@@ -385,23 +429,17 @@ int bh_host_reset(struct bh_host *host, struct bh_error *err)
 	rc = bh_lock_take(host, err);
 	if (rc)
 		return rc;
+	bh_store_absorb(host->store);
 	/* Killed from here on, the next change begins like one after a reboot. */
 	rc = bh_store_run(host->store, err, "DELETE FROM meta WHERE key = 'boot'", "");
 	if (!rc)
 		bh_store_run(host->store, NULL, "PRAGMA wal_checkpoint(PASSIVE)", "");
+	else if (rc == -ENOSPC) /* or like one that finds no store */
+		rc = remove_store(host, err);
 	rc = rc ? rc : host->platform->ops->reset(host->platform, err);
-	if (!rc && host->state[0]) {
-		bh_store_close(&host->store);
-		for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-			snprintf(path, sizeof(path), "%s/%s", host->state, files[i]);
-			unlink(path);
-		}
-		rmdir(host->state); /* stays if somebody put something there */
-		rc = bh_store_open(&host->store, NULL, true, err);
-	} else if (!rc) {
-		bh_store_close(&host->store);
-		rc = bh_store_open(&host->store, NULL, true, err);
-	}
+	rc = rc ? rc : remove_store(host, err);
+	if (!rc && host->state[0])
+		remove_state(host);
 	bh_lock_release(host);
 	return rc;
 }

@@ -62,6 +62,8 @@ int bh_network_load(struct bh_host *host, uint32_t id, struct bh_switch *network
                     struct bh_error *err);
 /* Whether one item of `reach` names the network: its name, or `*`. */
 bool bh_reach_names(const char *item, size_t length, const char *name);
+/* Whether its switch and the host's port on it are there and up. */
+int bh_network_check(struct bh_host *host, const char *name, struct bh_error *err);
 int bh_network_remove(struct bh_host *host, const char *name, struct bh_error *err);
 
 struct bh_property {
@@ -129,6 +131,9 @@ int bh_endpoint_add(struct bh_host *host, const struct bh_endpoint_spec *spec, u
  * it has, its own rules too. Its flows are asked again on their next packet. */
 int bh_endpoint_change(struct bh_host *host, uint32_t endpoint, const struct bh_endpoint_spec *spec,
                        struct bh_error *err);
+/* Whether an endpoint whose row says what it is to have still has what it had (table `before`): a change goes on,
+ * or was cut short. A change of this host's own is asked about what it writes. */
+bool bh_endpoint_has_former(struct bh_host *host, uint32_t endpoint);
 /* Another set, which the container keeps. */
 int bh_container_set_policies(struct bh_host *host, const char *id, const char *policies,
                               struct bh_error *err);

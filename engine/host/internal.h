@@ -46,6 +46,8 @@ void bh_pending_clear(struct bh_pending *pending);
 bool bh_pending_any(const struct bh_pending *pending, enum bh_pending_kind kind, const char *status);
 /* Whether there is an endpoint of this status whose policy lets its network reach others. */
 bool bh_pending_reaches(const struct bh_pending *pending, const char *status);
+/* How many rows are to be made or to be changed. */
+size_t bh_pending_undoable(const struct bh_pending *pending);
 int bh_pending_each(struct bh_host *host, const struct bh_pending *pending, enum bh_pending_kind kind,
                     const char *status, int (*act)(struct bh_host *, uint32_t, struct bh_error *),
                     struct bh_error *err);
@@ -80,6 +82,8 @@ int bh_reload_remember(struct bh_host *host, uint32_t endpoint, struct bh_error 
 int bh_reload_realize(struct bh_host *host, const struct bh_pending *pending, struct bh_error *err);
 /* Makes them what they were, after that failed. */
 int bh_reload_revert(struct bh_host *host, struct bh_error *err);
+/* The same, if it failed before a store that did not take it; else nothing. */
+int bh_reload_recover(struct bh_host *host, struct bh_error *err);
 /* Keeps names and origins of rules about to be deleted, for what was recorded about them. */
 int bh_past_keep(struct bh_host *host, const char *unused_tables, struct bh_error *err);
 

@@ -188,6 +188,18 @@ bool bh_reach_names(const char *item, size_t length, const char *name)
 	return (length == 1 && *item == '*') || (length == strlen(name) && memcmp(item, name, length) == 0);
 }
 
+int bh_network_check(struct bh_host *host, const char *name, struct bh_error *err)
+{
+	int64_t id = bh_store_number(host->store, 0, BH_NETWORK_ID, "s", name);
+	struct bh_switch network;
+	int rc;
+
+	if (!id)
+		return bh_error_set(err, -ENOENT, "there is no network '%.80s'", name);
+	rc = bh_network_load(host, (uint32_t)id, &network, err);
+	return rc || !host->platform->ops->switch_check ? rc : host->platform->ops->switch_check(host->platform, &network, err);
+}
+
 int bh_network_remove(struct bh_host *host, const char *name, struct bh_error *err)
 {
 	BH_AUTOSTATEMENT struct bh_statement *rows = NULL;

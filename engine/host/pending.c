@@ -104,6 +104,15 @@ bool bh_pending_reaches(const struct bh_pending *pending, const char *status)
 	return false;
 }
 
+size_t bh_pending_undoable(const struct bh_pending *pending)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < pending->count; i++)
+		count += pending->rows[i].kind != BH_PENDING_TABLE && strcmp(pending->rows[i].status, "removing");
+	return count;
+}
+
 int bh_pending_each(struct bh_host *host, const struct bh_pending *pending, enum bh_pending_kind kind,
                     const char *status, int (*act)(struct bh_host *, uint32_t, struct bh_error *),
                     struct bh_error *err)

@@ -5,7 +5,9 @@
  * steps: every new table is compiled and published, and every conf staged beside the one in force,
  * while the old ones decide; then all of them are in force at once. What fails in the first step, and
  * after the second too, is taken back (bh_reload_revert). A crash in either is finished by the next
- * change: both steps may be done again.
+ * change: both steps may be done again. What failed is never finished: where the store does not take
+ * that it is taken back (bh_store_reserve() sees to it that it does), the gates have what was under a
+ * later generation than the row's, which no crash leaves, and the next change takes it back.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -136,8 +138,18 @@ int bh_reload_realize(struct bh_host *host, const struct bh_pending *pending, st
 	return rc ? rc : bh_store_run(host->store, err, "UPDATE endpoints SET status = 'ready' WHERE " CHANGING, "");
 }
 
-/* Puts back what an endpoint had; where that is no longer in force it is staged. */
-static int revert(struct bh_host *host, uint32_t id, struct bh_error *err)
+bool bh_endpoint_has_former(struct bh_host *host, uint32_t endpoint)
+{
+	struct bh_conf conf;
+
+	return !host->changing && !host->platform->ops->gate_read(host->platform, endpoint, &conf, NULL) &&
+	       bh_store_number(host->store, 0, "SELECT EXISTS(SELECT 1 FROM before b JOIN endpoints e ON e.id = b.endpoint"
+	                       " WHERE e.id = ? AND e.generation <> ?)", "ii", (int64_t)endpoint,
+	                       (int64_t)conf.generation) != 0;
+}
+
+/* Puts back what an endpoint had; where that is no longer in force, or is to get a later number, it is staged. */
+static int revert_to(struct bh_host *host, uint32_t id, bool later, struct bh_error *err)
 {
 	int64_t before = bh_store_number(host->store, 0, "SELECT generation FROM before WHERE endpoint = ?", "i",
 	                                 (int64_t)id);
@@ -147,7 +159,7 @@ static int revert(struct bh_host *host, uint32_t id, struct bh_error *err)
 
 	if (rc)
 		return rc;
-	replaced = conf.generation != before;
+	replaced = later || conf.generation != before;
 	rc = let_go(host, id, err);
 	/* Not the old number again: flows of the policy that failed carry the one in between. */
 	rc = rc ? rc : bh_store_run(host->store, err,
@@ -160,6 +172,32 @@ static int revert(struct bh_host *host, uint32_t id, struct bh_error *err)
 	                            " ?1) WHERE id = (SELECT container FROM endpoints WHERE id = ?1)", "i",
 	                            (int64_t)id);
 	return rc || !replaced ? rc : stage(host, id, err);
+}
+
+static int revert(struct bh_host *host, uint32_t id, struct bh_error *err)
+{
+	return revert_to(host, id, false, err);
+}
+
+static int revert_later(struct bh_host *host, uint32_t id, struct bh_error *err)
+{
+	return revert_to(host, id, true, err);
+}
+
+/* In the kernel alone, so that bh_reload_recover() knows. */
+static void mark_failed(struct bh_host *host, bool reaches)
+{
+	struct bh_error err;
+	int rc = bh_store_begin(host->store, &err);
+
+	rc = rc ? rc : host->platform->ops->gates_begin(host->platform, &err);
+	rc = rc ? rc : bh_realize_each(host, "SELECT endpoint FROM before", revert_later, &err);
+	rc = rc ? rc : host->platform->ops->gates_commit(host->platform, &err);
+	if (!rc && reaches)
+		rc = bh_realize_uplink(host, &err);
+	if (rc)
+		bh_log(BH_LOG_ERROR, "what failed may be done by the next change: %s", err.message);
+	bh_store_rollback(host->store);
 }
 
 int bh_reload_revert(struct bh_host *host, struct bh_error *err)
@@ -180,12 +218,34 @@ int bh_reload_revert(struct bh_host *host, struct bh_error *err)
 	rc = rc ? rc : host->platform->ops->gates_commit(host->platform, err);
 	rc = rc ? rc : forget(host, err);
 	rc = rc ? rc : bh_store_commit(host->store, err);
-	if (rc)
+	if (rc) {
 		bh_store_rollback(host->store);
-	/* Where this is what failed, the old one is in force. */
+		mark_failed(host, reaches);
+	} /* where this is what failed, the old one is in force */
 	else if (reaches && bh_realize_uplink(host, &uplink))
 		bh_log(BH_LOG_WARNING, "what networks reach after a change that was taken back: %s", uplink.message);
 	return rc;
+}
+
+/* 1 ends the walk. What cannot be read says nothing. */
+static int failed(struct bh_host *host, uint32_t id, struct bh_error *err)
+{
+	struct bh_conf conf;
+
+	if (host->platform->ops->gate_read(host->platform, id, &conf, err))
+		return 0;
+	return bh_store_number(host->store, 0, "SELECT generation < ? FROM endpoints WHERE id = ?", "ii",
+	                       (int64_t)conf.generation, (int64_t)id) != 0;
+}
+
+int bh_reload_recover(struct bh_host *host, struct bh_error *err)
+{
+	int rc = bh_realize_each(host, "SELECT endpoint FROM before", failed, err);
+
+	if (rc <= 0)
+		return rc;
+	bh_log(BH_LOG_WARNING, "a change of policies that failed is taken back in the store too");
+	return bh_reload_revert(host, err);
 }
 
 int bh_past_keep(struct bh_host *host, const char *unused_tables, struct bh_error *err)

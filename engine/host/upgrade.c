@@ -5,6 +5,7 @@
  * Tables and what gates enforce are made from the store anew, in this version's layout. Flows stay, if
  * their layout did; if not, connections begin anew by the rules, as after any lost flow.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "../base/log.h"
@@ -53,7 +54,12 @@ static int mend(struct bh_host *host, uint32_t id, struct bh_error *err)
 
 	if (rc == 1)
 		bh_log(BH_LOG_WARNING, "somebody took the gate off the port of endpoint %u; it is put back", id);
-	return rc < 0 ? rc : 0;
+	if (rc == 2)
+		bh_log(BH_LOG_WARNING, "somebody set the port of endpoint %u down; it is up again", id);
+	if (rc == -ENODEV)
+		bh_log(BH_LOG_WARNING, "endpoint %u: somebody deleted its NIC; it comes back when its container is removed"
+		       " and created again", id);
+	return rc < 0 && rc != -ENODEV ? rc : 0;
 }
 
 static int mend_network(struct bh_host *host, uint32_t id, struct bh_error *err)
@@ -68,7 +74,8 @@ static int mend_network(struct bh_host *host, uint32_t id, struct bh_error *err)
 		bh_log(BH_LOG_WARNING, "%s", err->message);
 	if (rc <= 0)
 		return 0;
-	bh_log(BH_LOG_WARNING, "somebody took the host's port off network '%s'; it is put back", network.name);
+	bh_log(BH_LOG_WARNING, rc == 1 ? "somebody took the host's port off network '%s'; it is put back"
+	       : "somebody set the host's port of network '%s' down; it is up again", network.name);
 	return bh_realize_uplink(host, err);
 }
 

@@ -133,8 +133,10 @@ struct bh_platform_ops {
 
 	int (*switch_create)(struct bh_platform *, const struct bh_switch *, struct bh_error *);
 	int (*switch_remove)(struct bh_platform *, uint32_t id, struct bh_error *);
-	/* Puts the host's port back on a switch that somebody took it off: then 1. -ENODEV: the switch is gone. NULL
-	 * where nobody can. */
+	/* Whether the switch and the host's port on it are there and up. NULL where nobody can take them away. */
+	int (*switch_check)(struct bh_platform *, const struct bh_switch *, struct bh_error *);
+	/* Puts the host's port back on a switch that somebody took it off, then 1, or up, then 2. -ENODEV: the switch
+	 * is gone. NULL where nobody can. */
 	int (*switch_mend)(struct bh_platform *, const struct bh_switch *, struct bh_error *);
 	/* Makes NAT, forwarding, published ports and what networks may reach each other be exactly
 	 * this. */
@@ -179,8 +181,8 @@ struct bh_platform_ops {
 	int (*gate_outdated)(struct bh_platform *, struct bh_error *);
 	int (*gate_renew)(struct bh_platform *, const struct bh_conf *, struct bh_error *);
 	int (*gate_retire)(struct bh_platform *, struct bh_error *);
-	/* Puts the gate back on a port that somebody took it off: then 1. A port that is gone stays so. NULL where
-	 * nobody can. */
+	/* Puts the gate back on a port that somebody took it off, then 1, or the port up, then 2. -ENODEV: the port is
+	 * gone, and stays so. NULL where nobody can. */
 	int (*gate_mend)(struct bh_platform *, uint32_t endpoint, struct bh_error *);
 	int (*gate_read)(struct bh_platform *, uint32_t endpoint, struct bh_conf *, struct bh_error *);
 	/* Forgets a published table that no conf names any more. */

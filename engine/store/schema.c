@@ -127,12 +127,15 @@ int bh_schema_apply(struct bh_store *store, struct bh_error *err)
 		return rc;
 	/* Once more: another process may have been first. */
 	version = bh_store_number(store, 0, "PRAGMA user_version", "");
-	if (!version)
+	if (!version) {
 		rc = bh_schema_make(store, err);
-	else if (version < BH_STORE_VERSION)
+		rc = rc ? rc : bh_store_begun(store, err);
+	} else if (version < BH_STORE_VERSION)
 		rc = bh_schema_renew(store, version, err);
 	rc = rc ? rc : bh_store_commit(store, err);
 	if (rc)
 		bh_store_rollback(store);
+	else if (!version) /* the database's file, too, has its room from the start */
+		bh_store_run(store, NULL, "PRAGMA wal_checkpoint(PASSIVE)", "");
 	return rc;
 }

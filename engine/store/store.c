@@ -3,6 +3,9 @@
  *
  * Who closes last leaves the log as it is: to put it into the database would have the disk waited for
  * at each change. It is put there once it has LOG_PAGES; whoever opens reads it, which is as quick.
+ *
+ * A full disk must not keep anybody from removing what is there: the log's file has room for LOG_PAGES and a change
+ * from the start and keeps it, and the database's file grows before a commit, not when the log is put into it.
  */
 #include "store.h"
 
@@ -12,13 +15,18 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "memory.h"
 
 #define CACHE_MAX 96
 #define LOG_PAGES 128 /* about five changes */
+#define CHANGE_PAGES 96 /* of a large change */
+#define PAGE_BYTES 2048
 #define PAGE "2048" /* bytes, of a new store: a page that changes is written and summed up whole, and read again */
+#define CHUNK_BYTES 65536 /* the database grows by */
+#define PLENTY (4u << 20) /* bytes free: a change, of which SQLite keeps at most half of this unwritten, cannot fill the disk */
 
 struct bh_statement {
 	sqlite3_stmt *stmt;
@@ -32,18 +40,28 @@ struct bh_store {
 	struct bh_statement cache[CACHE_MAX];
 };
 
-static int store_error(sqlite3 *db, struct bh_error *err)
+static int store_error_of(sqlite3 *db, int code, struct bh_error *err)
 {
 	static const int codes[][2] = {
 		{SQLITE_FULL, -ENOSPC}, {SQLITE_BUSY, -EBUSY}, {SQLITE_READONLY, -EROFS},
 		{SQLITE_CONSTRAINT, -EEXIST}, {SQLITE_CORRUPT, -EUCLEAN}, {SQLITE_NOTADB, -EUCLEAN},
 	};
-	int code = sqlite3_errcode(db) & 0xff, rc = -EIO;
+	int rc = -EIO;
 
 	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
-		if (codes[i][0] == code)
+		if (codes[i][0] == (code & 0xff))
 			rc = codes[i][1];
-	return bh_error_set(err, rc, "the store: %s", sqlite3_errmsg(db));
+	/* The log's index; a limit on the size of files says so too. */
+	if (code == SQLITE_IOERR && sqlite3_extended_errcode(db) == SQLITE_IOERR_SHMSIZE)
+		rc = -ENOSPC;
+	if (rc == -ENOSPC)
+		return bh_error_set(err, rc, "the store: the disk of '%s' is full", sqlite3_db_filename(db, "main"));
+	return bh_error_set(err, rc, "the store: %s", code == sqlite3_errcode(db) ? sqlite3_errmsg(db) : sqlite3_errstr(code));
+}
+
+static int store_error(sqlite3 *db, struct bh_error *err)
+{
+	return store_error_of(db, sqlite3_errcode(db), err);
 }
 
 /* SQLite makes its files with the umask alone; the state is nobody else's to read. */
@@ -69,7 +87,7 @@ static void be_plain(void)
 int bh_store_open(struct bh_store **out, const char *path, bool write, struct bh_error *err)
 {
 	struct bh_store *store = calloc(1, sizeof(*store));
-	int rc = store ? 0 : bh_error_set(err, -ENOMEM, "not enough memory for the store"), keep = 1;
+	int rc = store ? 0 : bh_error_set(err, -ENOMEM, "not enough memory for the store"), keep = 1, chunk = CHUNK_BYTES;
 
 	be_plain();
 	if (!rc && path && write)
@@ -86,12 +104,18 @@ int bh_store_open(struct bh_store **out, const char *path, bool write, struct bh
 		sqlite3_db_config(store->db, SQLITE_DBCONFIG_ENABLE_FKEY, 1, NULL);
 		sqlite3_wal_autocheckpoint(store->db, LOG_PAGES);
 		sqlite3_file_control(store->db, NULL, SQLITE_FCNTL_PERSIST_WAL, &keep); /* a file's only */
+		sqlite3_file_control(store->db, NULL, SQLITE_FCNTL_CHUNK_SIZE, &chunk);
 		if (sqlite3_exec(store->db, "PRAGMA page_size=" PAGE "; PRAGMA journal_mode=WAL; "
 		                 "PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY", NULL, NULL, NULL))
 			rc = store_error(store->db, err);
 	}
 	if (!rc)
 		rc = write || !path ? bh_schema_apply(store, err) : bh_schema_check(store, err);
+	if (rc == -ENOSPC) { /* the log is not to keep what it took of the disk */
+		keep = 0;
+		sqlite3_file_control(store->db, NULL, SQLITE_FCNTL_PERSIST_WAL, &keep);
+		sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
+	}
 	if (rc) {
 		bh_store_close(&store);
 		return rc;
@@ -286,4 +310,54 @@ void bh_store_rollback(struct bh_store *store)
 {
 	if (!sqlite3_get_autocommit(store->db))
 		bh_store_run(store, NULL, "ROLLBACK", "");
+}
+
+/* The file, or NULL in memory. */
+static const char *file_of(struct bh_store *store)
+{
+	const char *path = sqlite3_db_filename(store->db, "main");
+
+	return path && *path ? path : NULL;
+}
+
+/* Writes to the log what the commit will write, and a text of that many pages, and takes it out of the log again:
+ * the file keeps its length, and what is written next goes there. */
+static int claim(struct bh_store *store, size_t pages, struct bh_error *err)
+{
+	int rc = bh_store_run(store, err, "SAVEPOINT room", ""), code;
+
+	rc = rc ? rc : bh_store_run(store, err, "INSERT OR REPLACE INTO meta VALUES ('room', zeroblob(?))", "i",
+	                            (int64_t)pages * PAGE_BYTES);
+	if (!rc && (code = sqlite3_db_cacheflush(store->db)))
+		rc = store_error_of(store->db, code, err);
+	rc = rc ? rc : bh_store_run(store, err, "ROLLBACK TO room", "");
+	return rc ? rc : bh_store_run(store, err, "RELEASE room", "");
+}
+
+int bh_store_begun(struct bh_store *store, struct bh_error *err)
+{
+	return file_of(store) ? claim(store, LOG_PAGES + CHANGE_PAGES, err) : 0;
+}
+
+int bh_store_reserve(struct bh_store *store, size_t pages, struct bh_error *err)
+{
+	int64_t size = bh_store_number(store, 0, "PRAGMA page_count", "") * bh_store_number(store, 0, "PRAGMA page_size", "");
+	struct statvfs disk;
+
+	if (!file_of(store))
+		return 0;
+	/* What the log has the database must be able to take, or the log is never written from its beginning again. */
+	if (sqlite3_file_control(store->db, "main", SQLITE_FCNTL_SIZE_HINT, &size))
+		return store_error_of(store->db, SQLITE_FULL, err);
+	if (!statvfs(file_of(store), &disk) && (uint64_t)disk.f_bavail * disk.f_frsize >= pages * PAGE_BYTES + PLENTY)
+		return 0;
+	return claim(store, pages, err);
+}
+
+void bh_store_absorb(struct bh_store *store)
+{
+	struct statvfs disk;
+
+	if (file_of(store) && !statvfs(file_of(store), &disk) && (uint64_t)disk.f_bavail * disk.f_frsize < PLENTY)
+		bh_store_run(store, NULL, "PRAGMA wal_checkpoint(PASSIVE)", "");
 }

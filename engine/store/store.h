@@ -9,6 +9,7 @@
 #define BH_STORE_STORE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "../base/error.h"
@@ -28,6 +29,16 @@ int bh_store_check(struct bh_store *store, struct bh_error *err);
 int bh_store_begin(struct bh_store *store, struct bh_error *err);
 int bh_store_commit(struct bh_store *store, struct bh_error *err);
 void bh_store_rollback(struct bh_store *store);
+
+/*
+ * Stands before a commit, and refuses what would not have room to come to its end: once it said yes there is room for
+ * the transaction and, after it, for others that write `pages` together. -ENOSPC; then nothing but a rollback works.
+ */
+int bh_store_reserve(struct bh_store *store, size_t pages, struct bh_error *err);
+/* Before the first commit of a new one. */
+int bh_store_begun(struct bh_store *store, struct bh_error *err);
+/* Where the disk is nearly full, puts the log into the database, so that it is written from its beginning again. */
+void bh_store_absorb(struct bh_store *store);
 
 /* Runs a statement that returns no rows. */
 int bh_store_run(struct bh_store *store, struct bh_error *err, const char *sql, const char *types,

@@ -256,7 +256,7 @@ describe("a session that only reads", function()
     end
     local reading = {}
     for name in ("close platform networks compartments containers container endpoints counters rules flows drops "
-      .. "flows_used gate check_endpoint check_container visit lost snapshot"):gmatch "[%w_]+" do
+      .. "flows_used gate check_endpoint check_network check_container visit lost snapshot"):gmatch "[%w_]+" do
       reading[name] = true
     end
     for name in pairs(stubs.load().classes.host.methods) do

@@ -462,8 +462,14 @@ return {
       done "container create web --publish 8080:80"
       local id = s.host:networks()[1].id
       local vnic = ("b%s-%d"):format(s.tag, id)
+      local function mac()
+        return (shell(("ip -o link show dev %s"):format(vnic))):match "link/ether (%S+)"
+      end
+      local known = mac()
+      assert.matches("^02:", known)
       assert.equal("", (shell("ip link del " .. vnic)))
       assert.equal("bulkhead: somebody took the host's port off network 'nat'; it is put back\n", (run "reconcile"))
+      assert.equal(known, mac()) -- or containers would not reach their gateway while they remember it
       agree "mended"
       assert.equal("1\n", (shell(("cat /proc/sys/net/ipv4/conf/%s/forwarding"):format(vnic))))
       assert.matches("172.16.0.1/16", (shell("ip -4 addr show dev " .. vnic)), 1, true)
@@ -474,6 +480,83 @@ return {
       done "network remove nat"
       done "container create web"
       agree "made anew"
+    end)
+
+    it("what is gone or down is named by doctor, and reconcile says what it does about it", function()
+      local broken = require "doctor".broken
+      done "container create web --publish 8080:80"
+      done "container create db"
+      s:reopen()
+      local network, web, db = s.host:networks()[1].id, s.host:endpoints "web"[1], s.host:endpoints "db"[1]
+      local vnic = ("b%s-%d"):format(s.tag, network)
+      local inside = ("nsenter --net=/run/bulkhead/%s/c%d "):format(s.tag, web.compartment)
+      local switch = ("nsenter --net=/run/bulkhead/%s/switch "):format(s.tag)
+      for _, case in ipairs {
+        { ("ip link set %s down"):format(vnic), ("the host's port %s of network nat is down"):format(vnic),
+          "somebody set the host's port of network 'nat' down; it is up again" },
+        { switch .. ("ip link set m%d down"):format(network), ("the host's port %s of network nat is down"):format(vnic),
+          "somebody set the host's port of network 'nat' down; it is up again" },
+        { ("ip link del %s"):format(vnic), ("the host's port %s of network nat is gone"):format(vnic),
+          "somebody took the host's port off network 'nat'; it is put back" },
+        { switch .. ("ip link set p%d down"):format(db.id), ("endpoint %d: the port is down"):format(db.id),
+          ("somebody set the port of endpoint %d down; it is up again"):format(db.id) },
+      } do
+        assert.is_nil(broken(s.host))
+        assert.equal("", (shell(case[1])))
+        local detail, status = broken(s.host)
+        assert.equal("failed", status)
+        assert.equal(case[2], detail:match "^[^;]*")
+        assert.equal(("bulkhead: %s\n"):format(case[3]), (run "reconcile"))
+        assert.equal("", (run "reconcile"))
+        agree(case[1])
+      end
+      assert.is_nil(broken(s.host))
+      assert.equal("", (shell(inside .. "ip link set eth0 down")))
+      local detail, status = broken(s.host)
+      assert.equal("warning", status)
+      assert.matches(("^endpoint %d: inside: interface eth0 is down; "):format(web.id), detail)
+      assert.equal("", (run "reconcile"))
+      assert.equal("", (shell(inside .. "ip link del eth0")))
+      local deleted = ("endpoint %d: somebody deleted its NIC; it comes back when its container is removed and created again")
+        :format(web.id)
+      detail, status = broken(s.host)
+      assert.equal("failed", status)
+      assert.equal(1, (detail:find(deleted, 1, true)))
+      assert.equal(("bulkhead: %s\n"):format(deleted), (run "reconcile"))
+      done "container remove web"
+      assert.equal("", (run "reconcile"))
+      assert.is_nil(broken(s.host))
+      agree "removed"
+    end)
+
+    --- A control group of this test's own that has no more memory, and what it takes to be in it; nil without one.
+    local function poor_group(megabytes)
+      for root, limit in pairs {
+        ["/sys/fs/cgroup/memory"] = "memory.limit_in_bytes", ["/sys/fs/cgroup"] = "memory.max",
+      } do
+        local group = root .. "/bulkhead-test-" .. s.tag
+        local _, status = shell(("test -e %s/cgroup.procs && mkdir %s && echo %d > %s/%s"):format(root, group,
+          megabytes << 20, group, limit))
+        s:defer(function()
+          shell(("rmdir %s 2>/dev/null"):format(group))
+        end)
+        if status == 0 then
+          return ("sh -c 'echo $$ > %s/cgroup.procs && exec \"$@\"' -- "):format(group)
+        end
+      end
+    end
+
+    it("memory of the caller's control group that does not do for the gate is named", function()
+      local enter = poor_group(32)
+      if not enter then
+        return pending "no control group may be made here"
+      end
+      local text, status = shell(("BULKHEAD_STATE='%s' %s '%s' container create web"):format(s.state, enter, cli.program()))
+      assert.equal(1, status)
+      assert.equal("bulkhead: there is not enough memory to load the gate: about 80 MB are needed, which count against "
+        .. "the limit of this process's control group\n", text)
+      agree "nothing is made"
+      done "container create web"
     end)
 
     it("a state directory that others may write, or have, is refused", function()
@@ -491,31 +574,139 @@ return {
       s:reopen()
     end)
 
-    it("the disk is full: nothing is done, and said; later it goes on", function()
-      local home = s.state .. "-full"
-      shell(("mkdir '%s' && mount -t tmpfs -o size=2M,mode=0700 none '%s'"):format(home, home))
-      local function full(words)
-        return shell(("BULKHEAD_STATE='%s' '%s' %s"):format(home, cli.program(), words))
+    describe("of a disk that is full", function()
+      local home, set
+
+      --- Runs the program with a state on a disk of its own.
+      local function full(words, prefix, by)
+        return shell(("%s BULKHEAD_STATE='%s' %s '%s' %s"):format(prefix or "", home, by or "", cli.program(), words))
       end
-      s:defer(function()
-        full "reset"
-        shell(("umount '%s'; rmdir '%s'"):format(home, home))
+
+      local function fill(free)
+        shell(("rm -f '%s/ballast'"):format(home))
+        local room = tonumber((shell(("df -k --output=avail '%s' | tail -1"):format(home))))
+        if free < room then
+          shell(("dd if=/dev/zero of='%s/ballast' bs=1k count=%d"):format(home, room - free))
+        end
+      end
+
+      local function disk(size)
+        home, set = s.state .. "-full", s.state .. "-open"
+        shell(("mkdir -p '%s' '%s/container'; mount -t tmpfs -o size=%s,mode=0700 none '%s'"):format(home, set, size, home))
+        local file <close> = assert(io.open(set .. "/container/process.lua", "w"))
+        file:write 'local rules = {}\nfor i = 1, 600 do rules[i] = block.inbound { name = "open " .. i, '
+        file:write 'protocol = "tcp", local_port = i } end\n'
+        file:write 'return { default = { inbound = "allow", outbound = "allow" }, rules = rules }\n'
+        s:defer(function()
+          full "reset"
+          shell(("umount '%s'; rm -rf '%s' '%s'"):format(home, home, set))
+        end)
+      end
+
+      --- How many endpoints are listed, all of them ready.
+      local function listed()
+        local text = full "endpoints --json"
+        local count = select(2, text:gsub('"container":', "%0"))
+        assert.equal(count, select(2, text:gsub('"status":"ready"', "%0")))
+        return count
+      end
+
+      --- What is in force at c1's port 4000, and whether all that is told of it is of one policy.
+      local function verdict()
+        local told = full "explain c1 'in tcp 172.16.0.9:1 -> 172.16.0.2:4000'"
+        local rules = full "rules c1"
+        local new = told:find("^allow") ~= nil
+        for _, text in ipairs { told, rules } do
+          assert.equal(new, text:find(set, 1, true) ~= nil, text)
+        end
+        assert.equal(new, rules:find("inbound allow", 1, true) ~= nil, rules)
+        return new and "new" or "old"
+      end
+
+      it("what is refused is not done at all, ever; what is there can be removed, and reset", function()
+        disk "2M"
+        assert.equal("c1\n", (full "container create c1 --publish 8080:80"))
+        fill(0)
+        local count, text, status = 1, nil, nil
+        for i = 2, 300 do
+          text, status = full(("container create c%d"):format(i))
+          if status ~= 0 then
+            break
+          end
+          count = i
+        end
+        assert.equal(1, status)
+        assert.matches("^bulkhead: the store: the disk of '[^\n]*' is full\n$", text)
+        assert.equal(count, listed())
+        assert.equal("", (full "reconcile"))
+        assert.equal(count, listed())
+        for i = 1, count do
+          assert.equal("", (full(("container remove c%d"):format(i))))
+        end
+        assert.equal(0, listed())
+        assert.equal(0, select(2, full "reset"))
       end)
-      assert.equal("web\n", (full "container create web --publish 8080:80"))
-      shell(("dd if=/dev/zero of='%s/ballast' bs=4k"):format(home))
-      for _, words in ipairs { "container create db", "container remove web" } do
-        local text, status = full(words)
-        assert.equal(1, status, words)
-        assert.matches("^bulkhead: [^\n]*full[^\n]*\n$", text)
-      end
-      assert.matches("web", (full "endpoints"))
-      shell(("rm '%s/ballast'"):format(home))
-      assert.equal("", (full "reconcile"))
-      local text, status = shell(("ulimit -f 8; BULKHEAD_STATE='%s' '%s' container create db"):format(home, cli.program()))
-      assert.equal(1, status)
-      assert.matches("^bulkhead: the store: [^\n]*\n$", text)
-      assert.equal("", (full "container remove web"))
-      assert.equal("db\n", (full "container create db --publish 8080:80"))
+
+      it("a change of policies is all done, or refused and never done", function()
+        disk "3M"
+        assert.equal("c1\n", (full "container create c1"))
+        assert.equal("c2\n", (full "container create c2"))
+        local free, refused = 0, 0
+        repeat
+          fill(free)
+          local text, status = full(("policy reload '%s'"):format(set))
+          local expected = status == 0 and "new" or "old"
+          assert.equal(expected, verdict(), ("%d KB: %s"):format(free, text))
+          fill(3000)
+          assert.equal("", (full "reconcile"))
+          assert.equal(expected, verdict(), ("%d KB, mended"):format(free))
+          refused = refused + (status == 0 and 0 or 1)
+          free = free + 8
+        until status == 0
+        assert.is_true(refused > 0)
+      end)
+
+      it("killed in the middle, a change of policies is done or not begun, and what is told is what is in force", function()
+        disk "8M"
+        assert.equal("c1\n", (full "container create c1"))
+        assert.equal("c2\n", (full "container create c2"))
+        local killer = ("'%s' %%d"):format(audit.helper "killer")
+        local seen, n, other = {}, 1, { old = set, new = stage.policies() }
+        while true do
+          local before = verdict()
+          local _, status = full(("policy reload '%s'"):format(other[before]), nil, killer:format(n))
+          if status ~= 137 then
+            assert.equal(0, status)
+            break
+          end
+          local told = verdict()
+          full "reconcile"
+          seen[told .. " " .. verdict()] = true
+          n = n + 3
+        end
+        assert.is_true(n > 10)
+        assert.is_true((seen["old new"] or seen["new old"]) == true, "none was finished")
+      end)
+
+      it("a disk too small for a state gets none, and keeps its room", function()
+        disk "300k"
+        local text, status = full "container create c1"
+        assert.equal(1, status)
+        assert.matches("^bulkhead: the store: the disk of '[^\n]*' is full\n$", text)
+        fill(0)
+        assert.equal(0, select(2, full "reset"))
+        assert.same({}, { (shell(("ls '%s' | grep -v ballast"):format(home))):match "%S+" })
+      end)
+
+      it("and of a limit on the size of files", function()
+        disk "3M"
+        assert.equal("c1\n", (full "container create c1"))
+        local text, status = full("container create c2", "ulimit -f 8;")
+        assert.equal(1, status)
+        assert.matches("^bulkhead: the store: [^\n]*\n$", text)
+        assert.equal("", (full "container remove c1"))
+        assert.equal("c2\n", (full "container create c2 --publish 8080:80"))
+      end)
     end)
   end)
 

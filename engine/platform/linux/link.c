@@ -304,6 +304,7 @@ static bool parse_link(const struct nlmsghdr *message, struct bh_link *link)
 		return false;
 	link->index = (uint32_t)info->ifi_index;
 	link->loopback = info->ifi_flags & IFF_LOOPBACK;
+	link->enabled = info->ifi_flags & IFF_UP;
 	mnl_attr_parse(message, sizeof(*info), attr_link, link);
 	return true;
 }

@@ -30,6 +30,7 @@ struct bh_link {
 	uint32_t mtu;
 	char name[BH_IFNAME_SIZE];
 	char kind[16]; /* "veth", "tun", "" */
+	bool enabled;  /* nobody set it down */
 	bool up;       /* operationally: what is sent is not lost */
 	bool loopback;
 	bool forwards4; /* IPv4 that comes in by it */

@@ -201,11 +201,23 @@ static int gate_renew(struct bh_platform *platform, const struct bh_conf *conf, 
 static int gate_mend(struct bh_platform *platform, uint32_t endpoint, struct bh_error *err)
 {
 	struct bh_linux *self = bh_linux_of(platform);
-	int rc = bh_linux_switches(self, false, err);
+	uint32_t port = bh_switch_index(BH_INDEX_PORT, endpoint);
+	char name[BH_IFNAME_SIZE];
+	struct bh_link link;
+	int rc = bh_linux_switches(self, false, err), put_back;
 
 	rc = rc ? rc : bh_linux_gate(self, false, err);
-	rc = rc ? rc : bh_clsact_mend(&self->switch_link, bh_switch_index(BH_INDEX_PORT, endpoint), self->gate, err);
-	return rc == -ENODEV || rc == -ENOENT ? 0 : rc;
+	if (rc)
+		return rc == -ENOENT ? 0 : rc;
+	if (bh_link_probe(&self->switch_link, port, &link))
+		return bh_error_set(err, -ENODEV, "its NIC is gone");
+	put_back = bh_clsact_mend(&self->switch_link, port, self->gate, err);
+	if (put_back || link.enabled)
+		return put_back == -ENOENT ? 0 : put_back;
+	snprintf(name, sizeof(name), "p%u", endpoint);
+	bh_link_add_up(&self->switch_link, port, name);
+	rc = bh_netlink_run(&self->switch_link, NULL, NULL, err);
+	return rc ? rc : 2;
 }
 
 static int gate_retire(struct bh_platform *platform, struct bh_error *err)
@@ -454,6 +466,7 @@ static const struct bh_platform_ops ops = {
 	.compartment_open = bh_compartment_open,
 	.switch_create = bh_switch_create,
 	.switch_remove = bh_switch_remove,
+	.switch_check = bh_switch_check,
 	.switch_mend = bh_switch_mend,
 	.uplink_apply = bh_uplink_apply,
 	.uplink_intact = bh_uplink_intact,

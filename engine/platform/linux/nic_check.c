@@ -132,11 +132,15 @@ int bh_nic_check(struct bh_platform *platform, const struct bh_nic *nic, struct 
 	int rc = bh_linux_switches(self, false, err);
 
 	rc = rc ? rc : look(&self->switch_link, NULL, port, &seen, err);
+	if (rc == -ENODEV)
+		rc = bh_error_set(err, rc, "somebody deleted its NIC; it comes back when its container is removed and created"
+		                  " again");
 	if (!rc && !seen.up)
 		rc = bh_error_set(err, -ENETDOWN, "the port is down");
 	rc = rc ? rc : bh_linux_gate(self, false, err);
 	rc = rc ? rc : bh_gate_conf_read(self->gate, port, &conf, err);
 	rc = rc ? rc : bh_clsact_check(&self->switch_link, port, self->gate, err);
-	rc = rc ? rc : check_compartment(self, nic, err);
+	if (!rc && (rc = check_compartment(self, nic, err)))
+		bh_error_prefix(err, "inside");
 	return rc ? bh_error_prefix(err, "endpoint %u", nic->endpoint) : 0;
 }

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "conflict.h"
 #include "linux.h"
@@ -74,13 +73,14 @@ static int make_bridge(struct bh_linux *self, uint32_t id, uint32_t mtu, struct 
 }
 
 /*
- * The host's MAC is given, so that no other program of the host gives it one, and told to the switch,
- * so that what is for a host that was long silent is not sent to all. This port goes on learning: what
- * the host does with its NIC is its own business.
+ * The host's MAC is given, so that no other program of the host gives it one, comes with the first gateway's
+ * address again if the port does, and is told to the switch, so that what is for a host that was long silent
+ * is not sent to all. This port goes on learning: what the host does with its NIC is its own business.
  */
-static int make_vnic(struct bh_linux *self, uint32_t id, uint32_t mtu, const char *vnic,
+static int make_vnic(struct bh_linux *self, const struct bh_switch *sw, uint32_t mtu, const char *vnic,
                      struct bh_error *err)
 {
+	uint32_t id = sw->id;
 	char name[BH_IFNAME_SIZE];
 	uint8_t mac[6];
 	struct bh_veth veth = {
@@ -94,9 +94,7 @@ static int make_vnic(struct bh_linux *self, uint32_t id, uint32_t mtu, const cha
 		.peer_mac = mac,
 	};
 
-	if (getrandom(mac, sizeof(mac), 0) != sizeof(mac))
-		return bh_error_errno(err, -errno, "cannot make a MAC address");
-	mac[0] = 0x02; /* locally administered, unicast */
+	bh_address_mac(&sw->subnets[0].gateway, mac); /* each network has one */
 	snprintf(name, sizeof(name), "m%u", id);
 	bh_link_add_veth(&self->switch_link, &veth);
 	bh_link_add_station(&self->switch_link, veth.index, mac);
@@ -137,6 +135,7 @@ static int configure_vnic(struct bh_linux *self, const struct bh_switch *sw, con
 		struct bh_prefix address = {sw->subnets[i].gateway, sw->subnets[i].prefix.length};
 
 		bh_link_add_address(&self->default_link, link.index, &address);
+		bh_netlink_tolerate(&self->default_link, EEXIST); /* where it is only to be up again */
 	}
 	rc = bh_netlink_run(&self->default_link, NULL, NULL, err);
 	if (rc)
@@ -165,7 +164,7 @@ int bh_switch_create(struct bh_platform *platform, const struct bh_switch *sw,
 	if (rc) /* nothing made; a bridge that was there before stays */
 		return bh_error_prefix(err, "the switch of network %s cannot be made", sw->name);
 	bh_switch_vnic(self->tag, sw->id, vnic);
-	rc = make_vnic(self, sw->id, mtu, vnic, err);
+	rc = make_vnic(self, sw, mtu, vnic, err);
 	if (!rc)
 		rc = configure_vnic(self, sw, vnic, err);
 	if (!rc)
@@ -175,23 +174,50 @@ int bh_switch_create(struct bh_platform *platform, const struct bh_switch *sw,
 	return bh_error_prefix(err, "the switch of network %s cannot be made", sw->name);
 }
 
-int bh_switch_mend(struct bh_platform *platform, const struct bh_switch *sw, struct bh_error *err)
+int bh_switch_check(struct bh_platform *platform, const struct bh_switch *sw, struct bh_error *err)
 {
 	struct bh_linux *self = bh_linux_of(platform);
 	char vnic[BH_IFNAME_SIZE];
-	struct bh_link link;
-	int rc = bh_linux_writable(self, err);
+	struct bh_link port, link;
+	int rc = bh_linux_switches(self, false, err);
 
-	rc = rc ? rc : bh_linux_switches(self, false, err);
 	if (!rc && bh_link_probe(&self->switch_link, bh_switch_index(BH_INDEX_BRIDGE, sw->id), &link))
 		rc = bh_error_set(err, -ENODEV, "the switch of network %s is gone, and its containers' NICs hang in the air",
 		                  sw->name);
-	if (rc || !bh_link_probe(&self->switch_link, bh_switch_index(BH_INDEX_MANAGEMENT, sw->id), &link))
+	if (rc)
 		return rc;
 	bh_switch_vnic(self->tag, sw->id, vnic);
-	rc = make_vnic(self, sw->id, sw->mtu ? sw->mtu : bh_switch_mtu(platform), vnic, err);
-	rc = rc ? rc : configure_vnic(self, sw, vnic, err);
-	return rc ? rc : 1;
+	if (bh_link_probe(&self->switch_link, bh_switch_index(BH_INDEX_MANAGEMENT, sw->id), &port))
+		return bh_error_set(err, -ENOENT, "the host's port %s of network %s is gone", vnic, sw->name);
+	if (bh_link_find(&self->default_link, vnic, &link, NULL))
+		return bh_error_set(err, -EINVAL, "the host's port %s of network %s has another name or is in another"
+		                    " namespace", vnic, sw->name);
+	if (!port.enabled || !link.enabled)
+		return bh_error_set(err, -ENETDOWN, "the host's port %s of network %s is down", vnic, sw->name);
+	return 0;
+}
+
+int bh_switch_mend(struct bh_platform *platform, const struct bh_switch *sw, struct bh_error *err)
+{
+	struct bh_linux *self = bh_linux_of(platform);
+	char vnic[BH_IFNAME_SIZE], name[BH_IFNAME_SIZE];
+	struct bh_error why;
+	int rc = bh_linux_writable(self, err), found = rc ? rc : bh_switch_check(platform, sw, &why);
+
+	if (rc || !found)
+		return rc;
+	bh_switch_vnic(self->tag, sw->id, vnic);
+	if (found == -ENOENT) {
+		rc = make_vnic(self, sw, sw->mtu ? sw->mtu : bh_switch_mtu(platform), vnic, err);
+	} else if (found == -ENETDOWN) {
+		snprintf(name, sizeof(name), "m%u", sw->id);
+		bh_link_add_up(&self->switch_link, bh_switch_index(BH_INDEX_MANAGEMENT, sw->id), name);
+		rc = bh_netlink_run(&self->switch_link, NULL, NULL, err);
+	} else {
+		return bh_error_set(err, found, "%s", why.message);
+	}
+	rc = rc ? rc : configure_vnic(self, sw, vnic, err); /* set down, it lost its IPv6 addresses */
+	return rc ? rc : found == -ENOENT ? 1 : 2;
 }
 
 int bh_switch_remove(struct bh_platform *platform, uint32_t id, struct bh_error *err)

@@ -34,6 +34,7 @@ bool bh_switch_is_vnic(const struct bh_link *link);
 int bh_switch_create(struct bh_platform *platform, const struct bh_switch *sw,
                      struct bh_error *err);
 int bh_switch_remove(struct bh_platform *platform, uint32_t id, struct bh_error *err);
+int bh_switch_check(struct bh_platform *platform, const struct bh_switch *sw, struct bh_error *err);
 int bh_switch_mend(struct bh_platform *platform, const struct bh_switch *sw, struct bh_error *err);
 /* MTU of the interface the default route leaves by; 1500 without one. */
 uint32_t bh_switch_mtu(struct bh_platform *platform);
