@@ -221,13 +221,41 @@ static const char *value_text(lua_State *L, const char *field)
 	return lua_tostring(L, -1);
 }
 
+static bool is_one_of(const char *text, const char *const *names)
+{
+	while (*names && strcmp(*names, text))
+		names++;
+	return *names != NULL;
+}
+
+/* Refuses what a misspelt word would leave unsaid. */
+static int check_words(lua_State *L, const char *action, const char *direction, struct bh_error *err)
+{
+	static const char *const more[] = {"action", "direction", "id", "origin", NULL};
+	int rc = 0;
+
+	if (strcmp(action, "allow") && strcmp(action, "block"))
+		return bh_error_set(err, -EINVAL, "a rule's action is allow or block, not '%.40s'", action);
+	if (strcmp(direction, "inbound") && strcmp(direction, "outbound"))
+		return bh_error_set(err, -EINVAL, "a rule's direction is inbound or outbound, not '%.40s'", direction);
+	lua_pushnil(L);
+	while (!rc && lua_next(L, -2)) {
+		const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : luaL_typename(L, -2);
+
+		if (!is_one_of(key, bh_rule_fields) && !is_one_of(key, more))
+			rc = bh_error_set(err, -EINVAL, "a rule has no field '%.40s'", key);
+		lua_pop(L, rc ? 2 : 1);
+	}
+	return rc;
+}
+
 /* Fills one rule from the table at the top. */
 static int rule_from_table(lua_State *L, struct bh_rule *rule, struct bh_error *err)
 {
 	const char *action = bh_field_text(L, -1, "action", "allow");
 	const char *direction = bh_field_text(L, -1, "direction", "inbound");
 	const char *origin = bh_field_text(L, -1, "origin", NULL);
-	int table = lua_gettop(L), rc = 0;
+	int table = lua_gettop(L), rc = check_words(L, action, direction, err);
 
 	bh_rule_init(rule, strcmp(action, "block") ? BH_ALLOW : BH_BLOCK,
 	             strcmp(direction, "outbound") ? BH_IN : BH_OUT);

@@ -142,8 +142,47 @@ static int gate_rules(lua_State *L, struct bh_gate_object *gate, int which, cons
 	return 0;
 }
 
+/* Raises an error at a field that there is not: what it was to say would go unsaid. */
+static void check_fields(lua_State *L, int index, const char *whose, const char *const *names)
+{
+	index = lua_absindex(L, index);
+	lua_pushnil(L);
+	while (lua_next(L, index)) {
+		const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : luaL_typename(L, -2);
+		int i = 0;
+
+		while (names[i] && strcmp(names[i], key))
+			i++;
+		if (!names[i])
+			luaL_error(L, "%s has no field '%s'", whose, key);
+		lua_pop(L, 1);
+	}
+}
+
+/* The default verdicts of the gate_spec at index 1: tables with an action, as policy:default() gives them. */
+static void check_default(lua_State *L)
+{
+	static const char *const directions[] = {"inbound", "outbound", NULL};
+
+	if (lua_getfield(L, 1, "default") != LUA_TNIL) {
+		luaL_argcheck(L, lua_istable(L, -1), 1, "default is a table: { inbound = { action = … }, outbound = … }");
+		check_fields(L, -1, "a default", directions);
+		for (int d = 0; d < 2; d++) {
+			if (lua_getfield(L, -1, directions[d]) != LUA_TNIL) {
+				luaL_argcheck(L, lua_istable(L, -1), 1, "a default verdict is a table: { action = \"block\" }");
+				if (strcmp(bh_field_text(L, -1, "action", "allow"), "allow") &&
+				    strcmp(bh_field_text(L, -1, "action", "allow"), "block"))
+					luaL_argerror(L, 1, "a default's action is allow or block");
+			}
+			lua_pop(L, 1);
+		}
+	}
+	lua_pop(L, 1);
+}
+
 static int filter_gate(lua_State *L)
 {
+	static const char *const fields[] = {"mac", "addresses", "default", "options", "rules", "own", "words", NULL};
 	struct bh_gate_object *gate;
 	struct bh_words words = {0};
 	struct bh_error err;
@@ -152,6 +191,8 @@ static int filter_gate(lua_State *L)
 
 	luaL_checktype(L, 1, LUA_TTABLE);
 	lua_settop(L, 1);
+	check_fields(L, 1, "a gate", fields);
+	check_default(L);
 	gate = bh_gate_push(L);
 	gate->conf.endpoint = gate->conf.compartment = gate->conf.generation = 1;
 	mac = bh_field_text(L, 1, "mac", "02:00:00:00:00:02");

@@ -2,8 +2,9 @@
  * blocks.c - see blocks.h.
  *
  * Blocks are filled in the order of precedence until a page, 64 rules or 256 intervals of a field
- * are full. A rule whose lists alone overflow a page is split into pieces that carry the same id, so
- * a run's size is linear in what the rules list, whatever they are.
+ * are full. A rule one of whose lists overflows a page is split into pieces that carry the same id. Where
+ * several of its lists do, there is a piece for each combination of their parts: so pages are counted, and
+ * no more made than there may be.
  */
 #include "blocks.h"
 
@@ -27,6 +28,7 @@ struct piece {
 struct bh_filling {
 	struct bh_blocks *blocks;
 	size_t rules;
+	bool overflows;
 	struct piece pieces[BH_BLOCK_RULES];
 	size_t counts[BH_FIELDS];
 	struct bh_address starts[BH_FIELDS][INTERVALS_MAX];
@@ -155,6 +157,11 @@ static void filling_flush(struct bh_filling *filling)
 
 	if (!filling->rules)
 		return;
+	if (filling->blocks->count == filling->blocks->most) {
+		filling->overflows = true;
+		filling_reset(filling);
+		return;
+	}
 	block->rules = (uint16_t)filling->rules;
 	block->entries = (uint16_t)at;
 	for (size_t r = 0; r < filling->rules; r++)
@@ -185,10 +192,10 @@ static void filling_put(struct bh_filling *filling, const struct piece *piece)
 	struct piece half = *piece;
 	size_t widest = 0;
 
-	if (filling_add(filling, piece))
+	if (filling->overflows || filling_add(filling, piece))
 		return;
 	filling_flush(filling);
-	if (filling_add(filling, piece))
+	if (filling->overflows || filling_add(filling, piece))
 		return;
 	for (size_t f = 1; f < BH_FIELDS; f++)
 		if (piece->fields[f].count > piece->fields[widest].count)
@@ -200,13 +207,15 @@ static void filling_put(struct bh_filling *filling, const struct piece *piece)
 	filling_put(filling, &half);
 }
 
-int bh_blocks_init(struct bh_blocks *blocks)
+int bh_blocks_init(struct bh_blocks *blocks, uint32_t most)
 {
 	memset(blocks, 0, sizeof(*blocks));
+	blocks->most = most;
 	blocks->filling = malloc(sizeof(*blocks->filling));
 	if (!blocks->filling)
 		return -ENOMEM;
 	blocks->filling->blocks = blocks;
+	blocks->filling->overflows = false;
 	filling_reset(blocks->filling);
 	return 0;
 }
@@ -225,9 +234,10 @@ void bh_blocks_add(struct bh_blocks *blocks, const struct bh_entry *entry,
 	filling_put(blocks->filling, &piece);
 }
 
-void bh_blocks_finish(struct bh_blocks *blocks)
+int bh_blocks_finish(struct bh_blocks *blocks)
 {
 	filling_flush(blocks->filling);
+	return blocks->filling->overflows ? -E2BIG : 0;
 }
 
 void bh_blocks_clear(struct bh_blocks *blocks)

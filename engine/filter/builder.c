@@ -1,20 +1,19 @@
 /*
  * builder.c - rules in and out, classifiers out: the changing half of classifier.h.
  *
- * A rule has a label, which is its place in the order of precedence and its index in the entries.
- * Labels are handed out when the first classifier is published, with gaps between them; a later rule
- * takes a free label between its neighbours', and where there is none, neighbours up to the nearest
- * gap move by one. Until the first publication rules are only collected.
+ * A rule has a label, which is its place in the order of precedence and its index in the entries: see
+ * builder_labels.c. Until the first publication rules are only collected. Later what comes waits until there is
+ * more of it or it is published: what it touches was seldom touched lately, and to ask for all of it at once is to
+ * wait once.
  *
- * Forests are changed in place; all else is made anew, once a publication: see builder_space.c. A classifier is a copy in one block of memory.
+ * Forests are changed in place; all else is made anew, once a publication: see builder_space.c. A classifier is a
+ * copy in one block of memory.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "builder_part.h"
-
-#define GAP 4 /* labels a rule */
 
 static int no_memory(struct bh_error *err)
 {
@@ -50,6 +49,10 @@ void bh_builder_free(struct bh_builder **builder)
 	*builder = NULL;
 	if (!gone)
 		return;
+	/* Those that are to go are not among the records any more. */
+	for (uint32_t i = 0; i < gone->late_count; i++)
+		if (gone->late[i].remove)
+			bh_records_give(&gone->records, bh_record_at(&gone->records, gone->late[i].number));
 	for (int s = 0; s < BH_SPACES; s++) {
 		bh_planting_clear(&gone->plantings[s]);
 		bh_strips_clear(&gone->strips[s]);
@@ -71,30 +74,33 @@ void bh_builder_free(struct bh_builder **builder)
 	free(gone);
 }
 
-static int reserve(struct bh_builder *builder, uint32_t labels)
+/* Boxes of a rule by space, which come or go. */
+static void count_boxes(struct bh_builder *builder, const struct record *record, int step)
 {
-	uint32_t room = builder->room ? builder->room : 256;
-	void *order, *entries, *spaces, *stride;
+	const struct bh_pieces *lists = record->lists;
 
-	if (labels <= builder->room)
-		return 0;
-	while (room < labels)
-		room *= 2;
-	order = bh_shelf_resize(&builder->shelf, builder->order, room * sizeof(*builder->order));
-	if (order)
-		builder->order = order;
-	entries = bh_shelf_resize(&builder->shelf, builder->entries, room * sizeof(*builder->entries));
-	if (entries)
-		builder->entries = entries;
-	spaces = bh_shelf_resize(&builder->shelf, builder->spaces, room);
-	if (spaces)
-		builder->spaces = spaces;
-	stride = bh_shelf_resize(&builder->shelf, builder->stride, room / BH_STRIDE * sizeof(*builder->stride));
-	if (stride)
-		builder->stride = stride;
-	if (!order || !entries || !spaces || !stride)
+	for (uint32_t p = 0; lists && p < lists->count; p++)
+		builder->boxes[lists->list[p].space] += (uint32_t)step;
+	for (uint32_t s = 0; !lists && s < BH_SPACES; s++)
+		builder->boxes[s] += record->plain.spaces >> s & 1 ? (uint32_t)step : 0;
+	builder->fat_count += lists && lists->fat ? (uint32_t)step : 0;
+}
+
+static int set_lists(struct bh_builder *builder, struct record *record, const struct bh_rule *rule)
+{
+	struct bh_pieces *lists = malloc(sizeof(*lists));
+
+	if (!lists)
 		return -ENOMEM;
-	builder->room = room;
+	if (bh_pieces_of_rule(lists, rule, builder->has_words ? &builder->words : NULL)) {
+		bh_pieces_clear(lists);
+		free(lists);
+		return -ENOMEM;
+	}
+	record->lists = lists;
+	record->plain.spaces = 0;
+	for (uint32_t p = 0; p < lists->count; p++)
+		record->plain.spaces |= (uint8_t)(1 << lists->list[p].space);
 	return 0;
 }
 
@@ -105,13 +111,12 @@ static struct record *record_new(struct bh_builder *builder, const struct bh_rul
 
 	if (!record)
 		return NULL;
-	if (bh_pieces_of_rule(&record->pieces, rule, builder->has_words ? &builder->words : NULL)) {
+	record->lists = NULL;
+	record->label = 0;
+	if (!bh_plain_of_rule(&record->plain, rule) && set_lists(builder, record, rule)) {
 		bh_records_give(&builder->records, record);
 		return NULL;
 	}
-	record->spaces = 0;
-	for (uint32_t p = 0; p < record->pieces.count; p++)
-		record->spaces |= (uint8_t)(1 << record->pieces.list[p].space);
 	record->entry.rule = rule->id;
 	record->entry.priority = rule->priority;
 	record->entry.flags = (uint16_t)((rule->action == BH_BLOCK ? BH_ENTRY_BLOCK : 0) |
@@ -120,213 +125,129 @@ static struct record *record_new(struct bh_builder *builder, const struct bh_rul
 	return record;
 }
 
-/* A number that is lower the earlier an entry comes: see bh_entry_wins(). */
-static inline uint32_t rank_of(const struct bh_entry *entry)
+/* Asks for all of a rule that is to be put in, which seldom was touched lately. */
+static void approach(const struct bh_rule *rule)
 {
-	return (uint32_t)entry->priority << 1 | !(entry->flags & BH_ENTRY_BLOCK);
-}
-
-static void set_entry(struct bh_builder *builder, uint32_t label, const struct bh_entry *entry)
-{
-	builder->entries[label] = *entry;
-	if (label % BH_STRIDE == 0)
-		builder->stride[label / BH_STRIDE] = rank_of(entry);
-}
-
-/* Which stride of entries the first that comes after a rank is in, or follows. No step depends on a guess. */
-static uint32_t stride_after(const struct bh_builder *builder, uint32_t rank)
-{
-	const uint32_t *at = builder->stride;
-
-	for (uint32_t n = (builder->labels + BH_STRIDE - 1) / BH_STRIDE, half; n > 1; n -= half) {
-		bool reached = at[half = n / 2] <= rank;
-
-		at = __builtin_expect_with_probability(reached, 1, 0.5) ? at + half : at;
-	}
-	return (uint32_t)(at - builder->stride);
-}
-
-/* The first label whose entry comes after a rank. */
-static uint32_t label_after(const struct bh_builder *builder, uint32_t rank)
-{
-	uint32_t from = stride_after(builder, rank) * BH_STRIDE, left = builder->labels - from, after = 0;
-
-	for (uint32_t i = 0; i < BH_STRIDE && i < left; i++)
-		after += rank_of(&builder->entries[from + i]) <= rank;
-	return from + after;
-}
-
-/* Asks for all that a rule that is to be put in is about, and that seldom was touched lately. */
-static void approach(const struct bh_builder *builder, const struct bh_rule *rule)
-{
-	uint32_t from;
-
 	for (uint32_t line = 0; line < sizeof(*rule); line += 64)
 		__builtin_prefetch((const char *)rule + line);
-	bh_records_approach(&builder->records, rule->id);
 	__builtin_prefetch(rule->local.include);
 	__builtin_prefetch(rule->remote.include);
 	__builtin_prefetch(rule->local_port.ranges);
 	__builtin_prefetch(rule->remote_port.ranges);
-	if (!builder->loaded || !builder->labels)
-		return;
-	from = stride_after(builder, (uint32_t)rule->priority << 1 | (rule->action != BH_BLOCK)) * BH_STRIDE;
-	__builtin_prefetch(&builder->spaces[from], 1);
-	for (uint32_t i = 0; i < BH_STRIDE; i += 64 / sizeof(struct bh_entry))
-		__builtin_prefetch(&builder->entries[from + i], 1);
 }
 
-static int by_precedence(const void *a, const void *b)
+static void put_in(struct bh_builder *builder, struct record *record)
 {
-	const struct record *x = *(struct record *const *)a, *y = *(struct record *const *)b;
-
-	if (bh_entry_wins(&x->entry, &y->entry))
-		return -1;
-	if (bh_entry_wins(&y->entry, &x->entry))
-		return 1;
-	return x->label < y->label ? -1 : x->label > y->label;
+	count_boxes(builder, record, 1);
+	bh_labels_take(builder, record);
+	bh_builder_change(builder, record, BH_INSERT, 0);
 }
 
-/* Gives every collected rule its label. */
-static int load(struct bh_builder *builder)
+static void take_out(struct bh_builder *builder, struct record *record)
 {
-	uint32_t count = builder->labels, gap = builder->fixed ? 1 : GAP;
+	count_boxes(builder, record, -1);
+	bh_builder_change(builder, record, BH_REMOVE, 0);
+	bh_labels_give(builder, record);
+	bh_records_give(&builder->records, record);
+}
 
-	for (uint32_t i = 0; i < count; i++)
-		builder->order[i]->label = i;
-	if (count)
-		qsort(builder->order, count, sizeof(*builder->order), by_precedence);
-	if (reserve(builder, count * gap))
-		return -ENOMEM;
-	for (uint32_t i = count; i-- > 0;) {
-		struct record *record = builder->order[i];
+/* Does what came lately, after having asked for all that it will touch. */
+static void do_late(struct bh_builder *builder)
+{
+	struct record *records[BH_LATE_MOST];
+	bool v6 = builder->boxes[bh_space_of(1, BH_IN)] || builder->boxes[bh_space_of(1, BH_OUT)];
 
-		builder->order[i] = NULL;
-		for (uint32_t g = 1; g < gap; g++) {
-			builder->order[i * gap + g] = NULL;
-			builder->spaces[i * gap + g] = 0;
+	for (uint32_t i = 0; i < builder->late_count; i++) {
+		records[i] = bh_record_at(&builder->records, builder->late[i].number);
+		__builtin_prefetch(records[i], 1);
+		if (v6)
+			__builtin_prefetch(records[i]->plain.ranges);
+	}
+	for (uint32_t i = 0; i < builder->late_count; i++) {
+		uint32_t label = records[i]->label;
+
+		if (!builder->late[i].remove) {
+			bh_labels_approach(builder, &records[i]->entry);
+			continue;
 		}
-		builder->order[i * gap] = record;
-		builder->spaces[i * gap] = BH_LABEL_TAKEN | record->spaces;
-		record->label = i * gap;
-		for (uint32_t g = 0; g < gap; g++) {
-			set_entry(builder, i * gap + g, &record->entry);
-			builder->entries[i * gap + g].rule = g ? 0 : record->entry.rule;
+		__builtin_prefetch(&builder->order[label], 1);
+		__builtin_prefetch(&builder->spaces[label], 1);
+		__builtin_prefetch(&builder->entries[label], 1);
+	}
+	for (uint32_t i = 0; i < builder->late_count; i++)
+		builder->late[i].remove ? take_out(builder, records[i]) : put_in(builder, records[i]);
+	builder->late_count = 0;
+}
+
+static void do_later(struct bh_builder *builder, uint32_t number, bool remove)
+{
+	builder->late[builder->late_count++] = (struct late){number, remove};
+	if (builder->late_count == BH_LATE_MOST)
+		do_late(builder);
+}
+
+/* Those that came before the first publication are numbered as they came; closes up where some went again. */
+static void close_up(struct bh_builder *builder)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < builder->labels; i++)
+		if (builder->order[i]) {
+			bh_record_at(&builder->records, builder->order[i])->label = kept;
+			builder->order[kept++] = builder->order[i];
 		}
-	}
-	builder->labels = count * gap;
-	builder->loaded = true;
-	for (int s = 0; s < BH_SPACES; s++)
-		builder->changed[s] = true;
-	return 0;
+	builder->labels = kept;
 }
 
-static void change_all(struct bh_builder *builder, const struct record *record, int what, uint32_t to)
+static void collect(struct bh_builder *builder, struct record *record)
 {
-	for (uint32_t p = 0; p < record->pieces.count; p++)
-		bh_builder_change(builder, &record->pieces.list[p], record->label, what, to);
-}
-
-/* Moves a rule to a free label next to its own. */
-static void move(struct bh_builder *builder, uint32_t from, uint32_t to)
-{
-	struct record *record = builder->order[from];
-
-	builder->order[to] = record;
-	builder->spaces[to] = builder->spaces[from];
-	builder->order[from] = NULL;
-	builder->spaces[from] = 0;
-	set_entry(builder, to, &builder->entries[from]);
-	change_all(builder, record, BH_RELABEL, to);
-	record->label = to;
-}
-
-/* A free label for the entry, after all that do not come after it; -ENOMEM. */
-static int64_t take_label(struct bh_builder *builder, const struct bh_entry *entry)
-{
-	uint32_t low = label_after(builder, rank_of(entry)), down, up;
-
-	/* It belongs before `low`; gaps just below are free. */
-	for (down = low; down > 0 && builder->spaces[down - 1]; down--)
-		;
-	for (up = low; up < builder->labels && builder->spaces[up]; up++)
-		;
-	if (down && (up == builder->labels || low - down < up - low)) {
-		uint32_t free_label = down - 1;
-
-		for (; free_label + 1 < low; free_label++)
-			move(builder, free_label + 1, free_label);
-		return free_label;
-	}
-	if (up == builder->labels) {
-		if (builder->labels >= BH_LABEL_NONE - 1 || reserve(builder, builder->labels + 1))
-			return -ENOMEM;
-		builder->order[builder->labels] = NULL;
-		builder->spaces[builder->labels] = 0;
-		builder->labels++;
-	}
-	for (; up > low; up--)
-		move(builder, up - 1, up);
-	return low;
+	if (builder->labels >= 2 * builder->taken + BH_LATE_MOST)
+		close_up(builder);
+	record->label = builder->labels++;
+	builder->order[record->label] = record->number;
+	builder->taken++;
+	count_boxes(builder, record, 1);
 }
 
 int bh_builder_insert(struct bh_builder *builder, const struct bh_rule *rule, struct bh_error *err)
 {
 	struct record *record;
-	int64_t label;
 
-	approach(builder, rule);
+	approach(rule);
 	if (bh_records_find(&builder->records, rule->id))
 		return bh_error_set(err, -EEXIST, "there is a rule %u already", rule->id);
-	record = record_new(builder, rule);
+	record = bh_labels_reserve(builder) ? NULL : record_new(builder, rule);
 	if (!record)
 		return no_memory(err);
-	if ((!builder->loaded && reserve(builder, builder->labels + 1)) || bh_records_put(&builder->records, record)) {
+	if (bh_records_put(&builder->records, record)) {
 		bh_records_give(&builder->records, record);
 		return no_memory(err);
 	}
-	label = builder->loaded ? take_label(builder, &record->entry) : builder->labels++;
-	if (label < 0) {
-		bh_records_remove(&builder->records, rule->id);
-		bh_records_give(&builder->records, record);
-		return no_memory(err);
-	}
-	record->label = (uint32_t)label;
-	builder->order[label] = record;
-	builder->spaces[label] = BH_LABEL_TAKEN | record->spaces;
-	builder->fat_count += record->pieces.fat != NULL;
-	for (uint32_t p = 0; p < record->pieces.count; p++)
-		builder->boxes[record->pieces.list[p].space]++;
-	if (!builder->loaded)
-		return 0;
-	set_entry(builder, (uint32_t)label, &record->entry);
-	change_all(builder, record, BH_INSERT, 0);
+	if (builder->loaded)
+		do_later(builder, record->number, false);
+	else
+		collect(builder, record);
 	return 0;
 }
 
 int bh_builder_delete(struct bh_builder *builder, uint32_t id, struct bh_error *err)
 {
-	struct record *record = bh_records_find(&builder->records, id);
+	uint32_t number = bh_records_find(&builder->records, id);
+	struct record *record;
 
-	if (!record)
+	if (!number)
 		return bh_error_set(err, -ENOENT, "there is no rule %u", id);
+	record = bh_record_at(&builder->records, number);
 	bh_records_remove(&builder->records, id);
-	builder->fat_count -= record->pieces.fat != NULL;
-	for (uint32_t p = 0; p < record->pieces.count; p++)
-		builder->boxes[record->pieces.list[p].space]--;
+	/* What is in the record is not looked at before it is there. */
 	if (builder->loaded) {
-		change_all(builder, record, BH_REMOVE, 0);
-		builder->order[record->label] = NULL;
-		builder->spaces[record->label] = 0;
-		builder->entries[record->label].rule = 0;
-	} else {
-		uint32_t at = 0;
-
-		while (builder->order[at] != record)
-			at++;
-		memmove(&builder->order[at], &builder->order[at + 1],
-		        (--builder->labels - at) * sizeof(*builder->order));
+		__builtin_prefetch(record, 1);
+		do_later(builder, number, true);
+		return 0;
 	}
+	builder->order[record->label] = 0;
+	builder->taken--;
+	count_boxes(builder, record, -1);
 	bh_records_give(&builder->records, record);
 	return 0;
 }
@@ -336,8 +257,9 @@ int bh_builder_delete(struct bh_builder *builder, uint32_t id, struct bh_error *
 int bh_builder_publish(struct bh_builder *builder, struct bh_classifier **out, struct bh_error *err)
 {
 	struct bh_classifier *classifier;
-	int rc = builder->loaded ? 0 : load(builder);
+	int rc = builder->loaded ? 0 : bh_labels_load(builder);
 
+	do_late(builder);
 	for (uint32_t s = 0; s < BH_SPACES && !rc; s++)
 		rc = bh_builder_settle(builder, s);
 	classifier = rc ? NULL : bh_builder_copy(builder);

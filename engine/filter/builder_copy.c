@@ -113,7 +113,8 @@ static void copy_fat(char *memory, size_t *at, struct bh_classifier *to, const s
 	uint32_t n = 0;
 
 	for (uint32_t i = 0; builder->fat_count && i < builder->labels; i++) {
-		const struct bh_fat *fat = builder->order[i] ? builder->order[i]->pieces.fat : NULL;
+		const struct record *record = builder->order[i] ? bh_record_at(&builder->records, builder->order[i]) : NULL;
+		const struct bh_fat *fat = record && record->lists ? record->lists->fat : NULL;
 		struct bh_fat one;
 
 		if (!fat)

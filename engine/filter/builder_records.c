@@ -9,7 +9,7 @@
 
 #include "builder_part.h"
 
-#define SLAB 256 /* records */
+#define AHEAD 8 /* records that are asked for before they are taken */
 
 /* Of a record: which slab, and which of it, counted from 1. */
 struct slot {
@@ -26,11 +26,6 @@ static uint32_t next_slot(const struct records *records, uint32_t at)
 	return (at + 1) & ((1u << records->slots_bits) - 1);
 }
 
-static struct record *record_at(const struct records *records, uint32_t number)
-{
-	return &records->slabs[(number - 1) / SLAB][(number - 1) % SLAB];
-}
-
 /* Where an id is, or would be. */
 static struct slot *find(const struct records *records, uint32_t id)
 {
@@ -41,40 +36,29 @@ static struct slot *find(const struct records *records, uint32_t id)
 	return &records->slots[at];
 }
 
-void bh_records_approach(const struct records *records, uint32_t id)
+uint32_t bh_records_find(const struct records *records, uint32_t id)
 {
-	if (records->slots_bits)
-		__builtin_prefetch(&records->slots[slot_of(records, id)], 1);
-}
-
-struct record *bh_records_find(const struct records *records, uint32_t id)
-{
-	const struct slot *slot = records->slots_bits ? find(records, id) : NULL;
-	struct record *record = slot && slot->number ? record_at(records, slot->number) : NULL;
-
-	for (uint32_t line = 0; record && line < sizeof(*record); line += 64)
-		__builtin_prefetch((const char *)record + line, 1);
-	return record;
+	return records->slots_bits ? find(records, id)->number : 0;
 }
 
 static int grow_slabs(struct records *records)
 {
-	struct record **slabs = realloc(records->slabs, (records->slabs_count + 1) * sizeof(*slabs)), **unused;
-	struct record *slab;
+	struct record **slabs = realloc(records->slabs, (records->slabs_count + 1) * sizeof(*slabs)), *slab;
+	uint32_t *unused;
 
 	if (!slabs)
 		return -ENOMEM;
 	records->slabs = slabs;
-	unused = realloc(records->unused, (records->slabs_count + 1) * SLAB * sizeof(*unused));
+	unused = realloc(records->unused, (records->slabs_count + 1) * BH_SLAB * sizeof(*unused));
 	if (!unused)
 		return -ENOMEM;
 	records->unused = unused;
-	slab = bh_shelf_resize(records->shelf, NULL, SLAB * sizeof(*slab));
+	slab = bh_shelf_resize(records->shelf, NULL, BH_SLAB * sizeof(*slab));
 	if (!slab)
 		return -ENOMEM;
-	for (uint32_t i = SLAB; i-- > 0;) {
-		slab[i].number = records->slabs_count * SLAB + i + 1;
-		records->unused[records->unused_count++] = &slab[i];
+	for (uint32_t i = BH_SLAB; i-- > 0;) {
+		slab[i].number = records->slabs_count * BH_SLAB + i + 1;
+		records->unused[records->unused_count++] = slab[i].number;
 	}
 	slabs[records->slabs_count++] = slab;
 	return 0;
@@ -84,7 +68,9 @@ struct record *bh_records_take(struct records *records)
 {
 	if (!records->unused_count && grow_slabs(records))
 		return NULL;
-	return records->unused[--records->unused_count];
+	if (records->unused_count > AHEAD)
+		__builtin_prefetch(bh_record_at(records, records->unused[records->unused_count - AHEAD]), 1);
+	return bh_record_at(records, records->unused[--records->unused_count]);
 }
 
 static int grow_slots(struct records *records)
@@ -129,17 +115,25 @@ void bh_records_remove(struct records *records, uint32_t id)
 	records->count--;
 }
 
+static void clear(struct record *record)
+{
+	if (record->lists)
+		bh_pieces_clear(record->lists);
+	free(record->lists);
+	record->lists = NULL;
+}
+
 void bh_records_give(struct records *records, struct record *record)
 {
-	bh_pieces_clear(&record->pieces);
-	records->unused[records->unused_count++] = record;
+	clear(record);
+	records->unused[records->unused_count++] = record->number;
 }
 
 void bh_records_clear(struct records *records)
 {
 	for (uint32_t i = 0; records->slots_bits && i < 1u << records->slots_bits; i++)
 		if (records->slots[i].number)
-			bh_pieces_clear(&record_at(records, records->slots[i].number)->pieces);
+			clear(bh_record_at(records, records->slots[i].number));
 	for (uint32_t i = 0; i < records->slabs_count; i++)
 		bh_shelf_free(records->shelf, records->slabs[i]);
 	free(records->slabs);

@@ -15,7 +15,7 @@
  * program that tests upgrades is built with older numbers.
  */
 #ifndef BH_ABI
-#define BH_ABI 8
+#define BH_ABI 9
 
 #define BH_ADDRESSES_MAX 8 /* addresses of one endpoint, without fe80 */
 #endif

@@ -455,7 +455,11 @@ BH_GLOBAL int bh_flow_start(BH_CTX *ctx, const struct bh_conf *conf, const struc
 	return rc == -17 ? 0 : rc; /* EEXIST: another CPU was first, with the same verdict */
 }
 
-/* Moves a flow to the list its new state belongs to. Who loses the race leaves it to the winner. */
+/*
+ * Moves a flow to the list its new state belongs to. Who loses the race leaves it to the winner. Since it was
+ * found the flow may be gone and its memory another's, whose place is another too: so the place is read, then
+ * the key is asked whose it was, and only that place is replaced.
+ */
 BH_GLOBAL int bh_flow_move(BH_CTX *ctx, struct bh_flow *flow, const struct bh_flow_key *key,
                            uint32_t list)
 {
@@ -464,7 +468,7 @@ BH_GLOBAL int bh_flow_move(BH_CTX *ctx, struct bh_flow *flow, const struct bh_fl
 	struct bh_ledger_key from = {0, 0, 0}, to = {0, 0, 0};
 	uint64_t place = flow->place;
 
-	if (!share || list >= BH_LISTS || BH_PLACE_LIST(place) == list)
+	if (!share || list >= BH_LISTS || BH_PLACE_LIST(place) == list || bh_flow_find(ctx, key) != flow)
 		return 0;
 	from.compartment = to.compartment = flow->compartment;
 	from.list = BH_PLACE_LIST(place);

@@ -124,6 +124,8 @@ void bh_planting_clear(struct bh_planting *planting);
 size_t bh_forest_bytes(const struct bh_forest *forest);
 /* How many places in leaves a box has, on average: so many a change of it touches. */
 double bh_forest_places(const struct bh_forest *forest, uint32_t count);
+/* How many boxes are in the leaf of one, on average: half of them a change of it moves. */
+double bh_forest_crowd(const struct bh_forest *forest);
 
 /* A box that comes, goes or has another label. */
 struct bh_change {

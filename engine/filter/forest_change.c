@@ -72,11 +72,66 @@ static uint32_t leaf_lengthen(struct change *change, uint32_t leaf, uint32_t cou
 	return longer;
 }
 
+/* The first of a leaf's boxes with a label that is not lower. No step depends on a guess. */
+static uint32_t leaf_find(const struct bh_leaf *leaf, uint32_t count, uint32_t label)
+{
+	uint32_t at = 0;
+
+	for (uint32_t n = count; n;) {
+		uint32_t half = (n + 1) / 2, middle = at + half - 1;
+		bool lower = bh_leaf_label_at(&leaf[middle / 8], middle % 8) < label;
+
+		at = __builtin_expect_with_probability(lower, 1, 0.5) ? at + half : at;
+		n = __builtin_expect_with_probability(lower, 1, 0.5) ? n - half : half - 1;
+	}
+	return at;
+}
+
+/* Moves seven boxes of a block by one place; what the block says of the next one stays. */
+static void block_shift(struct bh_leaf *block, bool up)
+{
+	uint16_t more = block->port_span[7][3] & BH_LEAF_MORE;
+
+	memmove(block->first[up], block->first[!up], 7 * sizeof(*block->first));
+	memmove(block->span[up], block->span[!up], 7 * sizeof(*block->span));
+	memmove(block->port_first[up], block->port_first[!up], 7 * sizeof(*block->port_first));
+	block->port_span[7][3] &= (uint16_t)~BH_LEAF_MORE;
+	memmove(block->port_span[up], block->port_span[!up], 7 * sizeof(*block->port_span));
+	block->port_span[7][3] |= more;
+}
+
+/* Makes a place free by moving all from there on by one, a block at a time where that is possible. */
+static void leaf_open(struct bh_leaf *leaf, uint32_t at, uint32_t count)
+{
+	for (uint32_t i = count; i > at;) {
+		leaf_move(&leaf[i / 8], i % 8, &leaf[(i - 1) / 8], (i - 1) % 8);
+		if (i % 8 == 0 && i - at >= 8) {
+			block_shift(&leaf[i / 8 - 1], true);
+			i -= 8;
+		} else {
+			i--;
+		}
+	}
+}
+
+/* The reverse: the last place becomes free. */
+static void leaf_close(struct bh_leaf *leaf, uint32_t at, uint32_t count)
+{
+	while (at + 1 < count) {
+		if (at % 8 == 0 && at + 8 < count) {
+			block_shift(&leaf[at / 8], false);
+			at += 7;
+		}
+		leaf_move(&leaf[at / 8], at % 8, &leaf[(at + 1) / 8], (at + 1) % 8);
+		at++;
+	}
+}
+
 static void leaf_insert(struct change *change, uint32_t child_index, uint32_t level)
 {
 	struct bh_forest *forest = &change->planting->forest;
 	uint32_t leaf = forest->children[child_index] & ~BH_CHILD_LEAF;
-	uint32_t count = leaf_count(forest, leaf), at = count;
+	uint32_t count = leaf_count(forest, leaf), at;
 
 	if (!leaf || count == 8 * leaf_run(forest, leaf)) {
 		leaf = leaf_lengthen(change, leaf, count);
@@ -85,8 +140,8 @@ static void leaf_insert(struct change *change, uint32_t child_index, uint32_t le
 			return;
 		}
 	}
-	for (; at > 0 && leaf_label_at(forest, leaf, at - 1) > change->box->label; at--)
-		leaf_move(&forest->leaves[leaf + at / 8], at % 8, &forest->leaves[leaf + (at - 1) / 8], (at - 1) % 8);
+	at = leaf_find(&forest->leaves[leaf], count, change->box->label + 1);
+	leaf_open(&forest->leaves[leaf], at, count);
 	leaf_set(&forest->leaves[leaf + at / 8], at % 8, change->box);
 	count++;
 	forest->children[child_index] = BH_CHILD_LEAF | leaf;
@@ -112,39 +167,44 @@ static void leaf_clear_at(struct bh_leaf *block, uint32_t i)
 
 static void leaf_remove(struct change *change, uint32_t leaf, uint32_t at, uint32_t count)
 {
-	struct bh_forest *forest = &change->planting->forest;
+	struct bh_leaf *leaves = &change->planting->forest.leaves[leaf];
+	uint32_t last = count - 1;
 
-	for (; at + 1 < count; at++)
-		leaf_move(&forest->leaves[leaf + at / 8], at % 8, &forest->leaves[leaf + (at + 1) / 8], (at + 1) % 8);
-	leaf_clear_at(&forest->leaves[leaf + at / 8], at % 8);
-	if (at && at % 8 == 0) {
-		forest->leaves[leaf + at / 8 - 1].port_span[7][3] &= (uint16_t)~BH_LEAF_MORE;
-		leaf_keep(&forest->leaves[leaf + at / 8]);
+	leaf_close(leaves, at, count);
+	leaf_clear_at(&leaves[last / 8], last % 8);
+	if (last && last % 8 == 0) {
+		leaves[last / 8 - 1].port_span[7][3] &= (uint16_t)~BH_LEAF_MORE;
+		leaf_keep(&leaves[last / 8]);
 	}
 }
 
 static void leaf_change(struct change *change, uint32_t child_index, uint32_t level)
 {
 	struct bh_forest *forest = &change->planting->forest;
-	uint32_t leaf = forest->children[child_index] & ~BH_CHILD_LEAF, count;
+	uint32_t leaf = forest->children[child_index] & ~BH_CHILD_LEAF, count, at;
+	uint32_t low = change->box->label, high = low;
 	struct bh_box box = {0};
 
 	if (change->asked->what == BH_INSERT) {
 		leaf_insert(change, child_index, level);
 		return;
 	}
+	/* Boxes of one rule have one label; of those that are to have another, some may have it already. */
+	if (change->asked->what == BH_RELABEL) {
+		low = change->asked->label < low ? change->asked->label : low;
+		high = change->asked->label > high ? change->asked->label : high;
+	}
 	count = leaf_count(forest, leaf);
-	for (uint32_t i = 0; i < count; i++) {
-		if (leaf_label_at(forest, leaf, i) != change->box->label)
-			continue;
-		leaf_get(&forest->leaves[leaf + i / 8], i % 8, &box);
+	at = leaf_find(&forest->leaves[leaf], count, low);
+	for (; at < count && leaf_label_at(forest, leaf, at) <= high; at++) {
+		leaf_get(&forest->leaves[leaf + at / 8], at % 8, &box);
 		if (memcmp(&box, change->box, sizeof(box)))
 			continue;
 		if (change->asked->what == BH_REMOVE) {
-			leaf_remove(change, leaf, i, count);
+			leaf_remove(change, leaf, at, count);
 		} else {
 			box.label = change->asked->label;
-			leaf_set(&forest->leaves[leaf + i / 8], i % 8, &box);
+			leaf_set(&forest->leaves[leaf + at / 8], at % 8, &box);
 		}
 		return;
 	}
@@ -218,21 +278,29 @@ static void approach_children(const struct bh_forest *forest, const struct place
 	}
 }
 
-/* Asks for what is two nodes deep; few ways are longer. */
+#define NODES_AHEAD 3 /* few ways are longer */
+
+/* Asks for what is so many nodes deep. */
 static void approach(const struct bh_forest *forest, const struct change *changes, uint32_t count)
 {
-	struct places first = {0}, second = {0};
+	struct places lists[2], *places = &lists[0], *below = &lists[1], *last;
 
+	places->count = 0;
 	for (uint32_t i = 0; i < count; i++)
-		add_places(&first, &changes[i].tree->root, &changes[i]);
-	approach_children(forest, &first);
-	for (uint32_t i = 0; i < first.count; i++) {
-		uint32_t child = forest->children[first.list[i].index];
+		add_places(places, &changes[i].tree->root, &changes[i]);
+	for (uint32_t level = 0; level < NODES_AHEAD && places->count; level++) {
+		approach_children(forest, places);
+		below->count = 0;
+		for (uint32_t i = 0; i < places->count; i++) {
+			uint32_t child = forest->children[places->list[i].index];
 
-		if (!(child & BH_CHILD_LEAF))
-			add_places(&second, &forest->nodes[child], first.list[i].change);
+			if (!(child & BH_CHILD_LEAF))
+				add_places(below, &forest->nodes[child], places->list[i].change);
+		}
+		last = places;
+		places = below;
+		below = last;
 	}
-	approach_children(forest, &second);
 }
 
 int bh_planting_change(struct bh_planting *planting, const struct bh_change *changes, uint32_t count, size_t max_bytes)

@@ -123,6 +123,22 @@ double bh_forest_places(const struct bh_forest *forest, uint32_t count)
 	return (double)places / (count ? count : 1);
 }
 
+double bh_forest_crowd(const struct bh_forest *forest)
+{
+	uint64_t boxes = 0, others = 0;
+
+	for (uint32_t c = 0; c < forest->children_count; c++) {
+		uint32_t leaf = forest->children[c] & ~BH_CHILD_LEAF, count;
+
+		if (!(forest->children[c] & BH_CHILD_LEAF) || !leaf)
+			continue;
+		count = leaf_count(forest, leaf);
+		boxes += count;
+		others += (uint64_t)count * count;
+	}
+	return (double)others / (double)(boxes ? boxes : 1);
+}
+
 size_t bh_forest_bytes(const struct bh_forest *forest)
 {
 	return forest->nodes_count * sizeof(struct bh_node) + forest->children_count * sizeof(uint32_t) +

@@ -100,21 +100,9 @@ static int of_lists(struct bh_pieces *pieces, const struct bh_rule *rule, struct
 int bh_pieces_of_rule(struct bh_pieces *pieces, const struct bh_rule *rule, const struct bh_words *words)
 {
 	struct bh_spans spans[BH_FIELDS] = {{0}};
-	struct bh_range ranges[BH_FIELDS];
 	int rc;
 
-	pieces->count = 0;
-	pieces->list = NULL;
-	pieces->fat = NULL;
-	if (bh_spans_plain(ranges, rule)) {
-		const struct bh_range *at[BH_FIELDS];
-
-		for (int f = 0; f < BH_FIELDS; f++)
-			at[f] = &ranges[f];
-		pieces->list = pieces->few;
-		pieces->count = make_both(pieces->few, at, rule->direction);
-		return 0;
-	}
+	*pieces = (struct bh_pieces){0};
 	rc = bh_spans_of_rule(spans, rule, words);
 	rc = rc ? rc : of_lists(pieces, rule, spans);
 	for (int f = 0; f < BH_FIELDS; f++)
@@ -127,11 +115,70 @@ void bh_pieces_clear(struct bh_pieces *pieces)
 	for (int f = 0; pieces->fat && f < BH_FIELDS; f++)
 		bh_spans_clear(&pieces->fat->spans[f]);
 	free(pieces->fat);
-	if (pieces->list != pieces->few)
-		free(pieces->list);
-	pieces->list = NULL;
-	pieces->fat = NULL;
-	pieces->count = 0;
+	free(pieces->list);
+	*pieces = (struct bh_pieces){0};
+}
+
+const struct bh_range bh_anywhere[2] = {{{0, 0}, {~0ULL, ~0ULL}}, {{0, 0}, {~0ULL, ~0ULL}}};
+
+enum { PLAIN_V4 = 1, PLAIN_V6 = 2 };
+
+/* One side of a plain rule, in the families that are returned; 0: it is not plain. */
+static int plain_side(struct bh_plain *plain, int side, const struct bh_address_set *set)
+{
+	const struct bh_range *range = set->include;
+
+	if (set->exclude_count || set->exclude_words || set->include_words || set->include_count > 1)
+		return 0;
+	if (!set->include_count) {
+		plain->first[side] = 0;
+		plain->last[side] = ~0u;
+		if (!plain->anywhere)
+			plain->ranges[side] = bh_anywhere[side];
+		return PLAIN_V4 | PLAIN_V6;
+	}
+	if (bh_address_is_v4(&range->first) && bh_address_is_v4(&range->last)) {
+		plain->first[side] = (uint32_t)range->first.lo;
+		plain->last[side] = (uint32_t)range->last.lo;
+		return PLAIN_V4;
+	}
+	/* Those that have an address of IPv4 as well are none of its own. */
+	if (!bh_address_below(&mapped.last, &range->first) && !bh_address_below(&range->last, &mapped.first))
+		return 0;
+	plain->ranges[side] = *range;
+	return PLAIN_V6;
+}
+
+bool bh_plain_of_rule(struct bh_plain *plain, const struct bh_rule *rule)
+{
+	const struct bh_number_set *service = rule->icmp.count ? &rule->icmp : &rule->local_port;
+	const struct bh_number_set *remote = &rule->remote_port;
+	bool any = rule->protocol < 0;
+	uint8_t protocol = (uint8_t)rule->protocol;
+	int local_side, remote_side, sides;
+
+	if (service->count > 1 || remote->count > 1 || (any && service->count + remote->count))
+		return false;
+	plain->anywhere = !rule->local.include_count && !rule->remote.include_count;
+	local_side = plain_side(plain, 0, &rule->local);
+	remote_side = plain_side(plain, 1, &rule->remote);
+	if (!local_side || !remote_side)
+		return false;
+	plain->port_first[0] = service->count ? service->ranges->first : 0;
+	plain->port_last[0] = service->count ? service->ranges->last : 0xffff;
+	plain->port_first[1] = remote->count ? remote->ranges->first : 0;
+	plain->port_last[1] = remote->count ? remote->ranges->last : 0xffff;
+	plain->port_first[2] = any ? 0 : protocol;
+	plain->port_last[2] = any ? 0xff : protocol;
+	/* A family has no packets of the other's ICMP. */
+	sides = local_side & remote_side;
+	if (!any && protocol == BH_PROTO_ICMP6)
+		sides &= ~PLAIN_V4;
+	if (!any && protocol == BH_PROTO_ICMP)
+		sides &= ~PLAIN_V6;
+	plain->spaces = (uint8_t)((sides & PLAIN_V4 ? 1 << bh_space_of(0, rule->direction) : 0) |
+	                          (sides & PLAIN_V6 ? 1 << bh_space_of(1, rule->direction) : 0));
+	return true;
 }
 
 static bool spans_contain(const struct bh_spans *spans, const struct bh_address *value)

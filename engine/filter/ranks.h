@@ -7,15 +7,17 @@
 
 #include "trees.h"
 
-/* Sorts bounds, each once; returns how many there are. */
+/*
+ * Sorts bounds, each once, the first of which is ::, and adds the first address of each network that has one, for which
+ * there must be room: returns how many there are.
+ */
 uint32_t bh_ranks_sort(struct bh_address *bounds, uint32_t count);
+/* The ranks of sorted bounds. */
+void bh_ranks_number(const struct bh_address *bounds, uint32_t count, uint32_t *ranks);
 /* The index of the last of sorted bounds that is not above the address. */
 uint32_t bh_ranks_find(const struct bh_address *bounds, uint32_t count, const struct bh_address *address);
-/*
- * Appends sorted bounds, of which the first is ::, and the nodes that find a rank among them. Returns how
- * many steps that takes at most.
- */
+/* Appends what finds a rank among sorted bounds. Returns how many steps that takes at most. */
 uint32_t bh_ranks_put(struct bh_trees *trees, struct bh_ranking *side, const struct bh_address *bounds,
-                      uint32_t count);
+                      const uint32_t *ranks, uint32_t count);
 
 #endif

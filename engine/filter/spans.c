@@ -196,30 +196,3 @@ int bh_spans_of_rule(struct bh_spans spans[BH_FIELDS], const struct bh_rule *rul
 	rc = rc ? rc : spans_of_service(&spans[BH_FIELD_SERVICE], rule);
 	return rc ? rc : spans_of_remote_port(&spans[BH_FIELD_REMOTE_PORT], &rule->remote_port);
 }
-
-static bool plain_addresses(struct bh_range *to, const struct bh_address_set *set)
-{
-	if (set->exclude_count || set->exclude_words || set->include_words || set->include_count > 1)
-		return false;
-	*to = set->include_count ? *set->include : (struct bh_range){{0, 0}, address_max};
-	return !set->include_count || !is_around_v4(to);
-}
-
-bool bh_spans_plain(struct bh_range ranges[BH_FIELDS], const struct bh_rule *rule)
-{
-	const struct bh_number_set *service = rule->icmp.count ? &rule->icmp : &rule->local_port;
-	const struct bh_number_set *remote = &rule->remote_port;
-	struct bh_number_range any = {0, 0xffff}, local = service->count ? *service->ranges : any;
-	struct bh_number_range other = remote->count ? *remote->ranges : any;
-	uint64_t base = (uint64_t)(rule->protocol & 0xff) << 16;
-
-	if (service->count > 1 || remote->count > 1 || (rule->protocol < 0 && service->count + remote->count) ||
-	    !plain_addresses(&ranges[BH_FIELD_LOCAL], &rule->local) ||
-	    !plain_addresses(&ranges[BH_FIELD_REMOTE], &rule->remote))
-		return false;
-	ranges[BH_FIELD_SERVICE] = (struct bh_range){{0, base | local.first}, {0, base | local.last}};
-	if (rule->protocol < 0)
-		ranges[BH_FIELD_SERVICE] = (struct bh_range){{0, 0}, {0, BH_SERVICE_MAX}};
-	ranges[BH_FIELD_REMOTE_PORT] = (struct bh_range){{0, other.first}, {0, other.last}};
-	return true;
-}

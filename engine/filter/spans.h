@@ -19,7 +19,5 @@ struct bh_spans {
 int bh_spans_of_rule(struct bh_spans spans[BH_FIELDS], const struct bh_rule *rule,
                      const struct bh_words *words);
 void bh_spans_clear(struct bh_spans *spans);
-/* The same of a rule that is one range in each field, as most are; false where it needs lists. */
-bool bh_spans_plain(struct bh_range ranges[BH_FIELDS], const struct bh_rule *rule);
 
 #endif

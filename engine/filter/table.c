@@ -3,7 +3,7 @@
  *
  * A rule is a box for each combination of what it lists, in the domain of each family. One of which
  * there would be far more combinations than elements, or for whose boxes there is no room, goes to
- * the direction's run of blocks instead: so a table is linear in what rules list, whatever they are.
+ * the direction's run of blocks instead, which has an end, too: so no table takes more than it may.
  */
 #include "table.h"
 
@@ -213,8 +213,11 @@ static int add_rules(struct compiling *compiling, const struct bh_ruleset *rules
 		entry_of(&compiling->entries[i], bh_ruleset_at(ruleset, i));
 	for (uint32_t i = 0; !rc && i < count; i++)
 		rc = add_rule(compiling, bh_ruleset_at(ruleset, i), bh_ruleset_words(ruleset), i);
-	for (int d = BH_IN; d <= BH_OUT; d++)
-		bh_blocks_finish(&compiling->blocks[d]);
+	for (int d = BH_IN; d <= BH_OUT; d++) {
+		int full = bh_blocks_finish(&compiling->blocks[d]);
+
+		rc = rc ? rc : full;
+	}
 	return rc ? rc : compiling->trees.failed ? -ENOMEM : 0;
 }
 
@@ -225,34 +228,94 @@ static bool is_last(const struct bh_address *address)
 	return address->hi == ~0ULL && address->lo == ~0ULL;
 }
 
-/* Puts ranks in the place of one side's addresses. Adds to `steps` what finding one may take. */
-static int rank_side(struct compiling *compiling, struct raw_boxes *boxes, int side,
-                     struct bh_domain *domain, uint32_t *steps)
+/* The bounds of one side's addresses, sorted, and their ranks. */
+struct scale {
+	struct bh_address *bounds;
+	uint32_t *ranks;
+	uint32_t count;
+};
+
+static void scale_clear(struct scale *scale)
 {
-	BH_AUTOFREE struct bh_address *bounds = malloc((2 * (size_t)boxes->count + 1) * sizeof(*bounds));
+	free(scale->bounds);
+	free(scale->ranks);
+	memset(scale, 0, sizeof(*scale));
+}
+
+/* Puts ranks in the place of one side's addresses. */
+static int rank_side(struct scale *scale, struct raw_boxes *boxes, int side)
+{
+	size_t room = 4 * (size_t)boxes->count + 1; /* for bounds and the first of their networks */
 	uint32_t n = 0, lane = side ? BH_REMOTE : BH_LOCAL;
 
-	if (!bounds)
+	scale_clear(scale);
+	scale->bounds = malloc(room * sizeof(*scale->bounds));
+	scale->ranks = malloc(room * sizeof(*scale->ranks));
+	if (!scale->bounds || !scale->ranks)
 		return -ENOMEM;
-	bounds[n++] = (struct bh_address){0, 0};
+	scale->bounds[n++] = (struct bh_address){0, 0};
 	for (uint32_t i = 0; i < boxes->count; i++) {
 		const struct bh_range *range = &boxes->boxes[i].addresses[side];
 
-		bounds[n++] = range->first;
+		scale->bounds[n++] = range->first;
 		if (!is_last(&range->last))
-			bounds[n++] = bh_address_next(range->last);
+			scale->bounds[n++] = bh_address_next(range->last);
 	}
-	n = bh_ranks_sort(bounds, n);
+	scale->count = n = bh_ranks_sort(scale->bounds, n);
+	bh_ranks_number(scale->bounds, n, scale->ranks);
 	for (uint32_t i = 0; i < boxes->count; i++) {
 		const struct bh_range *range = &boxes->boxes[i].addresses[side];
+		struct bh_lanes_box *lanes = &boxes->boxes[i].lanes;
 		struct bh_address after = bh_address_next(range->last);
 
-		boxes->boxes[i].lanes.first[lane] = bh_ranks_find(bounds, n, &range->first);
-		boxes->boxes[i].lanes.last[lane] = is_last(&range->last) ? 0xffffffff
-		                                                         : bh_ranks_find(bounds, n, &after) - 1;
+		lanes->first[lane] = scale->ranks[bh_ranks_find(scale->bounds, n, &range->first)];
+		lanes->last[lane] = is_last(&range->last) ? 0xffffffff
+		                                          : scale->ranks[bh_ranks_find(scale->bounds, n, &after)] - 1;
 	}
-	*steps += bh_ranks_put(&compiling->trees, &domain->ranks[side], bounds, n);
-	return compiling->trees.failed ? -ENOMEM : 0;
+	return 0;
+}
+
+/* Leaves out boxes that cannot win; the others as lanes. How many. */
+static uint32_t take_lanes(struct raw_boxes *raw, struct bh_lanes_box *boxes)
+{
+	uint32_t kept;
+
+	for (uint32_t i = 0; i < raw->count; i++) {
+		boxes[i] = raw->boxes[i].lanes;
+		boxes[i].label = i;
+	}
+	kept = bh_covers_drop(boxes, raw->count);
+	for (uint32_t i = 0; i < kept; i++) {
+		raw->boxes[i] = raw->boxes[boxes[i].label];
+		boxes[i] = raw->boxes[i].lanes;
+	}
+	return kept;
+}
+
+/*
+ * The boxes of an IPv6 domain as lanes, and what finds ranks. Those that cannot win are left out before, with the
+ * bounds that only they have. Adds to `steps` what finding both ranks of a packet may take.
+ */
+static int rank_boxes(struct compiling *compiling, uint32_t which, struct bh_lanes_box *boxes, uint32_t *steps)
+{
+	struct raw_boxes *raw = &compiling->domains[which];
+	struct scale scales[2] = {{NULL, NULL, 0}, {NULL, NULL, 0}};
+	uint32_t before = 0;
+	int rc = 0;
+
+	while (!rc && raw->count != before) {
+		before = raw->count;
+		for (int side = 0; !rc && side < 2; side++)
+			rc = rank_side(&scales[side], raw, side);
+		raw->count = rc ? before : take_lanes(raw, boxes);
+	}
+	for (int side = 0; side < 2 && raw->count; side++) {
+		if (!rc)
+			*steps += bh_ranks_put(&compiling->trees, &compiling->made[which].ranks[side], scales[side].bounds,
+			                       scales[side].ranks, scales[side].count);
+		scale_clear(&scales[side]);
+	}
+	return rc ? rc : compiling->trees.failed ? -ENOMEM : 0;
 }
 
 /* ---- the whole ---- */
@@ -266,13 +329,13 @@ static int make_domain(struct compiling *compiling, uint32_t which, size_t max_b
 	size_t room, most;
 	int rc = boxes ? 0 : -ENOMEM;
 
-	for (int side = 0; !rc && which >= 2 && raw->count && side < 2; side++)
-		rc = rank_side(compiling, raw, side, domain, &steps);
+	if (!rc && which >= 2)
+		rc = rank_boxes(compiling, which, boxes, &steps);
 	if (rc)
 		return rc;
-	for (uint32_t i = 0; i < raw->count; i++)
-		boxes[i] = raw->boxes[i].lanes;
-	count = bh_covers_drop(boxes, raw->count);
+	if (which < 2)
+		raw->count = take_lanes(raw, boxes);
+	count = raw->count;
 	room = (size_t)count * BOX_BYTES + (size_t)(count < BOXES_MORE ? count : BOXES_MORE) * BOX_BYTES_MORE + 4096;
 	most = max_bytes / BH_DOMAINS + (size_t)count * 64;
 	if (which < 2 && !compiling->blocks[which].count)
@@ -375,7 +438,7 @@ int bh_table_compile(struct bh_table **out, const struct bh_ruleset *ruleset, si
 
 	max_bytes = max_bytes < BH_TABLE_MAX ? max_bytes : BH_TABLE_MAX;
 	for (int d = 0; d < 2; d++)
-		rc = rc ? rc : bh_blocks_init(&compiling.blocks[d]);
+		rc = rc ? rc : bh_blocks_init(&compiling.blocks[d], (uint32_t)(max_bytes / BH_PAGE_ROOM));
 	if (!rc && (!compiling.spans || !compiling.entries || !table))
 		rc = -ENOMEM;
 	if (!rc)

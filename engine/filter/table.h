@@ -33,7 +33,7 @@
 #define BH_DEPTH_MAX 8
 #define BH_LABEL_BITS 20
 #define BH_NO_LABEL ((1u << BH_LABEL_BITS) - 1)
-#define BH_TABLE_MAGIC 0x62680007u
+#define BH_TABLE_MAGIC 0x62680008u
 #define BH_TABLE_TAIL (68u << 10) /* bytes at the end of a chunk that are of no table: a lookup may read there */
 
 /* Lanes: an address, a guard, a port, a guard; and in the first word a protocol and a guard. */
@@ -92,39 +92,61 @@ struct bh_fork {
 #define BH_FORK_BITS(fork) (62 - (fork)->shift)
 
 /*
- * The rank of an address is the index of the last bound that is not above it. A node cuts its bounds into
- * cells by two windows of bits of the high halves of addresses or, where all have the same high half, of
- * the low ones. The bits above the windows and between them are the same in all its bounds. A cell is the
- * offset of a node or, with BH_RANK_DONE, the rank of its first address and, from bit BH_RANK_MORE on,
- * how many bounds are still in it.
+ * The rank of an address is that of the last bound that is not above it. Bounds of one high half are a network,
+ * of which 0 always is the first low half. Their ranks follow one another from a multiple of a power of two on
+ * that has room for them, so the high bits of a rank tell the network, as a node of a tree wants it.
+ *
+ * A network of more than one bound has a node of its low halves, found by a hash of the high one. Where it is not,
+ * and for other networks, nodes find the last high half that is not above an address's.
+ *
+ * A node cuts most of its values into cells by two windows of bits. The bits above the
+ * windows and between them are the same in all of them. A cell is the offset of a node or, with BH_RANK_DONE, the
+ * index of the value before it or at its first and, from bit BH_RANK_MORE on, how many more are in it.
  */
 struct bh_rank_node {
-	uint64_t high;         /* of the first bound; of all, if low halves are cut */
-	uint64_t low;          /* all ones if low halves are cut, else 0 */
-	uint64_t first, last;  /* of the halves */
+	uint64_t high;         /* of a network's first node, and the rank of its first bound */
+	uint64_t first, last;  /* of the values */
 	uint64_t fixed;        /* bits in which they are the same */
+	uint32_t rank;
 	uint32_t cells;        /* offset of uint32_t[] */
-	uint32_t below, above; /* ranks of what is before the first and behind the last */
-	uint32_t beyond;       /* and of what has a higher high half, where low halves are cut */
-	uint16_t masks[2];     /* what of the halves, shifted, the index of a cell has of either window */
+	uint32_t values;       /* offset of uint64_t[]: each less 1, and then BH_RANK_SPARE that are above all */
+	uint32_t below, above; /* indices of what is before the first, and of the last */
+	uint16_t masks[2];     /* what of a value, shifted, the index of a cell has of either window */
 	uint8_t shifts[2];
-	uint8_t reserved[2];
+	uint16_t lower, upper; /* values before the first and behind the last that are in no cell */
+	uint16_t reserved;
+};
+_Static_assert(sizeof(struct bh_rank_node) == 64, "a node is one line of the cache");
+
+struct bh_rank_network {
+	uint64_t high;
+	uint32_t node; /* offset; 0 = there is one bound */
+	uint32_t last; /* rank of the last bound */
 };
 
-#define BH_RANK_LEVELS 4 /* nodes on a way */
+struct bh_rank_slot {
+	uint64_t high[2];
+	uint32_t nodes[2]; /* offsets */
+	uint32_t reserved[2];
+};
+
+#define BH_RANK_FACTOR 0x9e3779b97f4a7c15ULL
+#define BH_RANK_LEVELS 3 /* nodes on a way */
 #define BH_RANK_DONE 0x80000000u
 #define BH_RANK_MORE 22
-#define BH_RANK_MOST 0x1ffu /* so many bounds in a cell or more: all there are are searched */
+#define BH_RANK_MOST 0x1ffu /* so many values in a cell or more: all of the node are searched */
+#define BH_RANK_NEAR 3u     /* more values in a cell are searched by halves */
+#define BH_RANK_SPARE 2u
 
 /* Two lines of the cache have all that most lookups need beside the trees: this and the first root. */
 struct bh_domain {
 	uint32_t best[BH_TREES]; /* no label in the tree is lower; BH_NO_LABEL: no tree */
 	uint32_t entries, rules; /* as in the head */
 	struct bh_ranking {
-		uint32_t node;   /* offset of struct bh_rank_node */
-		uint32_t bounds; /* offset of struct bh_address[count], the first is :: */
-		uint32_t count;
-	} ranks[2];          /* local, remote; IPv6 only, where there is a tree */
+		uint32_t node;     /* offset of struct bh_rank_node, of high halves */
+		uint32_t networks; /* offset of struct bh_rank_network[] */
+		uint32_t slots;    /* offset of struct bh_rank_slot[], a multiple of 64, and how far a hash is shifted */
+	} ranks[2];            /* local, remote; IPv6 only, where there is a tree */
 	uint32_t blocks;     /* offset of the pages */
 	uint32_t blocks_count;
 	uint32_t blocks_best;
@@ -158,7 +180,7 @@ static inline uint32_t bh_domain_of(uint32_t v6, uint32_t direction)
 typedef long bh_loop_step(uint32_t index, void *arg);
 /* The rare rest of a lookup is in functions of their own, which eBPF verifies by themselves. */
 typedef uint32_t bh_far_scan(const void *chunk, uint32_t leaf, uint32_t at, uint64_t local, uint64_t remote);
-typedef uint64_t bh_rank_search(const void *chunk, uint32_t at, uint32_t domain, const struct bh_key *key);
+typedef uint64_t bh_rank_both(const void *chunk, uint32_t at, uint32_t domain, const struct bh_key *key);
 typedef uint32_t bh_run_lookup(const void *chunk, uint32_t blocks, uint32_t count, const struct bh_key *key);
 
 /* A table in a chunk of (`mask` + 64) bytes, a power of two; natively a chunk is the table alone. */
@@ -220,64 +242,93 @@ BH_INLINE uint64_t bh_less(uint64_t a, uint64_t b)
 
 #define BH_RANK_STEPS 22
 
-/* 1 if the address is not below the bound, else 0. */
-BH_INLINE uint32_t bh_reaches(const struct bh_address *address, const struct bh_address *bound)
+/* 1 if the value at an index is not above the one that is looked for. */
+BH_INLINE uint32_t bh_rank_reaches(const struct bh_place *table, uint32_t values, uint32_t index, uint64_t value,
+                                   uint32_t mask)
 {
-	uint64_t below = bh_less(address->hi, bound->hi) |
-	                 ((uint64_t)(address->hi == bound->hi) & bh_less(address->lo, bound->lo));
-
-	return (uint32_t)below ^ 1;
+	return (uint32_t)bh_less(*(const uint64_t *)BH_AT(table, values + index * 8, 8, mask), value);
 }
 
-/* Index of the last of `count` bounds at an offset that is not above the address. */
-BH_INLINE uint32_t bh_bound_below(const struct bh_place *place, uint32_t offset, uint32_t count,
-                                  const struct bh_address *address, uint32_t mask)
+/* The index of the last of `more` values behind one, or that one, that is not above `value`. */
+BH_INLINE uint32_t bh_rank_search(const struct bh_place *table, uint32_t values, uint32_t index, uint32_t more,
+                                  uint64_t value, uint32_t mask)
 {
-	uint32_t low = 0;
-
-	for (int i = 0; i < BH_RANK_STEPS; i++) {
-		uint32_t half = count >> 1;
-
-		if (!half)
-			break;
+	if (more <= BH_RANK_NEAR) {
 		BH_STEP(rank);
-		low += half & (0 - bh_reaches(address, BH_AT(place, offset + (low + half) * 16, 16, mask)));
-		count -= half;
+		index += bh_rank_reaches(table, values, index + 2, value, mask) << 1;
+		return index + bh_rank_reaches(table, values, index + 1, value, mask);
 	}
-	return low;
+	more++;
+	for (int i = 0; i < BH_RANK_STEPS && more > 1; i++) {
+		uint32_t half = more >> 1;
+
+		BH_STEP(rank);
+		index += half & (0 - bh_rank_reaches(table, values, index + half, value, mask));
+		more -= half;
+	}
+	return index;
+}
+
+/* The index of the last value of a node that is not above `value`. */
+BH_INLINE uint32_t bh_rank_among(const struct bh_place *table, const struct bh_rank_node *node, uint64_t value,
+                                 uint32_t mask)
+{
+	uint32_t values = node->values, index = 0, more = 0;
+
+	for (int i = 0; i < BH_RANK_LEVELS; i++) {
+		uint32_t cell;
+		uint64_t at;
+
+		BH_STEP(rank);
+		index = node->below;
+		more = node->above - index;
+		if ((value ^ node->first) & node->fixed) {
+			if (value < node->first) {
+				more = node->lower;
+				index -= more;
+			} else if (value > node->last) {
+				more = node->upper;
+				index = node->above;
+			} /* or it is in a hole */
+			break;
+		}
+		at = (value >> (node->shifts[0] & 63) & node->masks[0]) | (value >> (node->shifts[1] & 63) & node->masks[1]);
+		cell = *(const uint32_t *)BH_AT(table, node->cells + (uint32_t)at * 4, 4, mask);
+		if (cell & BH_RANK_DONE) {
+			if ((cell >> BH_RANK_MORE & BH_RANK_MOST) == BH_RANK_MOST)
+				break;
+			more = cell >> BH_RANK_MORE & BH_RANK_MOST;
+			index = cell & ((1u << BH_RANK_MORE) - 1);
+			break;
+		}
+		node = BH_AT(table, cell, 64, mask);
+	}
+	return bh_rank_search(table, values, index, more, value, mask);
 }
 
 /* The rank of an address. */
 BH_INLINE uint32_t bh_rank_of(const struct bh_place *table, const struct bh_ranking *side,
                               const struct bh_address *address, uint32_t mask)
 {
-	uint64_t high = address->hi, low = address->lo;
-	uint32_t cell = side->node, more = BH_RANK_MOST, rank = 0;
+	uint64_t high = address->hi;
+	uint32_t at = (uint32_t)(high * BH_RANK_FACTOR >> (side->slots & 63)) * (uint32_t)sizeof(struct bh_rank_slot);
+	const struct bh_rank_slot *slot = BH_AT(table, (side->slots & ~63u) + at, 32, mask);
+	const struct bh_rank_network *network;
+	const struct bh_rank_node *node;
 
-	for (int i = 0; i < BH_RANK_LEVELS; i++) {
-		const struct bh_rank_node *node = BH_AT(table, cell, 64, mask);
-		uint64_t value = high ^ ((high ^ low) & node->low), index;
-
-		BH_STEP(rank);
-		if (((value ^ node->first) & node->fixed) | ((high ^ node->high) & node->low)) {
-			if (high < node->high || (high == node->high && value < node->first))
-				return node->below;
-			if ((high ^ node->high) & node->low)
-				return node->beyond;
-			if (value > node->last)
-				return node->above;
-			break; /* in a hole */
-		}
-		index = (value >> (node->shifts[0] & 63) & node->masks[0]) | (value >> (node->shifts[1] & 63) & node->masks[1]);
-		cell = *(const uint32_t *)BH_AT(table, node->cells + (uint32_t)index * 4, 4, mask);
-		if (cell & BH_RANK_DONE) {
-			more = cell >> BH_RANK_MORE & BH_RANK_MOST;
-			rank = more == BH_RANK_MOST ? 0 : cell & ((1u << BH_RANK_MORE) - 1);
-			break;
-		}
+	if (slot->high[0] == high) {
+		at = slot->nodes[0];
+	} else if (slot->high[1] == high) {
+		at = slot->nodes[1];
+	} else {
+		at = bh_rank_among(table, BH_AT(table, side->node, 64, mask), high, mask) * (uint32_t)sizeof(*network);
+		network = BH_AT(table, side->networks + at, 16, mask);
+		at = network->node;
+		if (network->high != high || !at)
+			return network->last;
 	}
-	return rank + bh_bound_below(table, side->bounds + rank * 16, more == BH_RANK_MOST ? side->count : more + 1,
-	                             address, mask);
+	node = BH_AT(table, at, 64, mask);
+	return node->rank + bh_rank_among(table, node, address->lo, mask);
 }
 
 /* The ranks of a packet's addresses, the remote one's above the local one's. */
@@ -460,7 +511,7 @@ BH_INLINE uint32_t bh_run_first(const struct bh_place *place, uint32_t count, co
  * bh_scan_far and `blocks` bh_run_first, with the mask.
  */
 BH_INLINE const struct bh_entry *bh_place_lookup(const struct bh_place *table, const struct bh_key *key,
-                                                 bh_rank_search *ranks, bh_far_scan *far, bh_run_lookup *blocks,
+                                                 bh_rank_both *ranks, bh_far_scan *far, bh_run_lookup *blocks,
                                                  uint32_t mask)
 {
 	uint32_t at = (uint32_t)sizeof(struct bh_table_head) +

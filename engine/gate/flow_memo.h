@@ -11,7 +11,7 @@
 
 #include "maps.h"
 
-MAP(bh_flow_memos, BPF_MAP_TYPE_PERCPU_ARRAY, uint32_t, struct bh_flow_memo, BH_FLOW_MEMOS, 0);
+OWN(bh_flow_memos, struct bh_flow_memo, BH_FLOW_MEMOS);
 MAP(bh_removals, BPF_MAP_TYPE_ARRAY, uint32_t, struct bh_removals, 1, 0);
 
 static inline uint64_t *removals_of(uint32_t endpoint)
@@ -79,33 +79,40 @@ static inline __attribute__((always_inline)) void remember(BH_CTX *ctx, struct b
 	memo->audit = flow->audit;
 }
 
+/* As recall(), of what the maps say; and remembers that. The packet is the scratch's. */
+BH_GLOBAL int find_flow(BH_CTX *ctx, const struct bh_conf *conf, struct bh_flow_memo *memo, uint64_t removals)
+{
+	BH_ENTER(ctx, conf && memo, 0);
+	struct scratch *scratch = scratch_of(ctx);
+	struct bh_flow *flow = scratch ? bh_plain_flow(ctx, conf, &scratch->plain, scratch->direction) : 0;
+
+	if (!flow)
+		return 0;
+	bh_plain_allow(&scratch->verdict, flow->rule, flow->audit);
+	remember(ctx, memo, flow, &scratch->plain.key, scratch->tick, removals);
+	return 1;
+}
+
 /* As bh_express(). */
 static inline __attribute__((always_inline)) bool express(BH_CTX *ctx, const struct bh_conf *conf,
-                                                          struct bh_plain *plain, uint64_t tick, uint32_t direction,
-                                                          struct bh_verdict *verdict)
+                                                          struct scratch *scratch)
 {
+	struct bh_plain *plain = &scratch->plain;
 	struct bh_flow_memo *memo;
-	struct bh_flow *flow;
 	uint64_t *removals, before;
 	uint32_t row;
 
-	if (!bh_plain_is_own(ctx, conf, plain, direction))
+	if (!bh_plain_is_own(ctx, conf, plain, scratch->direction))
 		return false;
 	plain->key.endpoint = conf->endpoint;
-	row = bh_flow_memo_row(&plain->key);
+	row = own_row(BH_FLOW_MEMOS, bh_flow_memo_row(&plain->key));
 	memo = bpf_map_lookup_elem(&bh_flow_memos, &row);
 	removals = removals_of(conf->endpoint);
 	if (!memo || !removals)
 		return false;
 	before = *(volatile uint64_t *)removals;
-	if (recall(memo, conf, plain, tick, before, direction, verdict))
-		return true;
-	flow = bh_plain_flow(ctx, conf, plain, direction);
-	if (!flow)
-		return false;
-	bh_plain_allow(verdict, flow->rule, flow->audit);
-	remember(ctx, memo, flow, &plain->key, tick, before);
-	return true;
+	return recall(memo, conf, plain, scratch->tick, before, scratch->direction, &scratch->verdict) ||
+	       find_flow(ctx, conf, memo, before);
 }
 
 #endif

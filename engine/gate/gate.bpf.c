@@ -84,10 +84,18 @@ static int bh_rules_lookup(BH_CTX *skb, const struct bh_conf *conf, const struct
 		__type(value, value_);                            \
 	} name_ SEC(".maps")
 
+/* Rows of each processor's own; the loader multiplies their number by that of the processors. */
+#define OWN(name, value, rows) MAP(name, BPF_MAP_TYPE_ARRAY, uint32_t, value, rows, BPF_F_MMAPABLE)
+
+static inline uint32_t own_row(uint32_t rows, uint32_t row)
+{
+	return bpf_get_smp_processor_id() * rows + row;
+}
+
 #include "lookup.h"
 
 struct scratch {
-	struct bh_plain plain;
+	_Alignas(BH_LINE) struct bh_plain plain;
 	struct bh_verdict verdict;
 	uint64_t tick, tick_began; /* what the clock said when the processor first asked in this tick */
 	struct bh_packet packet;
@@ -95,6 +103,9 @@ struct scratch {
 	struct bh_flow flow;
 	struct bh_hit_key hit;
 	uint64_t one;
+	uint32_t to;        /* the port that a packet is handed to directly; 0 = none */
+	uint32_t direction; /* as which it is judged */
+	uint32_t is_plain;
 };
 
 MAP(bh_ports, BPF_MAP_TYPE_HASH, uint32_t, struct bh_slots, BH_PORTS_MAX, BPF_F_NO_PREALLOC);
@@ -108,13 +119,12 @@ MAP(bh_rooms, BPF_MAP_TYPE_ARRAY, uint32_t, struct bh_room, 1, BPF_F_MMAPABLE);
 MAP(bh_forwards, BPF_MAP_TYPE_HASH, struct bh_forward_key, struct bh_forward, BH_PORTS_MAX,
     BPF_F_NO_PREALLOC);
 MAP(bh_counts, BPF_MAP_TYPE_PERCPU_HASH, uint32_t, struct bh_counters, BH_PORTS_MAX, BPF_F_NO_PREALLOC);
-MAP(bh_pending, BPF_MAP_TYPE_PERCPU_ARRAY, uint32_t, struct bh_pendings, 1, 0);
+OWN(bh_pending, struct bh_pending, BH_PENDING);
 MAP(bh_hits, BPF_MAP_TYPE_HASH, struct bh_hit_key, uint64_t, BH_FLOWS_MAX, BPF_F_NO_PREALLOC);
 MAP(bh_records, BPF_MAP_TYPE_ARRAY, uint32_t, struct bh_circle, 1, BPF_F_MMAPABLE);
-MAP(bh_scratch, BPF_MAP_TYPE_PERCPU_ARRAY, uint32_t, struct scratch, 2, 0);
+OWN(bh_scratch, struct scratch, 2);
 
 #include "memo.h"
-#include "flow_memo.h"
 
 static inline uint64_t bh_now(BH_CTX *skb)
 {
@@ -133,16 +143,24 @@ static inline uint64_t now_coarse(struct scratch *scratch)
 	return scratch->tick_began;
 }
 
+/* A test run comes in by a loopback, and never by a port. */
+static inline bool is_test(BH_CTX *skb)
+{
+	return skb->ifindex == 1;
+}
+
 /*
- * A packet has its processor to itself. A test run, which comes in by a loopback and never by a port, has not
- * before Linux 6.10: a packet may come between any two of its steps, so it works in another place.
+ * A packet has its processor to itself. A test run has not before Linux 6.10: a packet may come between any
+ * two of its steps, so it works in another place.
  */
 static inline struct scratch *scratch_of(BH_CTX *skb)
 {
-	uint32_t row = skb->ifindex == 1;
+	uint32_t row = own_row(2, is_test(skb));
 
 	return bpf_map_lookup_elem(&bh_scratch, &row);
 }
+
+#include "flow_memo.h"
 
 /*
  * What a global function is given, Linux 6.1 takes for no key and no value of a map; a map's own
@@ -279,13 +297,11 @@ BH_NOINLINE int settle(struct bh_pending *row)
 /* What passes is counted in this processor's own row; see struct bh_pending. */
 static inline void count_passed(uint32_t endpoint, uint32_t direction, bool directly, uint32_t size)
 {
-	uint32_t zero = 0;
-	struct bh_pendings *rows = bpf_map_lookup_elem(&bh_pending, &zero);
-	struct bh_pending *row;
+	uint32_t at = own_row(BH_PENDING, endpoint & (BH_PENDING - 1));
+	struct bh_pending *row = bpf_map_lookup_elem(&bh_pending, &at);
 
-	if (!rows)
+	if (!row)
 		return;
-	row = &rows->of[endpoint & (BH_PENDING - 1)];
 	if (row->endpoint != endpoint) {
 		settle(row);
 		row->endpoint = endpoint;
@@ -334,22 +350,21 @@ static inline void count(const struct bh_conf *conf, uint32_t direction, bool di
 		count_rare(conf->endpoint, direction, scratch);
 }
 
-static inline void record(struct __sk_buff *skb, const struct bh_conf *conf,
-                          const struct scratch *scratch)
+BH_GLOBAL int record(struct __sk_buff *skb, const struct bh_conf *conf, const struct scratch *scratch)
 {
+	BH_ENTER(skb, conf && scratch, 0);
 	uint32_t zero = 0;
-	struct bh_circle *circle;
+	struct bh_circle *circle = bpf_map_lookup_elem(&bh_records, &zero);
 
-	if (!bh_is_recorded(&scratch->verdict))
-		return;
-	circle = bpf_map_lookup_elem(&bh_records, &zero);
 	if (circle)
 		bh_record_put(circle, bh_now(skb), skb->len, conf, &scratch->packet, &scratch->verdict);
+	return 0;
 }
 
 /* What is read of a packet beside its bytes; where these fields are, the kernel's BTF says at load. */
 struct sk_buff {
 	uint8_t ip_summed : 2;
+	uint8_t tc_at_ingress : 1;
 	uint16_t csum_start;
 	uint16_t csum_offset;
 	uint16_t mac_header;
@@ -384,24 +399,29 @@ static inline uint16_t checksum_at(struct __sk_buff *skb)
 	return (uint32_t)start + offset > frame ? (uint16_t)(start + offset - frame) : 1;
 }
 
-/*
- * Judges the packet for one endpoint; the verdict is left in the scratch. `plain`: it is, and turned as
- * this endpoint sees it.
- */
+/* A packet for which there is no short way. */
+BH_GLOBAL int read_fully(struct __sk_buff *skb, struct scratch *scratch)
+{
+	BH_ENTER(skb, scratch, 0);
+	__builtin_memset(&scratch->packet, 0, sizeof(scratch->packet));
+	scratch->packet.key.direction = scratch->direction & 1;
+	scratch->packet.checksum_at = scratch->plain.checksum_at;
+	bh_parse(skb, &scratch->packet);
+	return 0;
+}
+
+/* Judges the packet for one endpoint, as its scratch says; the verdict is left there. */
 static inline __attribute__((always_inline)) int judge(struct __sk_buff *skb,
                                                        const struct bh_conf *conf,
-                                                       struct scratch *scratch, bool plain,
-                                                       uint32_t direction, bool directly)
+                                                       struct scratch *scratch, bool directly)
 {
-	if (!plain || !express(skb, conf, &scratch->plain, scratch->tick, direction, &scratch->verdict)) {
-		__builtin_memset(&scratch->packet, 0, sizeof(scratch->packet));
-		scratch->packet.key.direction = direction & 1;
-		scratch->packet.checksum_at = scratch->plain.checksum_at;
-		bh_parse(skb, &scratch->packet);
+	if (!scratch->is_plain || !express(skb, conf, scratch)) {
+		read_fully(skb, scratch);
 		bh_judge(skb, conf, &scratch->packet, &scratch->verdict);
-		record(skb, conf, scratch);
+		if (bh_is_recorded(&scratch->verdict))
+			record(skb, conf, scratch);
 	}
-	count(conf, direction, directly, skb->len, scratch);
+	count(conf, scratch->direction, directly, skb->len, scratch);
 	return scratch->verdict.action == BH_ALLOW ? TC_ACT_OK : TC_ACT_SHOT;
 }
 
@@ -428,58 +448,66 @@ static inline __attribute__((always_inline)) uint32_t peer_of(struct __sk_buff *
 	return forward->port == skb->ifindex ? 0 : forward->port;
 }
 
+/* Of ingress of a port the container sends what comes, of egress it is to receive it. A test run sends. */
+static inline uint32_t direction_of(struct __sk_buff *skb)
+{
+	const struct sk_buff *kernel = (const void *)skb;
+
+	if (is_test(skb))
+		return BH_OUT;
+	if (bpf_core_enum_value_exists(enum special_kfunc_type, KF_bpf_cast_to_kern_ctx)) {
+		kernel = bpf_cast_to_kern_ctx(skb);
+		return BPF_CORE_READ_BITFIELD(kernel, tc_at_ingress) ? BH_OUT : BH_IN;
+	}
+	return BPF_CORE_READ_BITFIELD_PROBED(kernel, tc_at_ingress) ? BH_OUT : BH_IN;
+}
+
 /*
- * Ingress of the port: what the container sends. What is for another endpoint on the same switch is
- * judged here as that one's own gate would, and put on its NIC: that gate and the switch never see it.
+ * Both hooks of a port. What is for another endpoint on the same switch is judged at its sender's, as that
+ * one's own gate would, and put on its NIC: that gate and the switch never see it. One program for both ends
+ * of the switch is one text in the processor's cache.
  */
 SEC("tc")
-int bh_gate_out(struct __sk_buff *skb)
+int bh_gate(struct __sk_buff *skb)
 {
 	struct now now = now_of();
-	const struct bh_conf *sender = conf_of(skb->ifindex, BH_OUT, &now), *receiver = 0;
 	struct scratch *scratch = scratch_of(skb);
-	uint32_t to;
-	bool plain;
+	const struct bh_conf *conf, *receiver = 0;
 
-	if (!sender || !scratch)
+	if (!scratch)
 		return TC_ACT_SHOT;
-	to = peer_of(skb, sender, &now);
-	if (to)
-		receiver = conf_of(to, BH_IN, &now);
-	if (receiver && receiver->flags & BH_CONF_SWITCHED)
-		receiver = 0;
+	scratch->to = 0;
+	scratch->direction = direction_of(skb);
+	conf = conf_of(skb->ifindex, scratch->direction, &now);
+	if (!conf)
+		return TC_ACT_SHOT;
 	scratch->plain.now = now_coarse(scratch);
-	scratch->plain.checksum_at = checksum_at(skb);
-	plain = bh_plain_read(skb, &scratch->plain);
-	if (judge(skb, sender, scratch, plain, BH_OUT, receiver != 0) != TC_ACT_OK)
+	scratch->plain.checksum_at = 0; /* the sender's gate has seen to it, or the host itself sends */
+	if (scratch->direction == BH_OUT) {
+		scratch->to = peer_of(skb, conf, &now);
+		if (scratch->to)
+			receiver = conf_of(scratch->to, BH_IN, &now);
+		if (!receiver || receiver->flags & BH_CONF_SWITCHED)
+			receiver = 0;
+		scratch->plain.checksum_at = checksum_at(skb);
+	}
+	scratch->is_plain = bh_plain_read(skb, &scratch->plain);
+	if (scratch->direction == BH_IN)
+		bh_plain_turn(&scratch->plain);
+	barrier(); /* what is in the scratch need not be on the stack, too */
+	if (judge(skb, conf, scratch, receiver != 0) != TC_ACT_OK)
 		return TC_ACT_SHOT;
 	if (!receiver)
 		return TC_ACT_OK;
+	scratch->direction = BH_IN;
 	bh_plain_turn(&scratch->plain);
-	if (judge(skb, receiver, scratch, plain, BH_IN, 0) != TC_ACT_OK)
+	barrier();
+	if (judge(skb, receiver, scratch, false) != TC_ACT_OK)
 		return TC_ACT_SHOT;
 	/* It came in by the sender's port, whose own address it does not have. */
 	if (skb->pkt_type != PACKET_HOST)
 		bpf_skb_change_type(skb, PACKET_HOST);
-	return (int)bpf_redirect_peer(to, 0);
-}
-
-/* Egress of the port: what the container is to receive. */
-SEC("tc")
-int bh_gate_in(struct __sk_buff *skb)
-{
-	struct now now = now_of();
-	const struct bh_conf *conf = conf_of(skb->ifindex, BH_IN, &now);
-	struct scratch *scratch = scratch_of(skb);
-	bool plain;
-
-	if (!conf || !scratch)
-		return TC_ACT_SHOT;
-	scratch->plain.now = now_coarse(scratch);
-	scratch->plain.checksum_at = 0; /* the sender's gate has seen to it, or the host itself sends */
-	plain = bh_plain_read(skb, &scratch->plain);
-	bh_plain_turn(&scratch->plain);
-	return judge(skb, conf, scratch, plain, BH_IN, 0);
+	return (int)bpf_redirect_peer(scratch->to, 0);
 }
 
 /* Leaves the verdict where a test run finds it. */
@@ -504,7 +532,6 @@ int bh_gate_probe(struct __sk_buff *skb)
 	struct now now = now_of();
 	const struct bh_conf *conf = conf_of(port, direction, &now);
 	struct scratch *scratch = scratch_of(skb);
-	bool plain;
 	int rc;
 
 	skb->cb[BH_PROBE_ACTION] = BH_BLOCK;
@@ -513,10 +540,11 @@ int bh_gate_probe(struct __sk_buff *skb)
 		return TC_ACT_SHOT;
 	scratch->plain.now = now_coarse(scratch);
 	scratch->plain.checksum_at = 0;
-	plain = bh_plain_read(skb, &scratch->plain);
+	scratch->direction = direction;
+	scratch->is_plain = bh_plain_read(skb, &scratch->plain);
 	if (direction == BH_IN)
 		bh_plain_turn(&scratch->plain);
-	rc = judge(skb, conf, scratch, plain, direction, 0);
+	rc = judge(skb, conf, scratch, false);
 	tell(skb);
 	return rc;
 }

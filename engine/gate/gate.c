@@ -39,8 +39,9 @@ static const int map_layouts[MAPS] = {
 	[COUNTS] = BH_LAYOUT_COUNTS, [PENDING] = BH_LAYOUT_COUNTS, [HITS] = BH_LAYOUT_COUNTS,
 	[RECORDS] = BH_LAYOUT_RECORDS,
 };
-static const char *const program_names[PROGRAMS] = {"bh_gate_out", "bh_gate_in", "bh_gate_probe",
-                                                    "bh_gate_forget"};
+/* One function is pinned by the names of both hooks, for which versions of other layouts look. */
+static const char *const program_names[PROGRAMS] = {"bh_gate_out", "bh_gate_in", "bh_gate_probe", "bh_gate_forget"};
+static const char *const function_names[PROGRAMS] = {"bh_gate", "bh_gate", "bh_gate_probe", "bh_gate_forget"};
 
 /* libbpf's words go where ours do; most are for BULKHEAD_DEBUG. */
 static int print(enum libbpf_print_level level, const char *format, va_list args)
@@ -64,6 +65,12 @@ static struct bh_gate_kernel *gate_new(void)
 	return gate;
 }
 
+static void own_clear(struct bh_own_rows *own)
+{
+	if (own->memory)
+		munmap(own->memory, own->size);
+}
+
 void bh_gate_close(struct bh_gate_kernel **gate)
 {
 	if (!*gate)
@@ -79,6 +86,8 @@ void bh_gate_close(struct bh_gate_kernel **gate)
 		munmap((*gate)->room, sizeof(struct bh_room));
 	if ((*gate)->circle)
 		munmap((void *)(*gate)->circle, sizeof(struct bh_circle));
+	own_clear(&(*gate)->memos);
+	own_clear(&(*gate)->pending);
 	free(*gate);
 	*gate = NULL;
 }
@@ -107,6 +116,31 @@ static void *map_memory(int fd, size_t size, int protection)
 	void *memory = mmap(NULL, size, protection, MAP_SHARED, fd, 0);
 
 	return memory == MAP_FAILED ? NULL : memory;
+}
+
+/* Rows of a map that has so many for each processor. */
+static int own_map(struct bh_own_rows *own, int fd, uint32_t rows, size_t row_size)
+{
+	struct bpf_map_info info = {0};
+	uint32_t length = sizeof(info);
+
+	if (own->memory)
+		return 0;
+	if (bpf_obj_get_info_by_fd(fd, &info, &length))
+		return -errno;
+	own->processors = info.max_entries / rows;
+	own->size = info.max_entries * row_size;
+	own->memory = map_memory(fd, own->size, PROT_READ);
+	return own->memory ? 0 : -errno;
+}
+
+int bh_gate_memos(struct bh_gate_kernel *gate, const struct bh_flow_memo **memos, uint32_t *processors)
+{
+	int rc = own_map(&gate->memos, gate->maps[MEMOS], BH_FLOW_MEMOS, sizeof(**memos));
+
+	*memos = gate->memos.memory;
+	*processors = gate->memos.processors;
+	return rc;
 }
 
 bool bh_gate_has_pin(const char *entry)
@@ -173,6 +207,35 @@ static int gate_reuse(struct bpf_object *object, const char *directory, bool reu
 	return rc;
 }
 
+/* The numbers that processors may have: one more than the last in "0-7,16-23". -errno where /sys does not say. */
+static int processor_numbers(struct bh_error *err)
+{
+	BH_AUTOFILE FILE *file = fopen("/sys/devices/system/cpu/possible", "re");
+	char text[4096];
+	const char *last;
+
+	if (!file || !fgets(text, sizeof(text), file))
+		return bh_error_errno(err, file ? -ENODATA : -errno, "cannot see what processors the gate may run on");
+	last = text + strcspn(text, "\n");
+	while (last > text && last[-1] >= '0' && last[-1] <= '9')
+		last--;
+	return atoi(last) + 1;
+}
+
+/* Gives each processor rows of its own in the maps that have such. */
+static int set_processors(struct bpf_object *object, struct bh_error *err)
+{
+	static const char *const names[] = {"bh_conf_memos", "bh_forward_memos", "bh_flow_memos", "bh_pending", "bh_scratch"};
+	int count = processor_numbers(err);
+
+	for (size_t i = 0; count > 0 && i < sizeof(names) / sizeof(*names); i++) {
+		struct bpf_map *map = bpf_object__find_map_by_name(object, names[i]);
+
+		bpf_map__set_max_entries(map, bpf_map__max_entries(map) * (uint32_t)count);
+	}
+	return count < 0 ? count : 0;
+}
+
 /* Loads the object and pins its parts; the programs last, so that a half pinned set is not found. */
 static int gate_load(const char *directory, struct bh_error *err)
 {
@@ -182,8 +245,10 @@ static int gate_load(const char *directory, struct bh_error *err)
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = "bulkhead");
 	struct bpf_object *object = bpf_object__open_mem(gate_object, sizeof(gate_object), &opts);
 	char path[512];
-	int rc = object ? gate_reuse(object, directory, reused, err) : -errno;
+	int rc = object ? set_processors(object, err) : -errno;
 
+	if (!rc)
+		rc = gate_reuse(object, directory, reused, err);
 	if (rc && object) {
 		bpf_object__close(object);
 		return rc;
@@ -205,7 +270,7 @@ static int gate_load(const char *directory, struct bh_error *err)
 			bh_error_errno(err, rc, "cannot pin '%s'", path);
 	}
 	for (int i = 0; !rc && i < PROGRAMS; i++) {
-		struct bpf_program *program = bpf_object__find_program_by_name(object, program_names[i]);
+		struct bpf_program *program = bpf_object__find_program_by_name(object, function_names[i]);
 
 		unlink(pin_path(path, directory, MAPS + i));
 		rc = bpf_program__pin(program, path);
@@ -307,51 +372,55 @@ int bh_gate_table_remove(struct bh_gate_kernel *gate, uint32_t id, struct bh_err
 }
 
 /* What a processor's row has of the endpoint, and how often the rows were settled. */
-static uint32_t add_pending(const struct bh_pendings *rows, uint32_t endpoint, struct bh_counters *counters)
+static uint32_t add_pending(const volatile struct bh_pending *at, uint32_t endpoint, struct bh_counters *counters)
 {
-	const struct bh_pending *row = &rows->of[endpoint % BH_PENDING];
+	struct bh_pending row = *at;
 
-	if (row->endpoint == endpoint) {
+	if (row.endpoint == endpoint) {
 		for (int d = 0; d < 2; d++) {
-			counters->packets[d] += row->packets[d];
-			counters->bytes[d] += row->bytes[d];
+			counters->packets[d] += row.packets[d];
+			counters->bytes[d] += row.bytes[d];
 		}
-		counters->direct += row->direct;
+		counters->direct += row.direct;
 	}
-	return row->turns;
+	return row.turns;
 }
 
 #define READINGS 100 /* of counters at most */
 
 /*
  * Counters, then rows, again and again. A reading holds if as often as that was settled before it and
- * after the next one, and nothing was being settled: the kernel copies rows while they change.
+ * after the next one, and nothing was being settled: rows change while they are read.
  */
 int bh_gate_counters_read(struct bh_gate_kernel *gate, uint32_t endpoint,
                           struct bh_counters *counters, struct bh_error *err)
 {
 	int cpus = bh_gate_processors(err);
 	BH_AUTOFREE struct bh_counters *each = cpus > 0 ? calloc((size_t)cpus, sizeof(*each)) : NULL;
-	BH_AUTOFREE struct bh_pendings *rows = cpus > 0 ? calloc((size_t)cpus, sizeof(*rows)) : NULL;
-	uint32_t before = 0, zero = 0, same = 0;
+	const struct bh_pending *rows;
+	uint32_t before = 0, same = 0;
+	int rc = own_map(&gate->pending, gate->maps[PENDING], BH_PENDING, sizeof(*rows));
 
 	if (cpus < 0)
 		return cpus;
-	if (!each || !rows)
+	if (!each)
 		return bh_error_set(err, -ENOMEM, "not enough memory for the counters of endpoint %u", endpoint);
+	if (rc)
+		return bh_error_errno(err, rc, "cannot read the counters of endpoint %u", endpoint);
+	rows = (const struct bh_pending *)gate->pending.memory + endpoint % BH_PENDING;
 	for (int i = 0; i < READINGS && same < 2; i++) {
 		struct bh_counters now = {0};
 		uint64_t *sum = (uint64_t *)&now;
 		uint32_t turns = 0, settling = 0;
 
-		if (bpf_map_lookup_elem(gate->maps[COUNTS], &endpoint, each) ||
-		    bpf_map_lookup_elem(gate->maps[PENDING], &zero, rows))
+		if (bpf_map_lookup_elem(gate->maps[COUNTS], &endpoint, each))
 			return bh_error_errno(err, -errno, "cannot read the counters of endpoint %u", endpoint);
-		for (int cpu = 0; cpu < cpus; cpu++) {
-			uint32_t row = add_pending(&rows[cpu], endpoint, &now);
-
+		for (int cpu = 0; cpu < cpus; cpu++)
 			for (size_t k = 0; k < sizeof(*each) / sizeof(*sum); k++)
 				sum[k] += ((const uint64_t *)&each[cpu])[k];
+		for (uint32_t cpu = 0; cpu < gate->pending.processors; cpu++) {
+			uint32_t row = add_pending(&rows[cpu * BH_PENDING], endpoint, &now);
+
 			turns += row;
 			settling |= row & 1;
 		}

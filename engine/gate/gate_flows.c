@@ -81,34 +81,36 @@ int bh_gate_share_remove(struct bh_gate_kernel *gate, uint32_t compartment, stru
 }
 
 /* Adds to a flow what processors let through by what they remember in one place. */
-static void add_memos(struct bh_flow *flow, const struct bh_flow_key *key, const struct bh_flow_memo *memos, int cpus)
+static void add_memos(struct bh_flow *flow, const struct bh_flow_key *key, const struct bh_flow_memo *memos,
+                      uint32_t processors)
 {
-	for (int cpu = 0; cpu < cpus; cpu++)
-		if (memos[cpu].created == flow->created && !memcmp(&memos[cpu].key, key, sizeof(*key)))
+	const struct bh_flow_memo *memo = memos + bh_flow_memo_row(key);
+
+	for (uint32_t i = 0; i < processors; i++, memo += BH_FLOW_MEMOS)
+		if (memo->created == flow->created && !memcmp(&memo->key, key, sizeof(*key)))
 			for (int d = 0; d < 2; d++)
-				flow->packets[d] += memos[cpu].packets[d];
+				flow->packets[d] += __atomic_load_n(&memo->packets[d], __ATOMIC_RELAXED);
 }
 
 int bh_gate_flow_read(struct bh_gate_kernel *gate, const struct bh_flow_key *key,
                       struct bh_flow *flow)
 {
-	int cpus = bh_gate_processors(NULL);
-	BH_AUTOFREE struct bh_flow_memo *memos = cpus > 0 ? calloc((size_t)cpus, sizeof(*memos)) : NULL;
-	uint32_t row = bh_flow_memo_row(key);
+	const struct bh_flow_memo *memos;
+	uint32_t processors;
+	int rc = bh_gate_memos(gate, &memos, &processors);
 
-	if (!memos)
-		return cpus < 0 ? cpus : -ENOMEM;
-	if (bpf_map_lookup_elem(gate->maps[FLOWS], key, flow) || bpf_map_lookup_elem(gate->maps[MEMOS], &row, memos))
-		return -errno;
-	add_memos(flow, key, memos, cpus);
-	return 0;
+	if (!rc && bpf_map_lookup_elem(gate->maps[FLOWS], key, flow))
+		rc = -errno;
+	if (!rc)
+		add_memos(flow, key, memos, processors);
+	return rc;
 }
 
 struct flow_visit {
 	int (*visit)(const struct bh_flow_key *, const struct bh_flow *, void *);
 	void *arg;
-	struct bh_flow_memo *memos; /* of all places, each of all processors */
-	int cpus;
+	const struct bh_flow_memo *memos;
+	uint32_t processors;
 };
 
 static int visit_flow(const void *key, const void *value, void *arg)
@@ -116,7 +118,7 @@ static int visit_flow(const void *key, const void *value, void *arg)
 	struct flow_visit *each = arg;
 	struct bh_flow flow = *(const struct bh_flow *)value;
 
-	add_memos(&flow, key, each->memos + bh_flow_memo_row(key) * (size_t)each->cpus, each->cpus);
+	add_memos(&flow, key, each->memos, each->processors);
 	return each->visit(key, &flow, each->arg);
 }
 
@@ -124,17 +126,11 @@ int bh_gate_flow_each(struct bh_gate_kernel *gate,
                       int (*visit)(const struct bh_flow_key *, const struct bh_flow *, void *),
                       void *arg, struct bh_error *err)
 {
-	int cpus = bh_gate_processors(err);
-	BH_AUTOFREE struct bh_flow_memo *memos = cpus > 0 ? calloc(BH_FLOW_MEMOS * (size_t)cpus, sizeof(*memos)) : NULL;
-	struct flow_visit each = {visit, arg, memos, cpus};
+	struct flow_visit each = {.visit = visit, .arg = arg};
+	int rc = bh_gate_memos(gate, &each.memos, &each.processors);
 
-	if (cpus < 0)
-		return cpus;
-	if (!memos)
-		return bh_error_set(err, -ENOMEM, "not enough memory to read flows");
-	for (uint32_t row = 0; row < BH_FLOW_MEMOS; row++)
-		if (bpf_map_lookup_elem(gate->maps[MEMOS], &row, memos + row * (size_t)cpus))
-			return bh_error_errno(err, -errno, "cannot read a map of the gate");
+	if (rc)
+		return bh_error_errno(err, rc, "cannot read a map of the gate");
 	return bh_gate_map_each(gate->maps[FLOWS], sizeof(struct bh_flow_key), sizeof(struct bh_flow), visit_flow,
 	                        &each, err);
 }

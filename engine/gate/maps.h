@@ -15,9 +15,16 @@
  * goes on with it. Raise a number with any change of what the map's keys and values mean; all others,
  * and the programs, carry BH_ABI and are made anew.
  */
-#define BH_LAYOUT_FLOWS 2   /* flows, ledger, shares, rooms */
-#define BH_LAYOUT_COUNTS 3  /* counters, what is not in them yet, hits */
+#define BH_LAYOUT_FLOWS 3   /* flows, ledger, shares, rooms */
+#define BH_LAYOUT_COUNTS 4  /* counters, what is not in them yet, hits */
 #define BH_LAYOUT_RECORDS 2
+
+/*
+ * What each processor has for itself stands in arrays with so many rows a processor, by its number, and a
+ * row in cache lines of its own. In a per-CPU map each row would be found by another pointer, which is one
+ * more line to wait for.
+ */
+#define BH_LINE 64
 
 /*
  * Tables stand in chunks of three sizes: many of a thousand rules in one, one of a hundred thousand.
@@ -75,29 +82,25 @@ static inline uint32_t bh_slot_in_force(const struct bh_slots *slots, uint64_t e
  * counters yet: the row of an endpoint is settled when another needs its place. `turns` counts when that
  * begins and when it ends, so that who reads both knows whether something went from here to there.
  */
-#define BH_PENDING 16 /* a power of two */
+#define BH_PENDING 16 /* rows a processor, by the lowest bits of the endpoint's id; a power of two */
 
 struct bh_pending {
-	uint32_t endpoint;
+	_Alignas(BH_LINE) uint32_t endpoint;
 	uint32_t turns;
 	uint64_t packets[2], bytes[2]; /* by direction */
 	uint64_t direct;
 	uint64_t reserved[2];
 };
 
-struct bh_pendings {
-	struct bh_pending of[BH_PENDING]; /* by the lowest bits of the endpoint's id */
-};
-
 /*
  * What a processor remembers of a flow: flow_memo.h says how long it holds. Packets that passed by it are
  * the flow's, too: who reads a flow adds what all processors have in its place.
  */
-#define BH_FLOW_MEMOS 256
+#define BH_FLOW_MEMOS 256 /* rows a processor */
 #define BH_REMOVALS 256 /* a power of two */
 
 struct bh_flow_memo {
-	struct bh_flow_key key;
+	_Alignas(BH_LINE) struct bh_flow_key key;
 	uint64_t tick;     /* it was read in; 0: never */
 	uint64_t removals; /* of the endpoint's flows, when it was read */
 	uint64_t created;  /* of the flow */
@@ -105,8 +108,10 @@ struct bh_flow_memo {
 	uint32_t generation;
 	uint32_t rule;
 	uint8_t state, opener, audit;
-	uint8_t reserved[5];
+	uint8_t reserved[29];
 };
+
+_Static_assert(sizeof(struct bh_pending) == BH_LINE && sizeof(struct bh_flow_memo) == 2 * BH_LINE, "no line is shared");
 
 /* The place of a flow's memo. */
 static inline uint32_t bh_flow_memo_row(const struct bh_flow_key *key)

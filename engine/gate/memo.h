@@ -3,7 +3,7 @@
  *
  * To find a row of a hash map takes four calls, and each return from one costs as much as twenty of
  * these instructions where processors are mitigated against speculation by returns. So each processor
- * keeps the rows it used last, in maps whose lookup the kernel inlines. A memo holds while the state's
+ * keeps the rows it used last, in arrays, whose lookup the kernel inlines. A memo holds while the state's
  * words are what they were before it was read: whoever changes the maps changes `changes` first and
  * last, so a packet after a change never sees what was before it.
  */
@@ -21,7 +21,7 @@ struct now {
 
 /* The conf in force at a port. */
 struct conf_memo {
-	struct now of; /* epoch 0: of no time */
+	_Alignas(BH_LINE) struct now of; /* epoch 0: of no time */
 	uint32_t port;
 	uint32_t reserved;
 	struct bh_conf conf;
@@ -29,15 +29,15 @@ struct conf_memo {
 
 /* Of a place in the forwarding table, which may be empty. */
 struct forward_memo {
-	struct now of;
+	_Alignas(BH_LINE) struct now of;
 	uint32_t key[3]; /* struct bh_forward_key, by words: see bh_plain_put() */
 	uint32_t reserved;
 	struct bh_forward forward; /* port 0: nobody */
 };
 
 /* A packet may have to do with two ports at once, so each end has rows of its own. */
-MAP(bh_conf_memos, BPF_MAP_TYPE_PERCPU_ARRAY, uint32_t, struct conf_memo, 2 * MEMOS, 0);
-MAP(bh_forward_memos, BPF_MAP_TYPE_PERCPU_ARRAY, uint32_t, struct forward_memo, MEMOS, 0);
+OWN(bh_conf_memos, struct conf_memo, 2 * MEMOS);
+OWN(bh_forward_memos, struct forward_memo, MEMOS);
 
 static inline struct now now_of(void)
 {
@@ -95,7 +95,8 @@ BH_GLOBAL int forward_recall(struct forward_memo *memo, uint64_t epoch, uint64_t
 /* The conf in force at a port that a packet comes in by (BH_OUT) or is for (BH_IN); or 0. */
 static inline const struct bh_conf *conf_of(uint32_t port, uint32_t direction, const struct now *now)
 {
-	uint32_t row = (port >> 2 & (MEMOS - 1)) + (direction & 1) * MEMOS; /* ports have every fourth index */
+	uint32_t half = (direction & 1) * MEMOS; /* ports have every fourth index */
+	uint32_t row = own_row(2 * MEMOS, half + (port >> 2 & (MEMOS - 1)));
 	struct conf_memo *memo = bpf_map_lookup_elem(&bh_conf_memos, &row);
 
 	if (!memo)
@@ -109,7 +110,7 @@ static inline const struct bh_conf *conf_of(uint32_t port, uint32_t direction, c
 static inline const struct bh_forward *forward_of(uint32_t network, uint32_t high, uint32_t low,
                                                   const struct now *now)
 {
-	uint32_t row = (high >> 24 ^ low >> 8 ^ low ^ network) & (MEMOS - 1);
+	uint32_t row = own_row(MEMOS, (high >> 24 ^ low >> 8 ^ low ^ network) & (MEMOS - 1));
 	struct forward_memo *memo = bpf_map_lookup_elem(&bh_forward_memos, &row);
 
 	if (!memo)

@@ -4,7 +4,7 @@
 --- nothing published and with a port. An error is what refuses a container or does not do what it
 --- says: a mistake, a rule that can match nothing, a rule that others with another verdict take
 --- everything from. A warning is what changes nothing, or everything. What holds of a rule only on
---- some drivers is no finding.
+--- some drivers is no finding. To try rules one by one takes long where thousands overlap: it has an end.
 local compare = require "compare"
 local filter = require "bulkhead.filter"
 local lfs = require "lfs"
@@ -20,6 +20,8 @@ local check = { name = "check", summary = "Finds mistakes, and rules that can do
 
 function check.options(parser)
   parser:argument("DIR", "The policy set."):target "dir"
+  parser:option("--seconds", "How long to try rules one by one, in processor time; default 30, 0 for no end.")
+    :argname "N"
 end
 
 local FIELDS = { "protocol", "local", "local_port", "remote", "remote_port", "icmp" }
@@ -143,7 +145,9 @@ local function review(report, world)
       report.rules[key] = entry
       table.insert(report.order, entry)
     end
-    if not entry.well then
+    if not entry.well and report.ends and os.clock() > report.ends then
+      entry.untried = not entry.message
+    elseif not entry.well then
       local severity, message = judge(world, rules, at)
       entry.well = severity == nil
       if entry.severity ~= "error" then
@@ -204,9 +208,11 @@ end
 
 --- Everything that is to be said of a set.
 ---@param dir string whole path
+---@param seconds? number of processor time, after which rules are tried no more; 0: no end, the default
 ---@return { severity: "error"|"warning", origin: string, message: string }[]
-function check.findings(dir)
+function check.findings(dir, seconds)
   local report = {
+    ends = (seconds or 0) > 0 and os.clock() + seconds,
     display = policies.name(dir), findings = {}, seen = {}, rules = {}, order = {}, read = {},
   }
   local names = compare.names(dir, "container")
@@ -229,10 +235,17 @@ function check.findings(dir)
       add_message(report, "error", "", message)
     end
   end
+  local untried = 0
   for _, entry in ipairs(report.order) do
-    if not entry.well then
+    if entry.untried then
+      untried = untried + 1
+    elseif not entry.well then
       add(report, entry.severity, entry.origin or report.display, entry.message)
     end
+  end
+  if untried > 0 then
+    add(report, "warning", report.display, ("%s of %d not tried one by one: that takes more than %.0f seconds of "
+      .. "processor time (`--seconds 0` tries all)"):format(show.count(untried, "rule"), #report.order, seconds))
   end
   if loads then
     check_files(report, dir)
@@ -242,7 +255,8 @@ end
 
 function check.run(args)
   local dir = session.directory(args.dir)
-  local findings, lines, errors = check.findings(dir), {}, 0
+  local seconds = refuse.parsed(validate.number(args.seconds or "30", "number of seconds", 0, 1000000))
+  local findings, lines, errors = check.findings(dir, seconds), {}, 0
   for i, finding in ipairs(findings) do
     errors = errors + (finding.severity == "error" and 1 or 0)
     lines[i] = ("%s: %s: %s"):format(show.clean(finding.origin),

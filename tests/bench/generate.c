@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define PACKETS 32768
+#define RULES_MAX 10000000
 
 struct rule {
 	uint64_t address[2]; /* source, target: the varying bits */
@@ -171,13 +172,20 @@ static void print_packet(FILE *out, const struct rule *rule, int v6)
 
 int main(int argc, char **argv)
 {
-	uint32_t count = argc == 6 ? (uint32_t)atol(argv[2]) : 0;
+	char *end = NULL;
+	long asked = argc == 6 ? strtol(argv[2], &end, 10) : 0;
+	uint32_t count = asked > 0 && asked <= RULES_MAX && !*end ? (uint32_t)asked : 0;
 	struct rule *rules = calloc(count ? count : 1, sizeof(*rules));
 	int v6 = argc == 6 && strlen(argv[1]) && argv[1][strlen(argv[1]) - 1] == '6';
 	FILE *out, *trace;
 
 	if (!count) {
-		fprintf(stderr, "usage: generate acl|fw|ipc|acl6|container|wildcard|nested|remote COUNT SEED RULES TRACE\n");
+		fprintf(stderr, "usage: generate acl|fw|ipc|acl6|container|wildcard|nested|remote COUNT SEED RULES TRACE\n"
+		                "COUNT is 1 to %d, RULES and TRACE are files to write\n", RULES_MAX);
+		return 2;
+	}
+	if (!strcmp(argv[4], argv[5])) {
+		fprintf(stderr, "generate: rules and trace cannot both be '%s'\n", argv[4]);
 		return 2;
 	}
 	state = strtoull(argv[3], NULL, 10) * 0x9e3779b97f4a7c15ULL + 1;

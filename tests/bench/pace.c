@@ -15,7 +15,7 @@
 #define CHANGES 1000 /* between publications */
 #define CHECKS 32    /* packets of each version that are compared */
 #define BATCH 256
-#define ROUNDS_MOST 20
+#define ROUNDS_MOST 400
 #define SECONDS 2.0
 
 /* What the reader sees. */

@@ -40,6 +40,33 @@ local function lines(a, b)
 end
 
 describe("an example", function()
+  it("refuses what a misspelt word would leave unsaid", function()
+    local open = gate({}, "allow")
+    for message, what in pairs {
+      ["a rule's direction is inbound or outbound, not 'out'"] = { protocol = "udp", direction = "out" },
+      ["a rule's action is allow or block, not 'deny'"] = { action = "deny" },
+      ["a rule has no field 'protocl'"] = { protocl = "udp" },
+      ["a rule has no field 'number'"] = { "udp" },
+    } do
+      local held, why = prove.forbids(open, what)
+      assert.is_nil(held)
+      assert.equal(message, why)
+    end
+    for message, spec in pairs {
+      ["a gate has no field 'inbond'"] = { inbond = {} },
+      ["a default has no field 'in'"] = { default = { ["in"] = {} } },
+      ["a default verdict is a table"] = { default = { inbound = "block" } },
+      ["a default's action is allow or block"] = { default = { inbound = { action = "blck" } } },
+    } do
+      local ok, why = pcall(filter.gate, spec)
+      assert.is_false(ok)
+      assert.truthy(why:find(message, 1, true), why)
+    end
+    local none, why = filter.gate { rules = { { action = "deny" } } }
+    assert.is_nil(none)
+    assert.equal("a rule's action is allow or block, not 'deny'", why)
+  end)
+
   it("is one that could be sent to a container without IPv6, where there is one", function()
     local addresses = { addresses = { "172.16.5.5/16" } }
     local function example(fields)

@@ -121,6 +121,9 @@ static void hold_rounds(uint32_t shape)
 		first = first ? first : most;
 		bh_classifier_free(&classifier);
 	}
+	/* What goes last is not published any more. */
+	for (uint32_t id = 1; id <= 20; id++)
+		bh_builder_delete(builder, id, NULL);
 	bh_builder_free(&builder);
 	snprintf(detail, sizeof(detail), "%zu bytes at first, %zu at last", first, most);
 	report("rules that go and come leave nothing behind", most <= first + first / 2, detail);
@@ -184,6 +187,70 @@ static void hold_turn(void)
 	bh_builder_free(&builder);
 }
 
+/* Whether a classifier has as many rules as were put in, in their order: those of one precedence as they came. */
+static bool is_ordered(const struct bh_classifier *classifier, uint32_t count)
+{
+	const struct bh_entry *last = NULL, *entry;
+	bool ordered = true;
+	uint32_t n = 0;
+
+	for (uint32_t place = 0; (entry = bh_classifier_at(classifier, place)); place++) {
+		if (!entry->rule)
+			continue;
+		if (last)
+			ordered = ordered && !bh_entry_wins(entry, last) && (bh_entry_wins(last, entry) || last->rule < entry->rule);
+		last = entry;
+		n++;
+	}
+	return ordered && n == count;
+}
+
+enum { LAST, TWO_PLACES, FIRST, ASCENDING, ANYWHERE, AMONG, IN_AND_OUT, ORDERS };
+
+/* One more rule, with the priority that an order gives it. */
+static void add_ordered(struct bh_builder *builder, uint32_t id, int order)
+{
+	struct bh_rule rule;
+
+	bh_rule_init(&rule, order == TWO_PLACES && id % 2 ? BH_BLOCK : BH_ALLOW, BH_IN);
+	rule.id = id;
+	rule.priority = (uint16_t)(order == FIRST ? 40000 - id : order == ASCENDING ? id :
+	                           order == ANYWHERE ? random_below(60000) : 1000);
+	if (order == AMONG && id <= 1000)
+		rule.priority = (uint16_t)(2 * id);
+	rule.protocol = BH_PROTO_TCP;
+	if (bh_builder_insert(builder, &rule, NULL))
+		abort();
+	bh_rule_clear(&rule);
+}
+
+/* Wherever rules come, they find a place at which few others have to move, and there are not many more labels than rules. */
+static void hold_order(const char *what, int order)
+{
+	struct bh_classifier *classifier = NULL;
+	struct bh_builder *builder = NULL;
+	uint32_t next = 1, out = 0, wrong = 0, labels = 0;
+	char detail[80];
+
+	if (bh_builder_new(&builder, NULL, NULL))
+		abort();
+	for (uint32_t version = 0; version < 40; version++) {
+		for (uint32_t i = 0; i < (version ? 500 : 1000); i++) {
+			add_ordered(builder, next++, order);
+			if (order == IN_AND_OUT && version && bh_builder_delete(builder, ++out, NULL))
+				abort();
+		}
+		if (bh_builder_publish(builder, &classifier, NULL))
+			abort();
+		wrong += !is_ordered(classifier, next - 1 - out);
+		labels = builder->labels / (next - 1 - out) > labels ? builder->labels / (next - 1 - out) : labels;
+		bh_classifier_free(&classifier);
+	}
+	snprintf(detail, sizeof(detail), "%u wrong, %.1f moves a rule, %u labels", wrong, (double)builder->moves / next, labels);
+	report(what, !wrong && builder->moves <= 8 * (uint64_t)next && labels <= 5, detail);
+	bh_builder_free(&builder);
+}
+
 int main(int argc, char **argv)
 {
 	random_state = argc > 1 ? (uint64_t)atol(argv[1]) : 20250102;
@@ -196,5 +263,12 @@ int main(int argc, char **argv)
 	hold_versions("and where bounds are of anywhere", 8);
 	hold_versions("no forest is made again of rules that nothing tells apart", 1);
 	hold_turn();
+	hold_order("rules that come last move few others", LAST);
+	hold_order("rules that come at two places in turn move few others", TWO_PLACES);
+	hold_order("rules that come first move few others", FIRST);
+	hold_order("rules that come in order move few others", ASCENDING);
+	hold_order("rules that come anywhere move few others", ANYWHERE);
+	hold_order("rules that come at one place among many move few others", AMONG);
+	hold_order("rules that come as others go move few others", IN_AND_OUT);
 	return report_counts();
 }

@@ -46,13 +46,16 @@ static void wide_key(struct bh_key *key, const struct bh_ruleset *ruleset, uint3
 		                ? within((uint32_t)range->first.lo, (uint32_t)range->last.lo) : wide_address();
 	}
 	memset(key, 0, sizeof(*key));
-	key->v6 = shape >= 7;
+	key->v6 = shape == 7 || shape == 8;
 	key->local = key->v6 ? near(&rule->local) : bh_address_v4(address[0]);
 	key->remote = key->v6 ? near(&rule->remote) : bh_address_v4(address[1]);
 	key->direction = random_below(8) ? rule->direction : BH_OUT;
 	key->protocol = (uint8_t)(rule->protocol < 0 ? 6 : rule->protocol);
-	if (rule->local_port.count)
-		key->local_port = (uint16_t)within(rule->local_port.ranges[0].first, rule->local_port.ranges[0].last);
+	if (rule->local_port.count) {
+		const struct bh_number_range *range = &rule->local_port.ranges[random_below((uint32_t)rule->local_port.count)];
+
+		key->local_port = (uint16_t)within(range->first, range->last);
+	}
 	key->remote_port = (uint16_t)random_next();
 	if (rule->remote_port.count && random_below(8))
 		key->remote_port = (uint16_t)within(rule->remote_port.ranges[0].first, rule->remote_port.ranges[0].last);

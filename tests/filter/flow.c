@@ -136,6 +136,19 @@ static void row_comes_between(void)
 	bh_flow_table_free(&env.flows);
 }
 
+/* Between finding a flow and moving it, it goes and another takes its memory. */
+static void memory_is_reused(void)
+{
+	struct bh_flow_key gone = key_of(1), key = key_of(0);
+	struct bh_env env;
+
+	begin(&env);
+	open_flow(&env, 0);
+	bh_flow_move(&env, bh_flow_find(&env, &key), &gone, bh_flow_list_of(BH_PROTO_UDP, BH_FLOW_ESTABLISHED, BH_OUT));
+	settle(&env, "a flow in the memory of one that was to be moved");
+	bh_flow_table_free(&env.flows);
+}
+
 int main(void)
 {
 	bh_conf_init(&conf);
@@ -144,5 +157,6 @@ int main(void)
 	conf.flows_limit = conf.flows_guaranteed = LIMIT;
 	row_comes_late();
 	row_comes_between();
+	memory_is_reused();
 	return report_counts();
 }

@@ -72,6 +72,18 @@ allow.inbound { name = "c", protocol = "tcp", local_port = "40-60" },]])
     assert.same({}, findings(with_rules 'allow.inbound { name = "a", remote = { "0.0.0.0/0", "!10.0.0.0/8" } },'))
   end)
 
+  it("says what it did not try, once its time is over", function()
+    local dir = sets.make { ["container/process.lua"] = [[
+return { default = { inbound = "allow", outbound = "allow" },
+  rules = { allow.inbound { protocol = "tcp" },
+    allow.inbound { protocol = "udp" } } }]] }
+    local found = check.findings(dir, 1e-9)
+    assert.equal(1, #found)
+    assert.equal("warning", found[1].severity)
+    assert.truthy(found[1].message:find("2 rules of 2 not tried one by one", 1, true), found[1].message)
+    assert.equal(2, #check.findings(dir))
+  end)
+
   it("finds files that nobody reads", function()
     local list = findings(with_rules "", {
       ["network/nta.lua"] = "return {}\n", ["forgotten.lua"] = "return {}\n",

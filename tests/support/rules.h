@@ -16,7 +16,7 @@ static inline void set_text(struct bh_rule *rule, const char *field, const char 
 		abort();
 }
 
-#define SHAPES 9
+#define SHAPES 10
 
 static inline uint32_t wide_address(void)
 {
@@ -128,7 +128,7 @@ static inline void wide_rule6(struct bh_rule *rule, bool scattered)
 /*
  * Worst cases: everything matches; ranges in ranges; half of the rules without a remote address. Then
  * the usual cases at their usual sizes, and one for which there is nothing but trying one after the other;
- * last, IPv6.
+ * then IPv6, and last rules of one priority, of which each that comes has to go between others and that list ports.
  */
 static inline void shaped_rule(struct bh_rule *rule, uint32_t id, uint32_t shape)
 {
@@ -145,6 +145,13 @@ static inline void shaped_rule(struct bh_rule *rule, uint32_t id, uint32_t shape
 	set_text(rule, "priority", text);
 	if (shape == 1)
 		return;
+	if (shape == 9) {
+		wide_rule(rule);
+		rule->priority = BH_PRIORITY_DEFAULT;
+		sprintf(text, "%u,%u,%u-65535", random_below(500), 600 + random_below(500), 1200 + random_below(800));
+		set_text(rule, "local_port", text);
+		return;
+	}
 	if (shape >= 4) {
 		shape == 4 ? wide_rule(rule) : shape == 5 ? container_rule(rule) : shape == 6 ? overlapping_rule(rule) :
 		wide_rule6(rule, shape == 8);
