@@ -195,7 +195,7 @@ local function runs(host, container, state)
     if not host:check_container(container.id) then
       return false
     end
-    os.execute "sleep 0.02"
+    require("bulkhead").wait(0.02)
   end
   return true
 end

@@ -77,9 +77,9 @@ describe("what somebody tampered with", function()
       unshare -m sh -c "mount -t tmpfs none /sys; $p container create db; $p flows"; $p reconcile
       $p endpoints --json; $p reset']]):format(home, cli.program()))
     local why = "cannot see for how many processors the gate counts: No such file or directory\n"
-    local said = ("web\nbulkhead: the NIC of endpoint 2 cannot be made: %sbulkhead: %s"):format(why, why)
+    local said = ("web\nbulkhead: the NIC of endpoint 2 cannot be made: %sEp "):format(why) -- flows are read all the same
     assert.equal(said, text:sub(1, #said))
-    assert.matches("^[^\n]*web[^\n]*\n$", text:sub(#said + 1))
+    assert.matches("^[^\n]*\n[^\n]*web[^\n]*\n$", text:sub(#said + 1))
     assert.is_nil(text:find("db", 1, true))
   end)
 
