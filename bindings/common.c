@@ -228,25 +228,36 @@ static bool is_one_of(const char *text, const char *const *names)
 	return *names != NULL;
 }
 
+const char *bh_unknown_field(lua_State *L, int index, const char *const *names, const char *const *more)
+{
+	static const char *const none[] = {NULL};
+
+	index = lua_absindex(L, index);
+	lua_pushnil(L);
+	while (lua_next(L, index)) {
+		const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : luaL_typename(L, -2);
+
+		lua_pop(L, 1);
+		if (!is_one_of(key, names) && !is_one_of(key, more ? more : none)) {
+			lua_pop(L, 1);
+			return key;
+		}
+	}
+	return NULL;
+}
+
 /* Refuses what a misspelt word would leave unsaid. */
 static int check_words(lua_State *L, const char *action, const char *direction, struct bh_error *err)
 {
 	static const char *const more[] = {"action", "direction", "id", "origin", NULL};
-	int rc = 0;
+	const char *unknown;
 
 	if (strcmp(action, "allow") && strcmp(action, "block"))
 		return bh_error_set(err, -EINVAL, "a rule's action is allow or block, not '%.40s'", action);
 	if (strcmp(direction, "inbound") && strcmp(direction, "outbound"))
 		return bh_error_set(err, -EINVAL, "a rule's direction is inbound or outbound, not '%.40s'", direction);
-	lua_pushnil(L);
-	while (!rc && lua_next(L, -2)) {
-		const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : luaL_typename(L, -2);
-
-		if (!is_one_of(key, bh_rule_fields) && !is_one_of(key, more))
-			rc = bh_error_set(err, -EINVAL, "a rule has no field '%.40s'", key);
-		lua_pop(L, rc ? 2 : 1);
-	}
-	return rc;
+	unknown = bh_unknown_field(L, -1, bh_rule_fields, more);
+	return unknown ? bh_error_set(err, -EINVAL, "a rule has no field '%.40s'", unknown) : 0;
 }
 
 /* Fills one rule from the table at the top. */

@@ -50,6 +50,10 @@ void bh_append_list(lua_State *L, const char *text);
 /* t[field] = list of them. */
 void bh_set_list(lua_State *L, const char *field, const char *text);
 
+/* A key of the table that neither list names (`more` may be NULL), or the type of one that is no text; NULL: none.
+ * Lives as long as the table. */
+const char *bh_unknown_field(lua_State *L, int index, const char *const *names, const char *const *more);
+
 /*
  * A list of rules in a userdata on the stack, from the list of tables at `index` (nil = none). The
  * tables are as policy:rules() gives them; a mistake is returned as an error naming the rule.

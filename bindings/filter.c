@@ -145,24 +145,17 @@ static int gate_rules(lua_State *L, struct bh_gate_object *gate, int which, cons
 /* Raises an error at a field that there is not: what it was to say would go unsaid. */
 static void check_fields(lua_State *L, int index, const char *whose, const char *const *names)
 {
-	index = lua_absindex(L, index);
-	lua_pushnil(L);
-	while (lua_next(L, index)) {
-		const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : luaL_typename(L, -2);
-		int i = 0;
+	const char *unknown = bh_unknown_field(L, index, names, NULL);
 
-		while (names[i] && strcmp(names[i], key))
-			i++;
-		if (!names[i])
-			luaL_error(L, "%s has no field '%s'", whose, key);
-		lua_pop(L, 1);
-	}
+	if (unknown)
+		luaL_error(L, "%s has no field '%s'", whose, unknown);
 }
 
 /* The default verdicts of the gate_spec at index 1: tables with an action, as policy:default() gives them. */
 static void check_default(lua_State *L)
 {
 	static const char *const directions[] = {"inbound", "outbound", NULL};
+	const char *action;
 
 	if (lua_getfield(L, 1, "default") != LUA_TNIL) {
 		luaL_argcheck(L, lua_istable(L, -1), 1, "default is a table: { inbound = { action = … }, outbound = … }");
@@ -170,9 +163,9 @@ static void check_default(lua_State *L)
 		for (int d = 0; d < 2; d++) {
 			if (lua_getfield(L, -1, directions[d]) != LUA_TNIL) {
 				luaL_argcheck(L, lua_istable(L, -1), 1, "a default verdict is a table: { action = \"block\" }");
-				if (strcmp(bh_field_text(L, -1, "action", "allow"), "allow") &&
-				    strcmp(bh_field_text(L, -1, "action", "allow"), "block"))
-					luaL_argerror(L, 1, "a default's action is allow or block");
+				action = bh_field_text(L, -1, "action", "allow");
+				luaL_argcheck(L, !strcmp(action, "allow") || !strcmp(action, "block"), 1,
+				              "a default's action is allow or block");
 			}
 			lua_pop(L, 1);
 		}
